@@ -1,0 +1,72 @@
+/**
+ * Builds `dist/`: JavaScript and types by the TypeScript compiler, the worker runtime as one file,
+ * and the pages of the API browser. `--if-stale` does nothing when no source is newer.
+ */
+
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync } from "node:fs";
+import path from "node:path";
+import { build } from "esbuild";
+
+const root = path.dirname(import.meta.dirname);
+const dist = path.join(root, "dist");
+const stamp = path.join(dist, "runtime", "worker.mjs");
+
+if (!(process.argv.includes("--if-stale") && isFresh())) await buildAll();
+linkCommand();
+
+async function buildAll(): Promise<void> {
+  rmSync(dist, { recursive: true, force: true });
+  const tsc = path.join(root, "node_modules", ".bin", "tsc");
+  const compiled = spawnSync(tsc, ["-p", path.join(root, "tsconfig.build.json")], {
+    stdio: "inherit",
+  });
+  if (compiled.status !== 0) process.exit(compiled.status ?? 1);
+  copyApiBrowser();
+  // Last, because its presence says that the build is whole.
+  await bundleWorker();
+}
+
+/** The worker runtime travels in every artifact, so it is one file that needs Node and nothing else. */
+async function bundleWorker(): Promise<void> {
+  await build({
+    entryPoints: [path.join(root, "src", "worker", "main.ts")],
+    outfile: stamp,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node22",
+    legalComments: "none",
+    logLevel: "warning",
+  });
+}
+
+function copyApiBrowser(): void {
+  const from = path.join(root, "node_modules", "swagger-ui-dist");
+  const to = path.join(dist, "api-browser");
+  mkdirSync(to, { recursive: true });
+  for (const file of ["swagger-ui-bundle.js", "swagger-ui.css", "LICENSE"]) {
+    cpSync(path.join(from, file), path.join(to, file));
+  }
+}
+
+/** So that `npx flash` inside the checkout runs this build. */
+function linkCommand(): void {
+  const link = path.join(root, "node_modules", ".bin", "flash");
+  if (!existsSync(link)) symlinkSync("../../bin/flash.js", link);
+}
+
+function isFresh(): boolean {
+  if (!existsSync(stamp)) return false;
+  const built = statSync(stamp).mtimeMs;
+  return (
+    !newerThan(path.join(root, "src"), built) &&
+    statSync(path.join(root, "package.json")).mtimeMs < built
+  );
+}
+
+function newerThan(folder: string, time: number): boolean {
+  return readdirSync(folder, { recursive: true, withFileTypes: true }).some(
+    (entry) => statSync(path.join(entry.parentPath, entry.name)).mtimeMs > time,
+  );
+}

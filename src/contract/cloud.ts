@@ -1,0 +1,41 @@
+/** A cloud is where `flash deploy` can go: a Flash server, or Runpod. */
+
+import type { DeploymentDocument, LogLine, RemovalDocument, StatusDocument } from "./control.ts";
+import type { Manifest } from "./manifest.ts";
+
+export interface Artifact {
+  /** Path of `artifact.tar.gz`. */
+  file: string;
+  /** SHA-256 of the file, hex. */
+  digest: string;
+  bytes: number;
+  manifest: Manifest;
+}
+
+export interface Target {
+  app: string;
+  environment: string;
+}
+
+export interface Cloud {
+  /** What `target` shows: the server's base URL, or `runpod`. */
+  readonly target: string;
+  /** Uploads what is missing and makes the build the environment's active release. Repeatable. */
+  deploy(artifact: Artifact, target: Target, options?: CloudOptions): Promise<DeploymentDocument>;
+  /** Throws `NOT_DEPLOYED` when the environment has no release. */
+  status(target: Target, options?: CloudOptions): Promise<StatusDocument>;
+  /** Removes one endpoint, or all when `endpoint` is left out. Throws `ENDPOINT_NOT_FOUND`. */
+  undeploy(target: Target, endpoint?: string, options?: CloudOptions): Promise<RemovalDocument>;
+  /** Newest `tail` lines, then, with `follow`, every further one until `signal` aborts. */
+  logs(
+    target: Target,
+    request: { endpoint?: string; tail: number; follow: boolean },
+    options?: CloudOptions,
+  ): AsyncIterable<LogLine>;
+}
+
+export interface CloudOptions {
+  signal?: AbortSignal;
+  /** Told in words what is going on, for people: `uploaded 1.2 MB`. */
+  onProgress?: (message: string) => void;
+}

@@ -1,0 +1,54 @@
+/** A compute driver starts and stops workers on some machine. */
+
+export interface WorkerSpec {
+  workerId: string;
+  endpointId: string;
+  endpointName: string;
+  kind: "qb" | "lb";
+  /** Folder of the unpacked artifact. */
+  artifactDir: string;
+  /** Everything the worker sees: nothing of the server's own environment is added but PATH, HOME and TZ. */
+  env: Readonly<Record<string, string>>;
+  /** Receives each line the worker writes. */
+  onLine: (line: WorkerLine) => void;
+}
+
+export interface WorkerLine {
+  stream: "stdout" | "stderr";
+  text: string;
+  /** Epoch ms. */
+  at: number;
+}
+
+export interface WorkerExit {
+  code: number | null;
+  signal: string | null;
+}
+
+/** Where a load-balanced worker is reached. */
+export type WorkerAddress = { socketPath: string } | { host: string; port: number };
+
+export interface RunningWorker {
+  readonly workerId: string;
+  /** Undefined for queue workers, which call in. */
+  readonly address: WorkerAddress | undefined;
+  /** Process id, where there is one. */
+  readonly pid: number | undefined;
+  /** Resolves once, when the worker and everything it started are gone. */
+  readonly exited: Promise<WorkerExit>;
+  /** Asks it to finish (SIGTERM), and ends it after `graceMs`. Idempotent. */
+  stop(graceMs: number): Promise<WorkerExit>;
+  /** Ends it at once, with everything it started. */
+  kill(): void;
+}
+
+export interface Compute {
+  /** `process`, `docker`, … */
+  readonly name: string;
+  /** Resolves when the worker has been started, not when it is ready. Throws `WORKER_START_FAILED`. */
+  start(spec: WorkerSpec): Promise<RunningWorker>;
+  /** Ends workers that an earlier server left behind. */
+  reclaim(): Promise<void>;
+  /** Ends every worker. Idempotent. */
+  close(): Promise<void>;
+}

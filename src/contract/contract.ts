@@ -1,0 +1,39 @@
+/**
+ * Bedrock: what every part agrees on. Data, types and tables; imports nothing from other rooms.
+ *
+ *   errors      the one error class, its table of codes, problem documents, error reports
+ *   limits      limits that are promises, with unit and reason
+ *   hardware    GPU and CPU catalogue, CUDA versions, data centres
+ *   options     endpoint options, their mistakes and their resolved form
+ *   routes      methods, paths, reserved paths, conflicts, the route table
+ *   schema      the JSON Schema subset and its validator
+ *   carry       JavaScript values ↔ JSON ↔ text
+ *   binder      arguments ↔ request or job input
+ *   manifest    what the compiler found; the artifact's layout
+ *   registry    where declared endpoints meet compiler and worker
+ *   where       where a call runs
+ *   states      job, worker and release state machines
+ *   job         job records and documents
+ *   store, compute, cloud      the interfaces drivers implement
+ *   control     documents of the control API
+ *   worker-env  the environment of a worker
+ */
+
+export * from "./errors.ts";
+export * from "./limits.ts";
+export * from "./hardware.ts";
+export * from "./options.ts";
+export * from "./routes.ts";
+export * from "./schema.ts";
+export * from "./carry.ts";
+export * from "./binder.ts";
+export * from "./manifest.ts";
+export * from "./registry.ts";
+export * from "./where.ts";
+export * from "./states.ts";
+export * from "./job.ts";
+export * from "./store.ts";
+export * from "./compute.ts";
+export * from "./control.ts";
+export * from "./cloud.ts";
+export * from "./worker-env.ts";

@@ -1,0 +1,110 @@
+/**
+ * Documents of the control API (`/api/v1`) and of the CLI's `--json`: one set of types for the server
+ * that writes them, the cloud client that reads them and the console.
+ *
+ *   POST   /api/v1/builds?app=A                           artifact (application/gzip) → BuildDocument
+ *   POST   /api/v1/deployments                            DeployRequest → DeploymentDocument
+ *   GET    /api/v1/status?app=A&environment=E             → StatusDocument
+ *   GET    /api/v1/endpoints?app=A&environment=E&name=N   → EndpointDescription
+ *   DELETE /api/v1/endpoints?app=A&environment=E[&name=N] → RemovalDocument
+ *   GET    /api/v1/logs?app=A&environment=E[&endpoint=N][&tail=100][&follow=1]
+ *                                                         → NDJSON of LogLine
+ *   GET    /api/v1/server                                 → ServerDocument
+ *   POST   /api/v1/server/stop                            → 202
+ */
+
+import type { EndpointKind } from "./options.ts";
+import type { HttpMethod } from "./routes.ts";
+import type { FunctionManifest } from "./manifest.ts";
+import type { JobCounts } from "./job.ts";
+import type { WorkerState } from "./states.ts";
+import type { Durability } from "./store.ts";
+
+export interface BuildDocument {
+  id: string;
+  app: string;
+  digest: string;
+  bytes: number;
+}
+
+export interface DeployRequest {
+  app: string;
+  environment: string;
+  /** Build id. */
+  build: string;
+}
+
+export interface EndpointDocument {
+  name: string;
+  kind: EndpointKind;
+  id: string;
+  /** Base for plain HTTP clients: `{url}/run` for queue endpoints, `{url}{path}` for load-balanced ones. */
+  url: string;
+  routes: { method: HttpMethod; path: string }[];
+}
+
+/** `flash deploy --json`. */
+export interface DeploymentDocument {
+  app: string;
+  environment: string;
+  build: string;
+  release: string;
+  /** The cloud: the server's base URL, or `runpod`. */
+  target: string;
+  endpoints: EndpointDocument[];
+}
+
+export interface EndpointStatus extends EndpointDocument {
+  /** `idle`: no worker; `starting`, `ready`, `unhealthy`. */
+  state: "idle" | "starting" | "ready" | "unhealthy";
+  /** Workers by state; states without a worker are 0. */
+  workers: Record<WorkerState, number>;
+  /** Load-balanced endpoints count their requests in `inProgress`. */
+  jobs: JobCounts;
+  /** Last reason a worker could not start, if that is the state. */
+  problem?: string;
+}
+
+/** `flash status --json`. */
+export interface StatusDocument {
+  app: string;
+  environment: string;
+  build: string;
+  release: string;
+  target: string;
+  endpoints: EndpointStatus[];
+}
+
+/** What a client needs to call an endpoint by name: where it is and how its functions bind. */
+export interface EndpointDescription extends EndpointDocument {
+  app: string;
+  environment: string;
+  form: "function" | "class" | "routes" | "image";
+  functions: FunctionManifest[];
+}
+
+export interface RemovalDocument {
+  app: string;
+  environment: string;
+  removed: string[];
+}
+
+export interface LogLine {
+  /** ISO 8601. */
+  time: string;
+  endpoint: string;
+  worker: string;
+  stream: "stdout" | "stderr" | "system";
+  message: string;
+  /** Job or request id, when known. */
+  request?: string;
+}
+
+export interface ServerDocument {
+  version: string;
+  pid: number;
+  url: string;
+  home: string;
+  durability: Durability;
+  startedAt: string;
+}

@@ -1,0 +1,97 @@
+/** Jobs: the record the store keeps, what clients submit, and the wire form they read. */
+
+import type { JobState } from "./states.ts";
+
+export interface JobPolicy {
+  /** Longest run of one attempt, ms. */
+  executionTimeoutMs: number;
+  /** Whole life from submission, ms. */
+  ttlMs: number;
+  /** Never triggers a scale-up. */
+  lowPriority: boolean;
+}
+
+/** A job as submitted and accepted. */
+export interface NewJob {
+  id: string;
+  endpointId: string;
+  /** The release that runs it: a job stays on the release that accepted it. */
+  releaseId: string;
+  /** Which operation submitted it; decides retention. */
+  via: "run" | "runsync";
+  /** JSON text. */
+  input: string;
+  policy: JobPolicy;
+  webhook: string | null;
+  /** Extra top-level keys handed to workers, JSON text, such as `s3Config`. */
+  extra: string | null;
+  /** Earliest start, epoch ms. */
+  runAt: number;
+  createdAt: number;
+  /** Submissions with the same key within the ttl are one job. */
+  idempotencyKey: string | null;
+}
+
+export interface Job extends NewJob {
+  state: JobState;
+  /** JSON text of the output, or of the newest progress value while running. */
+  output: string | null;
+  error: string | null;
+  /**
+   * Fencing number: grows by one with every take, never reused. A result carries the number of the
+   * attempt it belongs to; any other is refused.
+   */
+  attempt: number;
+  /** Attempts that ended by a thrown error or a lost worker. */
+  failures: number;
+  workerId: string | null;
+  /** Until when the current attempt is believed alive, epoch ms. */
+  leaseUntil: number | null;
+  /** When the current or last attempt was taken, epoch ms. */
+  startedAt: number | null;
+  finishedAt: number | null;
+  /** When the record is dropped, epoch ms; set at the end. */
+  dropAt: number | null;
+}
+
+/** A job as its clients read it. All numbers are whole. Source: spec/job-api.md 4. */
+export interface JobDocument {
+  id: string;
+  status: JobState;
+  delayTime?: number;
+  executionTime?: number;
+  output?: unknown;
+  error?: string;
+  retries?: number;
+  workerId?: string;
+}
+
+export function jobDocument(job: Job): JobDocument {
+  const isOver = job.finishedAt !== null;
+  const delayTime =
+    job.startedAt === null ? 0 : Math.max(0, Math.round(job.startedAt - job.createdAt));
+  const executionTime =
+    job.startedAt === null || job.finishedAt === null
+      ? 0
+      : Math.max(0, Math.round(job.finishedAt - job.startedAt));
+  return {
+    id: job.id,
+    status: job.state,
+    // Clients of a final answer require these three, so they are there even when nothing ran.
+    ...(isOver || job.startedAt !== null ? { delayTime } : {}),
+    ...(isOver ? { executionTime } : {}),
+    ...(isOver || job.workerId !== null ? { workerId: job.workerId ?? "" } : {}),
+    ...(job.output === null ? {} : { output: JSON.parse(job.output) as unknown }),
+    ...(job.error === null ? {} : { error: job.error }),
+    ...(job.failures > 0 ? { retries: job.failures } : {}),
+  };
+}
+
+/** Numbers of an endpoint's jobs. Source: spec/job-api.md 5.8. */
+export interface JobCounts {
+  completed: number;
+  failed: number;
+  inProgress: number;
+  inQueue: number;
+  retried: number;
+}

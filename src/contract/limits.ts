@@ -1,0 +1,70 @@
+/** Limits that are promises to users, each with its unit and the reason or source. */
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+export const LIMITS = {
+  /** Body of `/run`, bytes. Source: Runpod job API. */
+  runBodyBytes: 10 * MIB,
+  /** Body of `/runsync`, bytes. Source: Runpod job API. */
+  runsyncBodyBytes: 20 * MIB,
+  /** Body of a load-balanced request or response, bytes. Source: Runpod load balancing. */
+  lbBodyBytes: 30 * MIB,
+  /** One stream chunk, bytes; larger ones are split. Source: Runpod job API. */
+  streamChunkBytes: 1 * MIB,
+  /** A live bundle on `/execute`, bytes. Source: the original's live-serverless cap. */
+  liveBundleBytes: 8 * MIB,
+  /** The artifact, bytes. Source: Runpod. */
+  artifactBytes: 1500 * MIB,
+
+  /** A load-balanced request waits this long for a worker, ms. Source: Runpod load balancing. */
+  lbWorkerWaitMs: 2 * MINUTE,
+  /** A load-balanced request is processed this long at most, ms. Source: Runpod load balancing. */
+  lbProcessingMs: 5.5 * MINUTE,
+
+  /** `/runsync` and `/status-sync` hold by default, ms; bounds of `?wait=`. Source: Runpod job API. */
+  waitDefaultMs: 90 * SECOND,
+  waitMinMs: 1 * SECOND,
+  waitMaxMs: 300 * SECOND,
+
+  /** A job's execution time per attempt, ms. Source: Runpod job policies. */
+  executionTimeoutDefaultMs: 10 * MINUTE,
+  executionTimeoutMinMs: 5 * SECOND,
+  executionTimeoutMaxMs: 7 * DAY,
+  /** A job's whole life from submission, ms. Source: Runpod job policies. */
+  ttlDefaultMs: DAY,
+  ttlMinMs: 10 * SECOND,
+  ttlMaxMs: 7 * DAY,
+  /** A result is kept this long after the end, ms. Source: Runpod job API. */
+  retentionRunMs: 30 * MINUTE,
+  retentionRunsyncMs: 1 * MINUTE,
+  /**
+   * A job-take and a job-stop poll are held this long, ms. The oldest worker SDK gives up after
+   * 30 s, and every answer without a job is followed by another poll at once.
+   */
+  pollHoldMs: 20 * SECOND,
+  /** `/stream` without `?wait=` holds this long, ms: the Python client gives up after 10 s. */
+  streamHoldMs: 5 * SECOND,
+
+  /** Endpoint and app names. They become host names, file names and URL segments. */
+  nameLength: 63,
+  /** A worker gets this long to become ready, ms. Source: Runpod counts 7 min as unhealthy. */
+  workerStartMs: 7 * MINUTE,
+  /** SIGTERM to SIGKILL when draining a worker, ms. */
+  workerGraceMs: 30 * SECOND,
+} as const;
+
+/** Ports and defaults of the programs. */
+export const DEFAULTS = {
+  /** `flash server`. Environment: FLASH_PORT. */
+  serverPort: 4747,
+  /** `flash run`. Source: the original. */
+  devPort: 8888,
+  /** A load-balanced worker without `PORT`. Source: the original. */
+  workerPort: 8000,
+  environment: "production",
+} as const;

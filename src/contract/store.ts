@@ -1,0 +1,181 @@
+/**
+ * The store: the only truth about jobs, releases and everything else that must survive. Every
+ * method is one atomic step, and its promise resolves after the commit is on disk. Callers never
+ * read, decide and write back; they name the move, and the store guards it.
+ */
+
+import type { Manifest } from "./manifest.ts";
+import type { Job, JobCounts, NewJob } from "./job.ts";
+import type { JobState, ReleaseState } from "./states.ts";
+
+/** `strict`: on disk before acknowledged. `relaxed`: flushed soon after. `memory`: for tests and `flash run`. */
+export type Durability = "strict" | "relaxed" | "memory";
+
+export interface Store {
+  readonly durability: Durability;
+  readonly jobs: JobStore;
+  readonly control: ControlStore;
+  /** Idempotent; waits for what is under way. */
+  close(): Promise<void>;
+}
+
+/** What a worker is given when it takes a job. */
+export type TakenJob = Job & { state: "IN_PROGRESS"; workerId: string };
+
+export type Outcome =
+  | { kind: "completed"; /** JSON text, null when the body had none. */ output: string | null }
+  /** A final failure. */
+  | { kind: "failed"; error: string; output: string | null }
+  /** Back into the queue, to start at `runAt` at the earliest. Counts as a failure. */
+  | { kind: "requeued"; runAt: number }
+  | { kind: "timed-out"; error: string };
+
+export interface JobStore {
+  /**
+   * Accepts jobs, all or none. With an idempotency key that is already known for the endpoint the
+   * earlier job is returned instead.
+   */
+  submit(jobs: readonly NewJob[]): Promise<Job[]>;
+  /**
+   * Hands out up to `limit` due jobs of an endpoint, oldest first: IN_QUEUE → IN_PROGRESS,
+   * `attempt` + 1. Only jobs of `releaseId`, when it is given.
+   */
+  take(request: {
+    endpointId: string;
+    releaseId?: string;
+    workerId: string;
+    limit: number;
+    now: number;
+    leaseUntil: number;
+  }): Promise<TakenJob[]>;
+  /**
+   * Ends or requeues the attempt. Returns the job after the move, or undefined when `attempt` is no
+   * longer the running one: the result was stale and nothing changed. `dropAt` counts for final moves.
+   */
+  settle(request: {
+    jobId: string;
+    attempt: number;
+    outcome: Outcome;
+    now: number;
+    retentionMs: number;
+  }): Promise<Job | undefined>;
+  /** Stores a progress value (JSON text) while the attempt runs. False when stale. */
+  progress(jobId: string, attempt: number, output: string): Promise<boolean>;
+  /** Appends a chunk (JSON text) to the job's stream. False when stale. */
+  appendChunk(jobId: string, attempt: number, chunk: string): Promise<boolean>;
+  /** Chunks after position `after` (0 for all), in order. */
+  readChunks(
+    jobId: string,
+    after: number,
+    limit: number,
+  ): Promise<{ position: number; chunk: string }[]>;
+  /**
+   * The next chunks that no drain has returned yet; marks them as delivered. Runpod's `/stream`
+   * gives every chunk once.
+   */
+  drainChunks(jobId: string, limit: number): Promise<string[]>;
+  /** Renews leases of running attempts held by `workerId`; unknown ids are ignored. */
+  renew(workerId: string, jobIds: readonly string[], leaseUntil: number): Promise<void>;
+  /** IN_QUEUE or IN_PROGRESS → CANCELLED. Returns the job as it is now, undefined when unknown. */
+  cancel(jobId: string, now: number, retentionMs: number): Promise<Job | undefined>;
+  /** FAILED or TIMED_OUT → IN_QUEUE, output, error, chunks and failures cleared. Undefined when unknown; unchanged otherwise. */
+  retry(jobId: string, now: number): Promise<{ job: Job; moved: boolean } | undefined>;
+  /** Queued jobs of the endpoint → CANCELLED. Returns them. */
+  purge(endpointId: string, now: number, retentionMs: number): Promise<Job[]>;
+  get(jobId: string): Promise<Job | undefined>;
+  list(request: {
+    endpointId: string;
+    states?: readonly JobState[];
+    offset: number;
+    limit: number;
+  }): Promise<{ jobs: Job[]; total: number }>;
+  counts(endpointId: string): Promise<JobCounts>;
+  /** For the scaler: due jobs of an endpoint by release, low priority left out. */
+  queue(
+    endpointId: string,
+    now: number,
+  ): Promise<{ releaseId: string; waiting: number; oldestAt: number; running: number }[]>;
+  /** The endpoints that have queued or running jobs. */
+  busyEndpoints(): Promise<string[]>;
+  /** Earliest `runAt` in the future over all queued jobs, to wake up for it. */
+  nextRunAt(now: number): Promise<number | undefined>;
+  /** Running jobs: all, of one worker, or those whose lease or execution time is over. */
+  running(filter?: {
+    workerId?: string;
+    endpointId?: string;
+    expiredAt?: number;
+  }): Promise<TakenJob[]>;
+  /** Jobs past their ttl that are not final → TIMED_OUT, up to `limit`. Returns them. */
+  expire(now: number, limit: number): Promise<Job[]>;
+  /** Drops records whose `dropAt` is over, up to `limit`. Returns how many. */
+  drop(now: number, limit: number): Promise<number>;
+}
+
+export interface EndpointRow {
+  id: string;
+  app: string;
+  environment: string;
+  name: string;
+  kind: "qb" | "lb";
+  createdAt: number;
+}
+
+export interface ReleaseRow {
+  id: string;
+  /** 1, 2, 3 … within the environment. */
+  version: number;
+  app: string;
+  environment: string;
+  buildId: string;
+  state: ReleaseState;
+  createdAt: number;
+}
+
+export interface BuildRow {
+  id: string;
+  app: string;
+  /** SHA-256 of the artifact, hex. */
+  digest: string;
+  bytes: number;
+  manifest: Manifest;
+  createdAt: number;
+}
+
+export interface EnvironmentRow {
+  app: string;
+  name: string;
+  activeReleaseId: string | null;
+  createdAt: number;
+}
+
+export interface ControlStore {
+  /** Adds the build, or returns the one with the same app and digest. */
+  putBuild(build: BuildRow): Promise<BuildRow>;
+  getBuild(id: string): Promise<BuildRow | undefined>;
+  listBuilds(app: string): Promise<BuildRow[]>;
+  /**
+   * Makes a release of a build: creates app and environment when missing, keeps endpoint ids by
+   * name, supersedes the active release. `endpointIds` proposes ids for names that are new.
+   */
+  release(request: {
+    id: string;
+    app: string;
+    environment: string;
+    buildId: string;
+    now: number;
+    proposeId: () => string;
+  }): Promise<{ release: ReleaseRow; endpoints: EndpointRow[]; removed: EndpointRow[] }>;
+  getRelease(id: string): Promise<ReleaseRow | undefined>;
+  listReleases(app: string, environment: string): Promise<ReleaseRow[]>;
+  listEnvironments(app?: string): Promise<EnvironmentRow[]>;
+  getEnvironment(app: string, name: string): Promise<EnvironmentRow | undefined>;
+  getEndpoint(id: string): Promise<EndpointRow | undefined>;
+  findEndpoint(app: string, environment: string, name: string): Promise<EndpointRow | undefined>;
+  /** Endpoints of the active release, everywhere or of one environment. */
+  listEndpoints(app?: string, environment?: string): Promise<EndpointRow[]>;
+  /** Removes an endpoint and cancels its jobs. Returns false when unknown. */
+  removeEndpoint(id: string, now: number): Promise<boolean>;
+  removeEnvironment(app: string, name: string, now: number): Promise<boolean>;
+  readSetting(key: string): Promise<string | undefined>;
+  writeSetting(key: string, value: string): Promise<void>;
+}
