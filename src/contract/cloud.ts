@@ -1,6 +1,12 @@
 /** A cloud is where `flash deploy` can go: a Flash server, or Runpod. */
 
-import type { DeploymentDocument, LogLine, RemovalDocument, StatusDocument } from "./control.ts";
+import type {
+  DeploymentDocument,
+  EnvironmentsDocument,
+  LogLine,
+  RemovalDocument,
+  StatusDocument,
+} from "./control.ts";
 import type { Manifest } from "./manifest.ts";
 
 export interface Artifact {
@@ -20,6 +26,8 @@ export interface Target {
 export interface Cloud {
   /** What `target` shows: the server's base URL, or `runpod`. */
   readonly target: string;
+  /** The app's environments; none when it has never been deployed. Fails early when the key is wrong. */
+  environments(app: string, options?: CloudOptions): Promise<EnvironmentsDocument>;
   /** Uploads what is missing and makes the build the environment's active release. Repeatable. */
   deploy(artifact: Artifact, target: Target, options?: CloudOptions): Promise<DeploymentDocument>;
   /** Throws `NOT_DEPLOYED` when the environment has no release. */

@@ -4,6 +4,7 @@
  *
  *   POST   /api/v1/builds?app=A                           artifact (application/gzip) → BuildDocument
  *   POST   /api/v1/deployments                            DeployRequest → DeploymentDocument
+ *   GET    /api/v1/environments?app=A                     → EnvironmentsDocument
  *   GET    /api/v1/status?app=A&environment=E             → StatusDocument
  *   GET    /api/v1/endpoints?app=A&environment=E&name=N   → EndpointDescription
  *   DELETE /api/v1/endpoints?app=A&environment=E[&name=N] → RemovalDocument
@@ -81,6 +82,16 @@ export interface EndpointDescription extends EndpointDocument {
   environment: string;
   form: "function" | "class" | "routes" | "image";
   functions: FunctionManifest[];
+}
+
+/** The environments of an app, oldest first; none when the server does not know the app. */
+export interface EnvironmentsDocument {
+  app: string;
+  environments: {
+    name: string;
+    /** Active release. */ release: string | null;
+    createdAt: string;
+  }[];
 }
 
 export interface RemovalDocument {
