@@ -14,6 +14,7 @@ const stamp = path.join(dist, "runtime", "worker.mjs");
 
 if (!(process.argv.includes("--if-stale") && isFresh())) await buildAll();
 linkCommand();
+linkPackage();
 
 async function buildAll(): Promise<void> {
   rmSync(dist, { recursive: true, force: true });
@@ -54,6 +55,12 @@ function copyApiBrowser(): void {
 function linkCommand(): void {
   const link = path.join(root, "node_modules", ".bin", "flash");
   if (!existsSync(link)) symlinkSync("../../bin/flash.js", link);
+}
+
+/** So that `runpod-flash` resolves in the examples as it does in a user's project. */
+function linkPackage(): void {
+  const link = path.join(root, "node_modules", "runpod-flash");
+  if (!existsSync(link)) symlinkSync("..", link, "junction");
 }
 
 function isFresh(): boolean {

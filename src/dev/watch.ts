@@ -1,0 +1,150 @@
+/**
+ * Tells which source files changed, in batches.
+ *
+ * One watcher a folder: the recursive mode of `fs.watch` walks into `node_modules` on Linux, which
+ * costs a watch for every folder in there.
+ */
+
+import { watch, type Dirent, type FSWatcher } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import path from "node:path";
+import { systemClock, type Clock } from "../kit/kit.ts";
+
+export interface WatchOptions {
+  root: string;
+  /** Gets the absolute paths that changed since the last call. Never called twice at once. */
+  onChange: (changed: readonly string[]) => Promise<void>;
+  /** Told when a folder cannot be watched. */
+  onProblem: (error: Error) => void;
+  /** Editors write a file in several steps; changes this close together are one. Default 30 ms. */
+  debounceMs?: number;
+  clock?: Clock;
+}
+
+/** Folders that hold no source: packages, our own output, version control. */
+const IGNORED = new Set(["node_modules", ".flash", ".git", ".hg", ".svn", "dist", "coverage"]);
+
+export class SourceWatcher {
+  readonly #options: WatchOptions;
+  readonly #clock: Clock;
+  readonly #folders = new Map<string, FSWatcher>();
+  readonly #pending = new Set<string>();
+  #cancelTimer: (() => void) | undefined;
+  #running: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  private constructor(options: WatchOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /** Resolves when every folder is being watched. */
+  static async open(options: WatchOptions): Promise<SourceWatcher> {
+    const watcher = new SourceWatcher(options);
+    await watcher.#add(options.root);
+    return watcher;
+  }
+
+  /** Stops watching and waits for the last `onChange`. Idempotent. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelTimer?.();
+    for (const folder of this.#folders.values()) folder.close();
+    this.#folders.clear();
+    await this.#running;
+  }
+
+  async #add(folder: string): Promise<void> {
+    if (this.#isClosed || this.#folders.has(folder)) return;
+    try {
+      const watcher = watch(folder, (_event, name) => this.#see(folder, name));
+      watcher.on("error", () => this.#drop(folder));
+      this.#folders.set(folder, watcher);
+    } catch (error) {
+      this.#options.onProblem(error as Error);
+      return;
+    }
+    for (const entry of await entriesOf(folder)) {
+      if (entry.isDirectory() && !isIgnored(entry.name)) {
+        await this.#add(path.join(folder, entry.name));
+      }
+    }
+  }
+
+  #see(folder: string, name: string | null): void {
+    if (name === null || isIgnored(name)) return;
+    const file = path.join(folder, name);
+    this.#pending.add(file);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#isClosed) return;
+    this.#cancelTimer?.();
+    this.#cancelTimer = this.#clock.after(this.#options.debounceMs ?? 30, () => {
+      this.#cancelTimer = undefined;
+      this.#running = this.#running.then(() => this.#flush());
+    });
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#isClosed || this.#pending.size === 0) return;
+    const seen = [...this.#pending];
+    this.#pending.clear();
+    const changed = (await Promise.all(seen.map((file) => this.#expand(file)))).flat();
+    if (changed.length === 0) return;
+    try {
+      await this.#options.onChange([...new Set(changed)]);
+    } catch (error) {
+      this.#options.onProblem(error as Error);
+    }
+  }
+
+  /** A new folder stands for the files in it: they may have been there before the watch began. */
+  async #expand(file: string): Promise<string[]> {
+    const isFolder = await stat(file).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
+    if (!isFolder) {
+      this.#drop(file);
+      return [file];
+    }
+    if (this.#folders.has(file)) return [];
+    await this.#add(file);
+    return filesBelow(file);
+  }
+
+  /** Lets go of a folder that is gone, and of those that were below it. */
+  #drop(folder: string): void {
+    for (const [name, watcher] of this.#folders) {
+      if (name !== folder && !name.startsWith(folder + path.sep)) continue;
+      watcher.close();
+      this.#folders.delete(name);
+    }
+  }
+}
+
+function isIgnored(name: string): boolean {
+  return IGNORED.has(name) || name.endsWith("~") || name.endsWith(".swp");
+}
+
+/** Entries of a folder; none when it is not one, or gone. */
+async function entriesOf(folder: string): Promise<Dirent[]> {
+  try {
+    return await readdir(folder, { withFileTypes: true });
+  } catch {
+    return [];
+  }
+}
+
+async function filesBelow(folder: string): Promise<string[]> {
+  const files: string[] = [];
+  for (const entry of await entriesOf(folder)) {
+    const full = path.join(folder, entry.name);
+    if (isIgnored(entry.name)) continue;
+    if (entry.isDirectory()) files.push(...(await filesBelow(full)));
+    else files.push(full);
+  }
+  return files;
+}

@@ -1,0 +1,32 @@
+/** Waits for a condition, never for a duration. */
+
+export interface UntilOptions {
+  /** What is waited for, for the message when it does not come. */
+  what: string;
+  /** Default 20 s. */
+  withinMs?: number;
+  everyMs?: number;
+}
+
+/** Resolves with the first truthy value of `probe`; rejects at the deadline with the last error seen. */
+export async function until<T>(
+  probe: () => T | Promise<T>,
+  { what, withinMs = 20_000, everyMs = 25 }: UntilOptions,
+): Promise<NonNullable<T>> {
+  const deadline = performance.now() + withinMs;
+  let last: unknown;
+  for (;;) {
+    try {
+      const value = await probe();
+      if (value) return value;
+      last = value;
+    } catch (error) {
+      last = error;
+    }
+    if (performance.now() > deadline) {
+      const seen = last instanceof Error ? last.message : JSON.stringify(last);
+      throw new Error(`Waited ${withinMs} ms for ${what}; last seen: ${seen}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
+  }
+}
