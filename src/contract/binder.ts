@@ -260,7 +260,8 @@ export class Binder {
       const texts = parts.query.getAll(parameter.name);
       if (texts.length > 0) values.set(parameter.name, fromTexts(texts, parameter.schema));
     }
-    if (body.kind !== "json" || this.#usesQuery()) return values;
+    // A DELETE may have a body, which then wins; a GET has none.
+    if (body.kind !== "json" || this.#route?.method === "GET") return values;
     const named = this.#bodyObject(body.value, issues);
     const inPath = new Set(Object.keys(parts.path));
     const known = this.#bound

@@ -11,6 +11,7 @@
  *   binder      arguments ↔ request or job input
  *   manifest    what the compiler found; the artifact's layout
  *   registry    where declared endpoints meet compiler and worker
+ *   context     what a running function can ask about its call
  *   where       where a call runs
  *   states      job, worker and release state machines
  *   job         job records and documents
@@ -29,6 +30,7 @@ export * from "./carry.ts";
 export * from "./binder.ts";
 export * from "./manifest.ts";
 export * from "./registry.ts";
+export * from "./context.ts";
 export * from "./where.ts";
 export * from "./states.ts";
 export * from "./job.ts";

@@ -1,0 +1,47 @@
+/**
+ * What a running function can ask about its call: `context()`. The worker provides it around every
+ * call, the SDK hands it to user code. The storage lives on `globalThis` under a registered symbol
+ * because the worker and the user's bundle each carry their own copy of this module.
+ */
+
+import type { AsyncLocalStorage } from "node:async_hooks";
+
+export interface ContextLog {
+  debug(message: string, fields?: Record<string, unknown>): void;
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+}
+
+export interface Context {
+  /** Aborts when the caller is gone, the job is cancelled, or the time is over. */
+  readonly signal: AbortSignal;
+  /** The job, on queue endpoints. */
+  readonly job?: { readonly id: string; readonly endpoint: string };
+  /** Which attempt of the job this is, from 1. Always 1 on load-balanced endpoints. */
+  readonly attempt: number;
+  /** Writes one JSON line that names the job or request. */
+  readonly log: ContextLog;
+  /** Shows a value as the running job's output. Does nothing on load-balanced endpoints. */
+  progress(value: unknown): void;
+  /** The HTTP request, on load-balanced endpoints. */
+  readonly request?: Request;
+  /** When the work's time is over, epoch ms. */
+  readonly deadline?: number;
+}
+
+const KEY = Symbol.for("runpod-flash.context");
+
+/** The process's storage of contexts; undefined until something that runs functions sets it. */
+export function contextStorage(): AsyncLocalStorage<Context> | undefined {
+  return (globalThis as { [KEY]?: AsyncLocalStorage<Context> })[KEY];
+}
+
+/** Sets the storage unless another copy of this module has; returns the one in use. */
+export function provideContextStorage(
+  create: () => AsyncLocalStorage<Context>,
+): AsyncLocalStorage<Context> {
+  const holder = globalThis as { [KEY]?: AsyncLocalStorage<Context> };
+  holder[KEY] ??= create();
+  return holder[KEY];
+}
