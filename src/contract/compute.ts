@@ -34,6 +34,11 @@ export interface RunningWorker {
   readonly address: WorkerAddress | undefined;
   /** Process id, where there is one. */
   readonly pid: number | undefined;
+  /**
+   * Resolves when the worker itself says that it can serve; never rejects. Undefined where the driver
+   * has no channel to the worker: then its health check is all there is.
+   */
+  readonly ready?: Promise<void>;
   /** Resolves once, when the worker and everything it started are gone. */
   readonly exited: Promise<WorkerExit>;
   /** Asks it to finish (SIGTERM), and ends it after `graceMs`. Idempotent. */
