@@ -1,0 +1,105 @@
+/** Small HTTP pieces that every part of the gateway shares: reading bodies, writing JSON, who calls. */
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { FlashError, PROBLEM_TYPE, problemOf } from "../../contract/errors.ts";
+
+/** Who is calling, as the gateway's front door found out from the key. */
+export type Principal =
+  /** The server key, or nobody on a server that asks for none: everything is allowed. */
+  | { kind: "operator" }
+  /** A worker's secret: its own protocol, and calls by name within its app and environment. */
+  | { kind: "worker"; workerId: string; endpointId: string; app: string; environment: string };
+
+/**
+ * Reads a whole body. Throws `PAYLOAD_TOO_LARGE` as soon as more than `maxBytes` are announced or
+ * have come, without reading further, and `INVALID_REQUEST` when the client goes away before the end.
+ */
+export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const part of request as AsyncIterable<Buffer>) {
+      bytes += part.length;
+      if (bytes > maxBytes) throw tooLarge(maxBytes);
+      parts.push(part);
+    }
+  } catch (cause) {
+    if (FlashError.is(cause)) throw cause;
+    throw new FlashError("INVALID_REQUEST", "The request ended before its body was complete.", {
+      cause,
+    });
+  }
+  return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts, bytes);
+}
+
+/** Answers with a JSON document. */
+export function sendJson(
+  response: ServerResponse,
+  status: number,
+  value: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  sendJsonText(response, status, JSON.stringify(value), headers);
+}
+
+/** Answers with JSON that is already text. */
+export function sendJsonText(
+  response: ServerResponse,
+  status: number,
+  text: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  if (response.headersSent || response.destroyed) return;
+  response.writeHead(status, {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(text),
+    ...headers,
+  });
+  response.end(text);
+}
+
+/**
+ * Answers with the problem document of a failure; anything but a {@link FlashError} is `INTERNAL` and
+ * tells nothing about the inside. `extra` adds members to the document.
+ */
+export function sendProblem(
+  response: ServerResponse,
+  failure: unknown,
+  extra: Readonly<Record<string, unknown>> = {},
+): void {
+  const error = FlashError.is(failure)
+    ? failure
+    : new FlashError("INTERNAL", "The server failed to answer this request.", {
+        hint: "The server's log names the cause.",
+      });
+  sendJson(response, error.status, { ...problemOf(error), ...extra }, problemHeaders(error));
+}
+
+function problemHeaders(error: FlashError): Record<string, string> {
+  const headers: Record<string, string> = { "content-type": PROBLEM_TYPE };
+  if (error.status === 401) headers["www-authenticate"] = "Bearer";
+  if (error.status === 429 || error.status === 503 || error.status === 507) {
+    headers["retry-after"] = "1";
+  }
+  // What is left of the body is not read, so the connection cannot carry another request.
+  if (error.code === "PAYLOAD_TOO_LARGE") headers["connection"] = "close";
+  return headers;
+}
+
+/** A signal that aborts when the client goes away before its answer is complete. */
+export function clientSignal(response: ServerResponse): AbortSignal {
+  const controller = new AbortController();
+  response.once("close", () => {
+    if (!response.writableFinished) controller.abort();
+  });
+  return controller.signal;
+}
+
+function tooLarge(maxBytes: number): FlashError {
+  return new FlashError(
+    "PAYLOAD_TOO_LARGE",
+    `The body is larger than ${maxBytes} bytes, the limit of this operation.`,
+    { hint: "Send a URL to the data instead of the data." },
+  );
+}
