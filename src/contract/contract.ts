@@ -12,6 +12,7 @@
  *   manifest    what the compiler found; the artifact's layout
  *   registry    where declared endpoints meet compiler and worker
  *   context     what a running function can ask about its call
+ *   instance    the one instance of a queue endpoint's class
  *   where       where a call runs
  *   states      job, worker and release state machines
  *   job         job records and documents
@@ -31,6 +32,7 @@ export * from "./binder.ts";
 export * from "./manifest.ts";
 export * from "./registry.ts";
 export * from "./context.ts";
+export * from "./instance.ts";
 export * from "./where.ts";
 export * from "./states.ts";
 export * from "./job.ts";

@@ -52,6 +52,8 @@ export interface NetworkVolumeOptions {
 
 /** Container settings of an endpoint. */
 export interface PodTemplateOptions {
+  /** Id of an existing template of the cloud. */
+  id?: string;
   name?: string;
   imageName?: string;
   /** Container disk in GB. Default 64; on CPU the instance's limit. */
