@@ -42,7 +42,7 @@ export interface Job extends NewJob {
    * attempt it belongs to; any other is refused.
    */
   attempt: number;
-  /** Attempts that ended by a thrown error or a lost worker. */
+  /** Attempts that a thrown error or a lost worker ended and another one followed: `retries` to clients. */
   failures: number;
   workerId: string | null;
   /** Until when the current attempt is believed alive, epoch ms. */
@@ -69,7 +69,8 @@ export interface JobDocument {
 export function jobDocument(job: Job): JobDocument {
   const isOver = job.finishedAt !== null;
   const delayTime =
-    job.startedAt === null ? 0 : Math.max(0, Math.round(job.startedAt - job.createdAt));
+    // From the time it was due: a retry's wait does not count the attempts before it.
+    job.startedAt === null ? 0 : Math.max(0, Math.round(job.startedAt - job.runAt));
   const executionTime =
     job.startedAt === null || job.finishedAt === null
       ? 0

@@ -14,6 +14,7 @@ export type Durability = "strict" | "relaxed" | "memory";
 export interface Store {
   readonly durability: Durability;
   readonly jobs: JobStore;
+  readonly webhooks: WebhookStore;
   readonly control: ControlStore;
   /** Idempotent; waits for what is under way. */
   close(): Promise<void>;
@@ -26,8 +27,11 @@ export type Outcome =
   | { kind: "completed"; /** JSON text, null when the body had none. */ output: string | null }
   /** A final failure. */
   | { kind: "failed"; error: string; output: string | null }
-  /** Back into the queue, to start at `runAt` at the earliest. Counts as a failure. */
-  | { kind: "requeued"; runAt: number }
+  /**
+   * Back into the queue, to start at `runAt` at the earliest. Counts as a failure, unless `blameless`:
+   * the job never reached its worker, or the server itself ended the attempt.
+   */
+  | { kind: "requeued"; runAt: number; blameless?: boolean }
   | { kind: "timed-out"; error: string };
 
 export interface JobStore {
@@ -80,9 +84,15 @@ export interface JobStore {
   cancel(jobId: string, now: number, retentionMs: number): Promise<Job | undefined>;
   /** FAILED or TIMED_OUT → IN_QUEUE, output, error, chunks and failures cleared. Undefined when unknown; unchanged otherwise. */
   retry(jobId: string, now: number): Promise<{ job: Job; moved: boolean } | undefined>;
-  /** Queued jobs of the endpoint → CANCELLED. Returns them. */
-  purge(endpointId: string, now: number, retentionMs: number): Promise<Job[]>;
+  /** Queued jobs of the endpoint that were accepted until `now` → CANCELLED, up to `limit`. Returns them. */
+  purge(request: {
+    endpointId: string;
+    now: number;
+    retentionMs: number;
+    limit: number;
+  }): Promise<Job[]>;
   get(jobId: string): Promise<Job | undefined>;
+  /** Newest first, without inputs and outputs: a page of them could be gigabytes. */
   list(request: {
     endpointId: string;
     states?: readonly JobState[];
@@ -109,6 +119,29 @@ export interface JobStore {
   expire(now: number, limit: number): Promise<Job[]>;
   /** Drops records whose `dropAt` is over, up to `limit`. Returns how many. */
   drop(now: number, limit: number): Promise<number>;
+}
+
+/** A final state that a job's webhook has not heard of yet. Written in the same step as the state. */
+export interface WebhookRow {
+  id: number;
+  jobId: string;
+  url: string;
+  /** The job document as JSON text, as it was at the end. */
+  body: string;
+  /** Deliveries tried so far. */
+  tries: number;
+  createdAt: number;
+}
+
+export interface WebhookStore {
+  /** Deliveries whose time has come, up to `limit`, oldest first. */
+  due(now: number, limit: number): Promise<WebhookRow[]>;
+  /** Earliest time of a waiting delivery, epoch ms. */
+  nextAt(): Promise<number | undefined>;
+  /** Delivered or given up: forgets it. */
+  remove(id: number): Promise<void>;
+  /** One more try has failed; the next one is at `nextAt`. */
+  postpone(id: number, nextAt: number): Promise<void>;
 }
 
 export interface EndpointRow {
