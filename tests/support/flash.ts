@@ -11,7 +11,7 @@ import type {
   StatusDocument,
 } from "../../src/contract/control.ts";
 import { Program, run, type Finished } from "./program.ts";
-import { ROOT, temporaryFolder, writeProject, type Owner } from "./temp.ts";
+import { readFiles, ROOT, temporaryFolder, writeProject, type Owner } from "./temp.ts";
 import { until } from "./until.ts";
 
 const FLASH = path.join(ROOT, "bin", "flash.js");
@@ -68,6 +68,11 @@ export class Sandbox {
     const folder = path.join(temporaryFolder(this.#owner, "flash-project"), name);
     writeProject(folder, files);
     return folder;
+  }
+
+  /** A copy of an example, so that tests which run at once do not share its `.flash`. */
+  example(name: string): string {
+    return this.project(readFiles(path.join(ROOT, "examples", name)), name);
   }
 
   /** Runs `flash …` to its end. */

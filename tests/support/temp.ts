@@ -1,6 +1,14 @@
 /** Temporary folders that go away with the test, and projects inside them. */
 
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -34,4 +42,15 @@ export function writeFiles(folder: string, files: Readonly<Record<string, string
     mkdirSync(path.dirname(file), { recursive: true });
     writeFileSync(file, text);
   }
+}
+
+/** The files of a project: path → text. Packages and our own output are left out. */
+export function readFiles(folder: string): Record<string, string> {
+  const files: Record<string, string> = {};
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    const name = path.relative(folder, path.join(entry.parentPath, entry.name));
+    if (!entry.isFile() || /(^|[\\/])(node_modules|\.flash)[\\/]/.test(name)) continue;
+    files[name] = readFileSync(path.join(folder, name), "utf8");
+  }
+  return files;
 }

@@ -8,17 +8,19 @@ export interface UntilOptions {
   everyMs?: number;
 }
 
+type Truthy<T> = T extends false | 0 | "" | null | undefined ? never : T;
+
 /** Resolves with the first truthy value of `probe`; rejects at the deadline with the last error seen. */
 export async function until<T>(
   probe: () => T | Promise<T>,
   { what, withinMs = 20_000, everyMs = 25 }: UntilOptions,
-): Promise<NonNullable<T>> {
+): Promise<Truthy<T>> {
   const deadline = performance.now() + withinMs;
   let last: unknown;
   for (;;) {
     try {
       const value = await probe();
-      if (value) return value;
+      if (value) return value as Truthy<T>;
       last = value;
     } catch (error) {
       last = error;

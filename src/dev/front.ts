@@ -1,0 +1,200 @@
+/**
+ * The dev server's own HTTP face: names instead of ids, no key on loopback, the index, the API
+ * description and its browser. Everything else is rewritten to the engine's own paths and handed to
+ * it in this process, so a request takes the same way as in production, without a hop.
+ *
+ *   GET /                      what is served
+ *   GET /ping                  health
+ *   GET /openapi.json, /docs   the API description, and pages to try it
+ *   /{endpoint}/run …          queue endpoints: the job API
+ *   /{endpoint}{path}          load-balanced endpoints: their routes
+ */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { FlashError, PROBLEM_TYPE, problemOf } from "../contract/errors.ts";
+import type { EndpointManifest, Manifest } from "../contract/manifest.ts";
+import { checkLocal, isLoopback } from "./access.ts";
+import { sendApiBrowser, apiBrowserPrefix } from "./api-browser.ts";
+import { describeApi } from "./api.ts";
+import { listen, type ListenOptions } from "./port.ts";
+
+/** What is being served: the newest good build. */
+export interface Served {
+  manifest: Manifest;
+  /** Endpoint ids by name. */
+  ids: ReadonlyMap<string, string>;
+}
+
+/** What the front needs of the engine behind it. */
+export interface FrontEngine {
+  /** Undefined until a build has succeeded. */
+  readonly served: Served | undefined;
+  /** The mistakes of the newest build, when it failed. */
+  readonly problem: string | undefined;
+  readonly key: string;
+  handle(request: IncomingMessage, response: ServerResponse): void;
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+}
+
+export class Front {
+  readonly #server: Server;
+  readonly #engine: FrontEngine;
+  readonly #isOpen: boolean;
+  /** Base URL, without a slash at the end. */
+  readonly url: string;
+  readonly port: number;
+
+  private constructor(server: Server, engine: FrontEngine, host: string, port: number) {
+    this.#server = server;
+    this.#engine = engine;
+    this.#isOpen = isLoopback(host);
+    this.port = port;
+    this.url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+    server.on("request", (request, response) => this.#serve(request, response));
+    server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+  }
+
+  /** Throws `CONFLICT` when no port is free. */
+  static async listen(engine: FrontEngine, options: ListenOptions): Promise<Front> {
+    const server = createServer();
+    // Node's own limits would cut a long upload or a stream that says nothing for a while.
+    server.requestTimeout = 0;
+    const { host } = options;
+    const address = host === "localhost" ? "127.0.0.1" : host;
+    const port = await listen(server, { ...options, host: address });
+    return new Front(server, engine, host, port);
+  }
+
+  /** Takes no new connections; call {@link end} when the engine has finished what runs. */
+  stop(): void {
+    this.#server.close();
+    this.#server.closeIdleConnections();
+  }
+
+  /** Ends every connection. */
+  async end(): Promise<void> {
+    const closed = this.#server.listening
+      ? new Promise((resolve) => this.#server.close(resolve))
+      : undefined;
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse): void {
+    try {
+      const { pathname } = targetOf(request);
+      if (this.#isOpen) checkLocal(request);
+      if (this.#answerOwn(pathname, request, response)) return;
+      this.#rewrite(request);
+    } catch (error) {
+      sendProblem(response, error);
+      return;
+    }
+    this.#engine.handle(request, response);
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    try {
+      if (this.#isOpen) checkLocal(request);
+      this.#rewrite(request);
+    } catch (error) {
+      const status = FlashError.is(error) ? error.status : 400;
+      socket.end(`HTTP/1.1 ${status} Refused\r\nconnection: close\r\n\r\n`);
+      return;
+    }
+    this.#engine.handleUpgrade(request, socket, head);
+  }
+
+  /** Answers what is the dev server's own. False when the path is an endpoint's. */
+  #answerOwn(pathname: string, request: IncomingMessage, response: ServerResponse): boolean {
+    const isRead = request.method === "GET" || request.method === "HEAD";
+    if (!isRead) return false;
+    if (pathname === "/") sendJson(response, this.#index());
+    else if (pathname === "/ping") sendJson(response, { status: "healthy" });
+    else if (pathname === "/openapi.json")
+      sendJson(response, describeApi(this.#served(), this.url));
+    else if (pathname === "/docs" || pathname.startsWith(apiBrowserPrefix)) {
+      sendApiBrowser(response, pathname);
+    } else return false;
+    return true;
+  }
+
+  #index(): Record<string, unknown> {
+    const { served, problem } = this.#engine;
+    return {
+      message: "Flash Dev Server",
+      docs: "/docs",
+      status: problem === undefined ? "healthy" : "build-failed",
+      ...(problem === undefined ? {} : { problem }),
+      endpoints: (served?.manifest.endpoints ?? []).map((endpoint) => ({
+        name: endpoint.name,
+        kind: endpoint.kind,
+        url: `${this.url}/${endpoint.name}`,
+        routes: endpoint.functions.flatMap(({ route }) => route ?? []),
+      })),
+    };
+  }
+
+  /** Turns `/{endpoint}{rest}` into the engine's own path, with its key. */
+  #rewrite(request: IncomingMessage): void {
+    const { pathname, search } = targetOf(request);
+    const [, name = "", rest = ""] = /^\/([^/]*)(.*)$/s.exec(pathname) ?? [];
+    const { manifest, ids } = this.#served();
+    const endpoint = manifest.endpoints.find((one) => one.name === name);
+    const id = ids.get(name);
+    if (endpoint === undefined || id === undefined) throw unknownEndpoint(name, manifest.endpoints);
+    request.url = `${endpoint.kind === "qb" ? `/v2/${id}` : `/lb/${id}`}${rest}${search}`;
+    if (!this.#isOpen) return;
+    // The engine reads `headers`; `rawHeaders` is what a worker would see, and it gets no key.
+    request.headers.authorization = `Bearer ${this.#engine.key}`;
+  }
+
+  #served(): Served {
+    const { served, problem } = this.#engine;
+    if (served !== undefined) return served;
+    throw new FlashError("UNAVAILABLE", "The project has not been built yet.", {
+      hint:
+        problem === undefined
+          ? "Try again in a moment."
+          : `Fix this, and save:\n\n${problem.trim()}`,
+    });
+  }
+}
+
+function unknownEndpoint(name: string, endpoints: readonly EndpointManifest[]): FlashError {
+  const known = endpoints.map((endpoint) => `/${endpoint.name}`).join(", ");
+  return new FlashError("ENDPOINT_NOT_FOUND", `There is no endpoint '${name}' in this project.`, {
+    hint: `Known endpoints: ${known}.`,
+  });
+}
+
+/** Path and query of a request. Throws `INVALID_REQUEST` for a target that is none of ours. */
+function targetOf(request: IncomingMessage): { pathname: string; search: string } {
+  const target = request.url ?? "/";
+  if (!target.startsWith("/")) {
+    throw new FlashError("INVALID_REQUEST", `The request target '${target}' is not a path.`);
+  }
+  const at = target.indexOf("?");
+  return at === -1
+    ? { pathname: target, search: "" }
+    : { pathname: target.slice(0, at), search: target.slice(at) };
+}
+
+export function sendJson(response: ServerResponse, value: unknown): void {
+  const body = JSON.stringify(value);
+  response.writeHead(200, {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(body),
+    "cache-control": "no-store",
+  });
+  response.end(body);
+}
+
+function sendProblem(response: ServerResponse, thrown: unknown): void {
+  const error = FlashError.is(thrown)
+    ? thrown
+    : new FlashError("INTERNAL", "The dev server failed.", { cause: thrown });
+  response.writeHead(error.status, { "content-type": PROBLEM_TYPE, "cache-control": "no-store" });
+  response.end(JSON.stringify(problemOf(error)));
+}

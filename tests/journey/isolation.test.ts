@@ -1,0 +1,61 @@
+/** Apps, environments and homes do not touch each other. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Sandbox } from "../support/flash.ts";
+import { ROOT } from "../support/temp.ts";
+import { adder } from "./projects.ts";
+
+async function marker(sandbox: Sandbox, url: string): Promise<unknown> {
+  const response = await sandbox.fetch(`${url}/who`);
+  return response.ok ? ((await response.json()) as { marker: string }).marker : response.status;
+}
+
+test("two apps and two environments with the same endpoint name stay apart", async (t) => {
+  const sandbox = await Sandbox.open(t);
+  const projects = {
+    a: sandbox.project(adder("api", "app a"), "app-a"),
+    staging: sandbox.project(adder("api", "app a, staging"), "app-a"),
+    b: sandbox.project(adder("api", "app b"), "app-b"),
+  };
+  const a = (await sandbox.deploy(projects.a, "--env", "production")).endpoint("api");
+  const staging = (await sandbox.deploy(projects.staging, "--env", "staging")).endpoint("api");
+  const b = (await sandbox.deploy(projects.b)).endpoint("api");
+  assert.equal(new Set([a.id, staging.id, b.id]).size, 3);
+  assert.equal(await marker(sandbox, a.url), "app a");
+  assert.equal(await marker(sandbox, staging.url), "app a, staging");
+  assert.equal(await marker(sandbox, b.url), "app b");
+
+  const removed = await sandbox.flash(
+    projects.staging,
+    ...["undeploy", "--all", "--env", "staging", "--force"],
+  );
+  assert.equal(removed.code, 0, removed.stderr);
+  assert.equal(await marker(sandbox, staging.url), 404);
+  assert.equal(await marker(sandbox, a.url), "app a");
+  assert.equal(await marker(sandbox, b.url), "app b");
+});
+
+test("deploying again keeps id and URL, and serves the new code", async (t) => {
+  const sandbox = await Sandbox.open(t);
+  const first = (await sandbox.deploy(sandbox.project(adder("api", "old"), "same"))).endpoint(
+    "api",
+  );
+  assert.equal(await marker(sandbox, first.url), "old");
+  const second = (await sandbox.deploy(sandbox.project(adder("api", "new"), "same"))).endpoint(
+    "api",
+  );
+  assert.deepEqual([second.id, second.url], [first.id, first.url]);
+  assert.equal(await marker(sandbox, first.url), "new");
+});
+
+test("two homes never see each other", async (t) => {
+  const one = await Sandbox.open(t);
+  const other = await Sandbox.open(t);
+  const { url } = (await one.deploy(one.project(adder("api", "one")))).endpoint("api");
+  await other.deploy(other.project(adder("api", "other")));
+  assert.notEqual(one.key, other.key);
+  assert.equal(await marker(other, url), 401, "the other home's key opens nothing here");
+  const apps = await other.flash(ROOT, "status", "--app", "nothing-here", "--json");
+  assert.notEqual(apps.code, 0);
+});

@@ -1,0 +1,185 @@
+/** `flash run`: the whole house on one machine, and what saving a file does. */
+
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { test, type TestContext } from "node:test";
+import { Answer, freePort, Sandbox } from "../support/flash.ts";
+import type { Program } from "../support/program.ts";
+import { until } from "../support/until.ts";
+import { adder, QUEUE } from "./projects.ts";
+
+interface Dev {
+  sandbox: Sandbox;
+  folder: string;
+  url: string;
+  program: Program;
+  call: (request: string, body?: unknown) => Promise<Answer>;
+  save: (name: string, text: string) => void;
+}
+
+async function runProject(
+  t: TestContext,
+  files: Record<string, string>,
+  ...args: string[]
+): Promise<Dev> {
+  const sandbox = await Sandbox.open(t);
+  const folder = sandbox.project(files);
+  const port = await freePort();
+  const program = sandbox.start(folder, "run", "--port", String(port), ...args);
+  const url = `http://127.0.0.1:${port}`;
+  await until(async () => program.isRunning && (await fetch(`${url}/ping`)).ok, {
+    what: `flash run at ${url}; it said:\n${program.output}`,
+    withinMs: 60_000,
+  });
+  return {
+    sandbox,
+    folder,
+    url,
+    program,
+    async call(request, body) {
+      const [method = "GET", rest = ""] = request.split(" ");
+      const response = await fetch(`${url}${rest}`, {
+        method,
+        ...(body === undefined
+          ? {}
+          : { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
+      });
+      return Answer.of(response);
+    },
+    save: (name, text) => writeFileSync(path.join(folder, name), text),
+  };
+}
+
+test("serves queue and load-balanced endpoints by name, without a key", async (t) => {
+  const { call } = await runProject(t, { ...adder("adder"), ...QUEUE });
+  const index = (await call("GET /")).json as { message: string; docs: string; status: string };
+  assert.equal(index.message, "Flash Dev Server");
+  assert.equal(index.docs, "/docs");
+  assert.equal(index.status, "healthy");
+  assert.deepEqual((await call("GET /ping")).json, { status: "healthy" });
+
+  assert.equal((await call("POST /adder/api/process", { x: 5, y: 3 })).json, 8);
+  assert.equal((await call("POST /adder/api/process", { x: "a", y: 3 })).status, 422);
+  assert.equal((await call("POST /adder/execute", {})).status, 404);
+
+  const done = (await call("POST /double/runsync", { input: { value: 21 } })).json;
+  const { id, status, output } = done as { id: string; status: string; output: number };
+  assert.deepEqual([status, output], ["COMPLETED", 42]);
+  const later = (await call(`GET /double/status/${id}`)).json as { status: string };
+  assert.equal(later.status, "COMPLETED");
+  const accepted = (await call("POST /double/run", { input: { value: 1 } })).json;
+  assert.equal((accepted as { status: string }).status, "IN_QUEUE");
+});
+
+test("an unknown endpoint is a 404 that lists the known ones", async (t) => {
+  const { call } = await runProject(t, adder("adder"));
+  const answer = await call("GET /nope/users");
+  assert.equal(answer.status, 404);
+  assert.equal(answer.headers.get("content-type"), "application/problem+json");
+  assert.match((answer.json as { hint: string }).hint, /\/adder/);
+});
+
+test("/openapi.json describes the routes and /docs loads nothing from elsewhere", async (t) => {
+  const { call } = await runProject(t, { ...adder("adder"), ...QUEUE });
+  const api = (await call("GET /openapi.json")).json as { openapi: string; paths: object };
+  assert.match(api.openapi, /^3\.1/);
+  assert.ok("/adder/api/process" in api.paths, Object.keys(api.paths).join(" "));
+  assert.ok("/double/runsync" in api.paths, Object.keys(api.paths).join(" "));
+
+  const page = await call("GET /docs");
+  assert.match(page.headers.get("content-type") ?? "", /text\/html/);
+  assert.doesNotMatch(page.text, /https?:\/\//);
+  const scripts = [...page.text.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, file]) => file);
+  assert.ok(scripts.length >= 2);
+  for (const file of scripts) {
+    const asset = await call(`GET ${file ?? ""}`);
+    assert.equal(asset.status, 200, file);
+  }
+});
+
+test("a saved file is served; a broken one is named and the last good build stays", async (t) => {
+  const { call, save, folder, program } = await runProject(t, adder("adder", "one"));
+  const marker = async (): Promise<string> =>
+    ((await call("GET /adder/who")).json as { marker: string }).marker;
+  assert.equal(await marker(), "one");
+
+  save("api.ts", adder("adder", "two")["api.ts"] ?? "");
+  await until(async () => (await marker()) === "two", { what: "the second version" });
+
+  const good = readFileSync(path.join(folder, "api.ts"), "utf8");
+  save("api.ts", `${good}\nexport const broken = (;\n`);
+  await program.says(/api\.ts:\d+/);
+  assert.equal(await marker(), "two", "the last good build still serves");
+
+  save("api.ts", adder("adder", "three")["api.ts"] ?? "");
+  await until(async () => (await marker()) === "three", { what: "the repaired version" });
+});
+
+test("a project that starts broken is served as soon as it is mended", async (t) => {
+  const { call, save, program } = await runProject(t, { "api.ts": "export const broken = (;\n" });
+  await program.says(/api\.ts:\d+/);
+  assert.equal((await call("GET /adder/who")).status, 503);
+  save("api.ts", adder("adder", "mended")["api.ts"] ?? "");
+  await until(async () => (await call("GET /adder/who")).status === 200, {
+    what: "the mended one",
+  });
+});
+
+test("jobs outlive a reload and a restart", async (t) => {
+  const { call, save, folder, program, sandbox } = await runProject(t, QUEUE);
+  const done = (await call("POST /double/runsync", { input: { value: 3 } })).json as { id: string };
+  save("jobs.ts", `${QUEUE["jobs.ts"] ?? ""}\n// saved\n`);
+  await program.says(/reloaded/);
+  assert.equal((await call(`GET /double/status/${done.id}`)).status, 200);
+
+  await program.stop("SIGTERM");
+  const port = await freePort();
+  const again = sandbox.start(folder, "run", "--port", String(port));
+  await again.says(/double/);
+  const answer = await until(() => fetch(`http://127.0.0.1:${port}/double/status/${done.id}`), {
+    what: "the restarted server",
+  });
+  assert.equal(answer.status, 200);
+});
+
+test("takes the next free port and says so; --strict-port fails", async (t) => {
+  const first = await runProject(t, adder("adder"));
+  const { port } = new URL(first.url);
+  const second = first.sandbox.start(
+    first.sandbox.project(adder("other")),
+    ...["run", "--port", port],
+  );
+  const [, next = ""] = await second.says(new RegExp(`port ${port} in use, using (\\d+)`));
+  await until(async () => (await fetch(`http://127.0.0.1:${next}/other/who`)).ok, {
+    what: "the other project",
+  });
+  const strict = await first.sandbox.flash(first.folder, "run", "--port", port, "--strict-port");
+  assert.notEqual(strict.code, 0);
+  assert.match(strict.stderr, new RegExp(`Port ${port} is in use`));
+});
+
+test("--no-reload ends with the build's mistakes and exit code 1", async (t) => {
+  const sandbox = await Sandbox.open(t);
+  const broken = sandbox.project({ "api.ts": "export const broken = (;\n" });
+  const port = String(await freePort());
+  const ended = await sandbox.flash(broken, "run", "--no-reload", "--port", port);
+  assert.equal(ended.code, 1, ended.stderr);
+  assert.match(ended.stderr, /api\.ts:\d+/);
+});
+
+test("Ctrl-C stops the workers and ends with 0", async (t) => {
+  const { call, program } = await runProject(t, adder("adder"));
+  const { pid } = (await call("GET /adder/who")).json as { pid: number };
+  const { code } = await program.stop("SIGINT");
+  assert.equal(code, 0, program.output);
+  assert.throws(() => process.kill(pid, 0), { code: "ESRCH" });
+});
+
+test("pages of other sites cannot use it", async (t) => {
+  const { url } = await runProject(t, adder("adder"));
+  const foreign = await fetch(`${url}/adder/who`, { headers: { origin: "https://example.com" } });
+  assert.equal(foreign.status, 403);
+  const local = await fetch(`${url}/adder/who`, { headers: { origin: "http://localhost:5173" } });
+  assert.equal(local.status, 200);
+});
