@@ -26,7 +26,7 @@ test("every printed line works when pasted, and Ctrl-C stops everything", async 
   const program = await start(t, sandbox);
   await program.says(/^Ready/m, 120_000);
   const lines = curlLines(program.stdout);
-  for (const needed of ["/users", "-X POST", "-X PUT", "-X DELETE", "/ping", "/run ", "/runsync"]) {
+  for (const needed of ["/users", "-X POST", "-X PUT", "-X DELETE", "/ping", "/run'", "/runsync"]) {
     assert.ok(
       lines.some((line) => line.includes(needed)),
       `${needed} in:\n${lines.join("\n")}`,

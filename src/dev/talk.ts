@@ -1,0 +1,110 @@
+/** What the dev server tells the person who started it: pure functions from events to lines. */
+
+import pc from "picocolors";
+import type { EndpointManifest, Manifest } from "../contract/manifest.ts";
+
+/** What happens while a project runs, in order. */
+export type DevEvent =
+  | { kind: "port-taken"; wanted: number; used: number }
+  /** The first good build is being served. */
+  | { kind: "ready"; url: string; manifest: Manifest; reload: boolean }
+  | { kind: "reloaded"; manifest: Manifest; changed: readonly string[]; tookMs: number }
+  /** A build failed; `keepsServing` when an earlier one still answers. */
+  | { kind: "failed"; text: string; keepsServing: boolean }
+  /** Something that does not stop the build. */
+  | { kind: "warning"; text: string }
+  /** A worker wrote a line. */
+  | { kind: "output"; endpoint: string; stream: "stdout" | "stderr" | "system"; text: string }
+  | { kind: "stopping" };
+
+export type Colors = ReturnType<typeof pc.createColors>;
+
+/** The event as text for a terminal, without a line end. */
+export function describeEvent(event: DevEvent, colors: Colors): string {
+  switch (event.kind) {
+    case "port-taken":
+      return `port ${event.wanted} in use, using ${event.used}`;
+    case "ready":
+      return startTable(event, colors);
+    case "reloaded": {
+      const what = event.changed.join(", ");
+      return `${colors.green("✓")} reloaded ${what}  ${colors.dim(`${Math.round(event.tookMs)} ms`)}`;
+    }
+    case "failed":
+      return `${event.text}\n\n${colors.red("✗")} ${
+        event.keepsServing ? "still serving the last good build" : "nothing is served"
+      }; fix it and save`;
+    case "warning":
+      return event.text;
+    case "output":
+      return `${colors.dim(`${event.endpoint} |`)} ${
+        event.stream === "system" ? colors.dim(event.text) : event.text
+      }`;
+    case "stopping":
+      return "stopping...";
+    default:
+      return event satisfies never;
+  }
+}
+
+interface Row {
+  method: string;
+  path: string;
+  name: string;
+  kind: string;
+  summary: string;
+}
+
+/** Method, path, function, kind and description of everything that can be called. */
+function startTable(event: DevEvent & { kind: "ready" }, colors: Colors): string {
+  const rows = event.manifest.endpoints.flatMap(rowsOf);
+  const width = (column: keyof Row): number =>
+    Math.max(0, ...rows.map((row) => row[column].length));
+  const widths = { method: width("method"), path: width("path"), name: width("name") };
+  const lines = rows.map(({ method, path, name, kind, summary }) =>
+    [
+      `  ${colors.bold(method.padEnd(widths.method))}`,
+      path.padEnd(widths.path),
+      name.padEnd(widths.name),
+      kind.padEnd(width("kind")),
+      colors.dim(summary),
+    ]
+      .join("  ")
+      .trimEnd(),
+  );
+  return [
+    "",
+    `${colors.bold("flash dev")}  ${event.url}`,
+    "",
+    ...lines,
+    "",
+    `  docs  ${event.url}/docs`,
+    "  stop  ctrl+c",
+    "",
+  ].join("\n");
+}
+
+function rowsOf(endpoint: EndpointManifest): Row[] {
+  const base = `/${endpoint.name}`;
+  if (endpoint.form === "image") return [];
+  if (endpoint.kind === "qb") {
+    const names = endpoint.functions.map((one) => one.name);
+    const summary = endpoint.functions.find((one) => one.summary !== undefined)?.summary ?? "";
+    return [
+      { method: "POST", path: `${base}/runsync`, name: names.join(", "), kind: "QB", summary },
+    ];
+  }
+  return endpoint.functions.flatMap(({ name, route, summary = "" }) =>
+    route === undefined
+      ? []
+      : [
+          {
+            method: route.method,
+            path: base + route.path,
+            name,
+            kind: endpoint.live ? "LB (local)" : "LB",
+            summary,
+          },
+        ],
+  );
+}
