@@ -28,7 +28,8 @@ export interface HealthWatch {
   signal: AbortSignal;
   isBusy: () => boolean;
   onUnhealthy: () => void;
-  onRecovered: () => void;
+  /** It is healthy, whatever it was before. */
+  onHealthy: () => void;
   /** It has been unhealthy for too long. */
   onHopeless: () => void;
 }
@@ -55,7 +56,7 @@ export async function watchHealth(watch: HealthWatch): Promise<never> {
     watch.signal.throwIfAborted();
     if (health === "healthy") {
       bad = 0;
-      if (isUnhealthy) watch.onRecovered();
+      watch.onHealthy();
       unhealthySince = undefined;
       continue;
     }

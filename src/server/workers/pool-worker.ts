@@ -30,11 +30,18 @@ export class PoolWorker {
   load = 0;
   /** It has finished a request or a job: a later crash is no failed start. */
   hasServed = false;
+  /** It runs the active version. */
+  isCurrent = true;
+  /** When it first was ready; monotonic, ms. */
+  readyAt: number | undefined;
   /** Why the pool ended it, when it did. */
   endedBecause: string | undefined;
+  /** SIGTERM has been sent. */
+  isStopping = false;
   #state: WorkerState = "INITIALIZING";
   #running: RunningWorker | undefined;
   #link: WorkerLink | undefined;
+  readonly #atEnd: (() => void)[] = [];
   #tail: { stream: WorkerLine["stream"]; text: string }[] = [];
 
   constructor(identity: { id: string; version: Version; secret: string; now: number }) {
@@ -62,6 +69,11 @@ export class PoolWorker {
   /** It may get work. */
   get isReady(): boolean {
     return this.#state === "IDLE" || this.#state === "RUNNING";
+  }
+
+  /** It is on its way to being ready, or back. */
+  get mayBecomeReady(): boolean {
+    return this.#state === "INITIALIZING" || this.#state === "UNHEALTHY";
   }
 
   /** It counts as one of the workers that were asked for. */
@@ -119,9 +131,15 @@ export class PoolWorker {
     return (errors.length > 0 ? errors : this.#tail).map(({ text }) => text).join("\n");
   }
 
+  /** Called once, when it has ended. */
+  onGone(run: () => void): void {
+    this.#atEnd.push(run);
+  }
+
   gone(): void {
     this.#state = "STOPPED";
     this.#link?.close();
+    for (const run of this.#atEnd) run();
   }
 
   #settle(now: number): void {

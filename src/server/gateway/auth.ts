@@ -1,0 +1,69 @@
+/**
+ * Who may come in: the server key, and the secrets of the workers that live. Keys are compared by
+ * their digests, so the time a comparison takes says nothing about the key.
+ */
+
+import { hash, timingSafeEqual } from "node:crypto";
+import { FlashError } from "../../contract/errors.ts";
+import type { Principal } from "./http.ts";
+
+export class Keyring {
+  readonly #serverKey: Buffer;
+  readonly #workers = new Map<string, Principal & { kind: "worker" }>();
+
+  constructor(serverKey: string) {
+    this.#serverKey = digest(serverKey);
+  }
+
+  /** Makes a worker's secret valid. */
+  admit(secret: string, worker: Omit<Principal & { kind: "worker" }, "kind">): void {
+    this.#workers.set(digest(secret).toString("base64"), { kind: "worker", ...worker });
+  }
+
+  /** Makes it void. */
+  expel(secret: string): void {
+    this.#workers.delete(digest(secret).toString("base64"));
+  }
+
+  /** Who has the key of an `Authorization` header, with or without a scheme; undefined for nobody. */
+  find(authorization: string | undefined): Principal | undefined {
+    const key = keyOf(authorization);
+    if (key === undefined) return undefined;
+    const given = digest(key);
+    if (timingSafeEqual(given, this.#serverKey)) return { kind: "operator" };
+    return this.#workers.get(given.toString("base64"));
+  }
+
+  /** Like {@link find}. Throws `UNAUTHORIZED`. */
+  require(authorization: string | undefined): Principal {
+    const principal = this.find(authorization);
+    if (principal !== undefined) return principal;
+    throw new FlashError(
+      "UNAUTHORIZED",
+      keyOf(authorization) === undefined ? "The request has no key." : "The key is not valid.",
+      { hint: "Send 'Authorization: Bearer <key>'; 'flash token' prints the key of this server." },
+    );
+  }
+}
+
+/** Throws `FORBIDDEN` when a worker reaches outside its app and environment. */
+export function requireScope(
+  principal: Principal,
+  target: { app: string; environment: string },
+): void {
+  if (principal.kind === "operator") return;
+  if (principal.app === target.app && principal.environment === target.environment) return;
+  throw new FlashError(
+    "FORBIDDEN",
+    "A worker may only call endpoints of its own app and environment.",
+  );
+}
+
+function keyOf(authorization: string | undefined): string | undefined {
+  const key = authorization?.trim().replace(/^bearer(\s+|$)/i, "");
+  return key === undefined || key === "" ? undefined : key;
+}
+
+function digest(key: string): Buffer {
+  return hash("sha256", key, "buffer");
+}

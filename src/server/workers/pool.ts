@@ -1,0 +1,618 @@
+/**
+ * The workers of one endpoint, over all of its versions. The scaler says how many there should be,
+ * the pool starts, watches, drains and ends them, and hands load-balanced requests to them.
+ *
+ *   1  A worker's state moves only along WORKER_MOVES.
+ *   2  A worker that is draining gets no more work, and is told to stop only when it has none.
+ *   3  Whatever way a worker ends, `#gone` runs once: its secret is void and its jobs are requeued.
+ *   4  A load-balanced worker of an earlier version serves until one of the active version is ready.
+ */
+
+import type { Compute, WorkerExit, WorkerLine } from "../../contract/compute.ts";
+import { FlashError } from "../../contract/errors.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import { WORKER_STATES, type WorkerState } from "../../contract/states.ts";
+import type { EndpointRow } from "../../contract/store.ts";
+import { WORKER_ENV, workerEnvironment } from "../../contract/worker-env.ts";
+import { sleep, type Clock } from "../../kit/clock.ts";
+import { newId, newSecret } from "../../kit/ids.ts";
+import type { Log } from "../../kit/log.ts";
+import type { Target } from "../scaler/decide.ts";
+import { Failures } from "./failures.ts";
+import { untilHealthy, watchHealth } from "./health.ts";
+import { Holds, type Attempt } from "./holds.ts";
+import { PoolWorker, type Version } from "./pool-worker.ts";
+import { select, type Affinity } from "./select.ts";
+
+/** What a pool needs from the rest of the server. */
+export interface PoolHost {
+  compute: Compute;
+  clock: Clock;
+  log: Log;
+  /** Base URL that workers call. */
+  serverUrl(): string;
+  /** Makes a secret valid for a worker, and void again. */
+  admit(secret: string, worker: { workerId: string; endpoint: EndpointRow }): void;
+  expel(secret: string): void;
+  onLine(endpoint: EndpointRow, workerId: string, line: WorkerLine): void;
+  /** A line about a worker that the worker has not written. */
+  onEvent(endpoint: EndpointRow, workerId: string, message: string): void;
+  /** The endpoint's load or workers have changed. */
+  wake(endpointId: string): void;
+  jobs: {
+    /** How many jobs the worker holds. */
+    heldBy(workerId: string): Promise<number>;
+    drainWorker(workerId: string): void;
+    workerGone(workerId: string, exit: WorkerExit & { logTail: string[] }): Promise<void>;
+  };
+}
+
+/** A crash this soon after the start counts as a failed start, unless work was done. */
+const YOUNG_MS = 10_000;
+/** Wait of a request with strict affinity, ms. Source: spec/load-balancing.md A3. */
+const STRICT_WAIT_MS = 5 * 60_000;
+/** Scaled-down workers that `strict-resume` can bring back. */
+const MAX_RETIRED = 100;
+
+export class Pool {
+  readonly row: EndpointRow;
+  readonly holds: Holds;
+  readonly #host: PoolHost;
+  readonly #log: Log;
+  readonly #workers = new Map<string, PoolWorker>();
+  readonly #failures = new Map<string, Failures>();
+  /** Ids of workers that scaling has stopped, with their release. */
+  readonly #retired = new Map<string, string>();
+  /** One promise for each worker that has not ended. */
+  readonly #lives = new Set<Promise<void>>();
+  #active: Version;
+  #isClosing = false;
+
+  constructor(row: EndpointRow, active: Version, host: PoolHost) {
+    this.row = row;
+    this.#active = active;
+    this.#host = host;
+    this.#log = host.log.with({ endpoint: row.name, app: row.app, environment: row.environment });
+    this.holds = new Holds(host.clock);
+  }
+
+  get active(): Version {
+    return this.#active;
+  }
+
+  get workers(): Iterable<PoolWorker> {
+    return this.#workers.values();
+  }
+
+  get size(): number {
+    return this.#workers.size;
+  }
+
+  worker(id: string): PoolWorker | undefined {
+    return this.#workers.get(id);
+  }
+
+  /** Why workers of the active version cannot start, once that is certain. */
+  get problem(): string | undefined {
+    return this.#failures.get(this.#active.releaseId)?.problem;
+  }
+
+  counts(): Record<WorkerState, number> {
+    const counts = Object.fromEntries(WORKER_STATES.map((state) => [state, 0])) as Record<
+      WorkerState,
+      number
+    >;
+    for (const worker of this.#workers.values()) counts[worker.state] += 1;
+    // Between two starts of a crash loop there is no process, but the worker is not well.
+    if (this.problem !== undefined && counts.UNHEALTHY === 0) counts.UNHEALTHY = 1;
+    return counts;
+  }
+
+  readyWorkers(): string[] {
+    return [...this.#workers.values()].filter((worker) => worker.isReady).map(({ id }) => id);
+  }
+
+  /** Makes a version the active one. Workers of the others go as soon as they are not needed. */
+  activate(version: Version): void {
+    this.#failures.delete(version.releaseId);
+    if (version.releaseId !== this.#active.releaseId) {
+      this.#active = version;
+      for (const worker of this.#workers.values()) {
+        worker.isCurrent = worker.version.releaseId === version.releaseId;
+      }
+    }
+    this.#changed();
+  }
+
+  /** A worker for a request, at once; undefined when it has to wait for one. Give it back. */
+  tryAcquire(affinity: Affinity): PoolWorker | undefined {
+    // Those who came earlier go first.
+    if (this.holds.size > 0) return undefined;
+    const attempt = this.#attempt(affinity);
+    if (attempt.kind === "refused") throw attempt.error;
+    if (attempt.kind === "wait") return undefined;
+    // The least busy worker has more than its share: there should be more of them.
+    const share = this.#active.manifest.options.scalerValue;
+    if (attempt.value.load > share) this.#host.wake(this.row.id);
+    return attempt.value;
+  }
+
+  /**
+   * A worker for a request, held until there is one. Give it back. Throws `NO_WORKER`,
+   * `WORKER_START_FAILED`, `OVERLOADED`, `NOT_FOUND` (affinity), or the signal's reason.
+   */
+  async acquire(affinity: Affinity, signal: AbortSignal): Promise<PoolWorker> {
+    const isStrict = affinity.mode === "strict" || affinity.mode === "strict-resume";
+    const waitMs = isStrict ? STRICT_WAIT_MS : LIMITS.lbWorkerWaitMs;
+    const held = this.holds.wait({
+      attempt: () => this.#attempt(affinity),
+      waitMs,
+      timedOut: () => this.#timedOut(waitMs, isStrict),
+      signal,
+    });
+    this.#host.wake(this.row.id);
+    return await held;
+  }
+
+  /** The request is over. */
+  giveBack(worker: PoolWorker): void {
+    worker.give(this.#now());
+    this.#provenGood(worker);
+    if (worker.load === 0 && worker.state === "DRAINING") this.#finishDrain(worker);
+    if (this.holds.size > 0) this.#changed();
+  }
+
+  /** A connection to it failed: no request goes there until its health check says otherwise. */
+  suspect(worker: PoolWorker): void {
+    if (worker.move("UNHEALTHY")) this.#host.wake(this.row.id);
+  }
+
+  /** A queue worker has called in. */
+  seen(workerId: string): void {
+    const worker = this.#workers.get(workerId);
+    if (worker?.state === "INITIALIZING") this.#becomeReady(worker);
+  }
+
+  /** A queue worker has ended a job. */
+  worked(workerId: string): void {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return;
+    worker.touch(this.#now());
+    this.#provenGood(worker);
+  }
+
+  /** How many jobs each queue worker holds, as the store says. */
+  noteJobs(jobs: ReadonlyMap<string, number>): void {
+    const now = this.#now();
+    for (const worker of this.#workers.values()) {
+      worker.setLoad(jobs.get(worker.id) ?? 0, now);
+      if (worker.state === "DRAINING" && worker.load === 0) this.#finishDrain(worker);
+    }
+  }
+
+  /** Brings the workers to the targets. Called again whenever something has changed. */
+  scale(targets: readonly Target[]): void {
+    if (this.#isClosing) return;
+    const wanted = new Map(targets.map(({ releaseId, target }) => [releaseId, target]));
+    this.#startMissing(wanted.get(this.#active.releaseId) ?? 0, this.#active);
+    this.#stopIdle(wanted.get(this.#active.releaseId) ?? 0);
+    this.#stopEarlier(wanted);
+  }
+
+  /** Starts workers of an earlier version for the jobs that it accepted. */
+  startEarlier(version: Version, target: number): void {
+    if (!this.#isClosing) this.#startMissing(target, version);
+  }
+
+  /** Ends a worker at once, with everything it started. */
+  kill(workerId: string, reason: string): void {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return;
+    worker.endedBecause ??= reason;
+    worker.running?.kill();
+  }
+
+  /** Lets a worker finish what it has, then ends it. */
+  drain(worker: PoolWorker, reason: string): void {
+    if (!worker.move("DRAINING")) return;
+    worker.endedBecause = reason;
+    if (this.row.kind === "qb") this.#host.jobs.drainWorker(worker.id);
+    this.#finishDrain(worker);
+    const patience = this.#host.clock.after(this.#longestWorkMs(worker), () => this.#stop(worker));
+    worker.onGone(patience);
+  }
+
+  /** Drains every worker, and kills what is left after `graceMs`. Idempotent. */
+  async close(graceMs: number): Promise<void> {
+    this.#isClosing = true;
+    this.holds.refuseAll(
+      () => new FlashError("UNAVAILABLE", `'${this.row.name}' is being stopped.`),
+    );
+    for (const worker of this.#workers.values())
+      this.drain(worker, "the endpoint is being stopped");
+    const cancel = this.#host.clock.after(graceMs, () => {
+      for (const worker of this.#workers.values()) worker.running?.kill();
+    });
+    await Promise.all(this.#lives);
+    cancel();
+  }
+
+  #now(): number {
+    return this.#host.clock.elapsed();
+  }
+
+  #changed(): void {
+    this.holds.retry();
+    this.#host.wake(this.row.id);
+  }
+
+  // Requests.
+
+  #attempt(affinity: Affinity): Attempt<PoolWorker> {
+    const capacity = this.#active.manifest.options.scalerValue;
+    const selection = select(this.#workers.values(), affinity, capacity);
+    if (selection.kind === "worker") {
+      selection.worker.take();
+      return { kind: "got", value: selection.worker };
+    }
+    if (selection.kind === "gone") {
+      if (this.#resume(affinity)) return { kind: "wait" };
+      return { kind: "refused", error: workerGone(this.row.name) };
+    }
+    const error = this.#hopeless();
+    return error === undefined ? { kind: "wait" } : { kind: "refused", error };
+  }
+
+  /** Why waiting makes no sense. */
+  #hopeless(): FlashError | undefined {
+    const { name } = this.row;
+    if (this.#active.manifest.options.workersMax === 0) {
+      return new FlashError("NO_WORKER", `no workers available: '${name}' is off (workersMax 0).`, {
+        hint: "Raise 'workers' and deploy again.",
+      });
+    }
+    const failures = this.#failures.get(this.#active.releaseId);
+    if (failures?.problem === undefined || this.#isStarting(this.#active)) return undefined;
+    const waitMs = failures.nextStartAt - this.#now();
+    if (waitMs <= 0) return undefined;
+    return new FlashError("WORKER_START_FAILED", `'${name}' cannot start: ${failures.problem}`, {
+      hint: `See 'flash logs ${name}'; the next start is tried in ${Math.ceil(waitMs / 1000)} s.`,
+      details: { retryAfterS: Math.ceil(waitMs / 1000) },
+    });
+  }
+
+  #timedOut(waitMs: number, isStrict: boolean): FlashError {
+    const waited = `timed out waiting for worker of '${this.row.name}' after ${waitMs / 1000} s`;
+    if (!isStrict) {
+      return new FlashError("NO_WORKER", `no workers available: ${waited}.`, {
+        hint: "Try again, or raise the endpoint's workers.",
+      });
+    }
+    return new FlashError("NO_WORKER", `${waited}: it was at capacity.`, {
+      status: 400,
+      details: { reason: "timed out waiting for worker" },
+    });
+  }
+
+  /** Starts a scaled-down worker again under its id. */
+  #resume(affinity: Affinity): boolean {
+    if (affinity.mode !== "strict-resume" || this.#isClosing) return false;
+    if (this.#retired.get(affinity.workerId) !== this.#active.releaseId) return false;
+    this.#retired.delete(affinity.workerId);
+    this.#start(this.#active, affinity.workerId);
+    return true;
+  }
+
+  // Scaling.
+
+  #of(version: Version): PoolWorker[] {
+    const all = [...this.#workers.values()];
+    return all.filter((worker) => worker.version.releaseId === version.releaseId);
+  }
+
+  #isStarting(version: Version): boolean {
+    return this.#of(version).some((worker) => worker.state === "INITIALIZING");
+  }
+
+  #startMissing(target: number, version: Version): void {
+    const failures = this.#failures.get(version.releaseId);
+    let missing = target - this.#of(version).filter((worker) => worker.isUp).length;
+    if (failures !== undefined && failures.count > 0) {
+      if (this.#now() < failures.nextStartAt) return;
+      // One at a time until one has proven good.
+      missing = this.#isStarting(version) ? 0 : Math.min(missing, 1);
+    }
+    for (; missing > 0; missing--) this.#start(version, newId());
+  }
+
+  #stopIdle(target: number): void {
+    const { workersMin, workersMax, idleTimeoutS } = this.#active.manifest.options;
+    const up = this.#of(this.#active).filter((worker) => worker.isUp);
+    let surplus = up.length - Math.max(workersMin, target);
+    const idle = up.filter((worker) => worker.state === "IDLE" && worker.load === 0);
+    for (const worker of idle.sort((a, b) => a.idleSince - b.idleSince)) {
+      if (surplus <= 0) return;
+      const idleMs = this.#now() - worker.idleSince;
+      if (workersMax > 0 && idleMs < idleTimeoutS * 1000) return;
+      this.#retire(worker);
+      this.drain(worker, "it was idle");
+      surplus -= 1;
+    }
+    if (workersMax === 0) for (const worker of up) this.drain(worker, "the endpoint is off");
+  }
+
+  #stopEarlier(wanted: ReadonlyMap<string, number>): void {
+    const earlier = [...this.#workers.values()].filter((worker) => !worker.isCurrent);
+    if (this.row.kind === "lb") {
+      const isCovered = this.#of(this.#active).some((worker) => worker.isReady);
+      const idleMs = this.#active.manifest.options.idleTimeoutS * 1000;
+      for (const worker of earlier) {
+        const isIdle = worker.load === 0 && this.#now() - worker.idleSince >= idleMs;
+        if (isCovered || isIdle) this.drain(worker, "a newer release serves");
+      }
+      return;
+    }
+    for (const worker of earlier) {
+      const peers = earlier.filter(
+        (other) => other.isUp && other.version.releaseId === worker.version.releaseId,
+      );
+      const isNeeded = peers.length <= (wanted.get(worker.version.releaseId) ?? 0);
+      if (worker.load === 0 && !isNeeded) this.drain(worker, "a newer release serves");
+    }
+  }
+
+  #retire(worker: PoolWorker): void {
+    this.#retired.set(worker.id, worker.version.releaseId);
+    const [oldest] = this.#retired.keys();
+    if (this.#retired.size > MAX_RETIRED && oldest !== undefined) this.#retired.delete(oldest);
+  }
+
+  // The life of a worker.
+
+  #start(version: Version, id: string): void {
+    const now = this.#now();
+    const worker = new PoolWorker({ id, version, secret: newSecret("flashw"), now });
+    worker.isCurrent = version.releaseId === this.#active.releaseId;
+    this.#workers.set(id, worker);
+    this.#host.admit(worker.secret, { workerId: id, endpoint: this.row });
+    const life = this.#live(worker).catch((error: unknown) => {
+      this.#log.error("a worker could not be followed", { worker: id, error: String(error) });
+    });
+    this.#lives.add(life);
+    void life.finally(() => this.#lives.delete(life));
+  }
+
+  async #live(worker: PoolWorker): Promise<void> {
+    const over = new AbortController();
+    try {
+      worker.attach(await this.#host.compute.start(this.#specOf(worker)));
+    } catch (error) {
+      await this.#gone(worker, { code: null, signal: null }, messageOf(error));
+      return;
+    }
+    this.#log.debug("worker started", { worker: worker.id, pid: worker.running?.pid });
+    const watching = this.#watch(worker, over.signal);
+    // It may have been told to go while it was being started.
+    if (worker.state === "DRAINING") this.#finishDrain(worker);
+    const exit = await worker.running?.exited;
+    over.abort();
+    await watching;
+    await this.#gone(worker, exit ?? { code: null, signal: null });
+  }
+
+  #specOf(worker: PoolWorker): Parameters<Compute["start"]>[0] {
+    const { row } = this;
+    const { options } = worker.version.manifest;
+    const identity = {
+      serverUrl: this.#host.serverUrl(),
+      app: row.app,
+      environment: row.environment,
+      endpointId: row.id,
+      endpointName: row.name,
+      releaseId: worker.version.releaseId,
+      workerId: worker.id,
+      secret: worker.secret,
+    };
+    return {
+      workerId: worker.id,
+      endpointId: row.id,
+      endpointName: row.name,
+      kind: row.kind,
+      artifactDir: worker.version.artifactDir,
+      env: { ...userEnvironment(options.env), ...workerEnvironment(identity, row.kind) },
+      onLine: (line) => {
+        worker.note(line);
+        this.#host.onLine(row, worker.id, line);
+      },
+    };
+  }
+
+  /** Follows the worker's health until it is over. */
+  async #watch(worker: PoolWorker, over: AbortSignal): Promise<void> {
+    const { clock } = this.#host;
+    const patience = clock.after(LIMITS.workerStartMs, () => {
+      if (worker.state !== "INITIALIZING") return;
+      this.#fail(worker, `it was not ready within ${LIMITS.workerStartMs / 1000} s`);
+    });
+    worker.onGone(patience);
+    try {
+      const { link } = worker;
+      // A queue worker is ready when it calls in.
+      if (link === undefined) return;
+      const env = worker.version.manifest.options.env;
+      const path = env[WORKER_ENV.healthPath] ?? "/ping";
+      await this.#firstHealthy(worker, { link, path, clock, signal: over });
+      this.#becomeReady(worker);
+      await watchHealth({
+        link,
+        path,
+        clock,
+        signal: over,
+        isBusy: () => worker.load > 0,
+        onUnhealthy: () => this.#becomeUnhealthy(worker),
+        onHealthy: () => this.#recover(worker),
+        onHopeless: () => this.#fail(worker, "it stayed unhealthy"),
+      });
+    } catch (error) {
+      if (!over.aborted) throw error;
+    }
+  }
+
+  /** By the worker's own word where the driver carries it, which is quicker than asking. */
+  async #firstHealthy(
+    worker: PoolWorker,
+    watch: Parameters<typeof untilHealthy>[0],
+  ): Promise<void> {
+    const { env } = worker.version.manifest.options;
+    const word = env[WORKER_ENV.healthPath] === undefined ? worker.running?.ready : undefined;
+    if (word === undefined) return await untilHealthy(watch);
+    const asked = new AbortController();
+    const signal = AbortSignal.any([watch.signal, asked.signal]);
+    const polled = sleep(watch.clock, 100, signal).then(() => untilHealthy({ ...watch, signal }));
+    try {
+      await Promise.race([word, polled]);
+    } finally {
+      asked.abort();
+      await polled.catch(() => undefined);
+    }
+  }
+
+  #becomeReady(worker: PoolWorker): void {
+    if (worker.state !== "INITIALIZING" || !worker.move("IDLE")) return;
+    worker.readyAt = this.#now();
+    worker.idleSince = worker.readyAt;
+    this.#log.info("worker ready", {
+      worker: worker.id,
+      afterMs: Math.round(worker.readyAt - worker.startedAt),
+    });
+    this.#changed();
+  }
+
+  #becomeUnhealthy(worker: PoolWorker): void {
+    if (!worker.move("UNHEALTHY")) return;
+    this.#event(worker, "fails its health check: it gets no more requests");
+    this.#changed();
+  }
+
+  #recover(worker: PoolWorker): void {
+    if (worker.state !== "UNHEALTHY") return;
+    worker.move("IDLE");
+    if (worker.load > 0) worker.move("RUNNING");
+    this.#event(worker, "is healthy again");
+    this.#changed();
+  }
+
+  #fail(worker: PoolWorker, reason: string): void {
+    this.#failuresOf(worker.version).add(reason, this.#now());
+    this.kill(worker.id, reason);
+  }
+
+  #finishDrain(worker: PoolWorker): void {
+    if (worker.running === undefined || worker.isStopping) return;
+    if (this.row.kind === "lb") {
+      if (worker.load === 0) this.#stop(worker);
+      return;
+    }
+    // Asked again after the drain mark: a job may have been handed out just before it.
+    void this.#host.jobs.heldBy(worker.id).then(
+      (held) => {
+        if (held === 0) this.#stop(worker);
+      },
+      (error: unknown) => this.#log.warn("jobs could not be read", { error: String(error) }),
+    );
+  }
+
+  #stop(worker: PoolWorker): void {
+    if (worker.isStopping || worker.running === undefined) return;
+    worker.isStopping = true;
+    void worker.running.stop(LIMITS.workerGraceMs);
+  }
+
+  /** How long a worker that drains may take for what it has, ms. */
+  #longestWorkMs(worker: PoolWorker): number {
+    const { executionTimeoutMs } = worker.version.manifest.options;
+    if (executionTimeoutMs > 0) return executionTimeoutMs;
+    return this.row.kind === "lb" ? LIMITS.lbProcessingMs : LIMITS.executionTimeoutDefaultMs;
+  }
+
+  /** The one end of every worker. */
+  async #gone(worker: PoolWorker, exit: WorkerExit, startError?: string): Promise<void> {
+    const isExpected = worker.endedBecause !== undefined;
+    const wasYoung =
+      worker.readyAt === undefined ||
+      (!worker.hasServed && this.#now() - worker.readyAt < YOUNG_MS);
+    worker.gone();
+    this.#workers.delete(worker.id);
+    this.#host.expel(worker.secret);
+    if (!isExpected) {
+      const reason = startError ?? crashReason(worker, exit);
+      this.#event(worker, startError === undefined ? `ended: ${endOf(exit)}` : startError);
+      if (wasYoung) this.#failuresOf(worker.version).add(reason, this.#now());
+    }
+    this.#log.info("worker gone", {
+      worker: worker.id,
+      end: endOf(exit),
+      ...(isExpected ? { because: worker.endedBecause } : {}),
+    });
+    if (this.row.kind === "qb") {
+      const logTail = worker.lastWords().split("\n");
+      await this.#host.jobs.workerGone(worker.id, { ...exit, logTail });
+    }
+    this.#changed();
+    this.#wakeAfterBackoff(worker.version);
+  }
+
+  #wakeAfterBackoff(version: Version): void {
+    const failures = this.#failures.get(version.releaseId);
+    if (failures === undefined || failures.count === 0) return;
+    const waitMs = Math.max(0, failures.nextStartAt - this.#now());
+    this.#host.clock.after(waitMs + 1, () => this.#host.wake(this.row.id));
+  }
+
+  /** A worker that has done something, or has lived for a while, ends a crash loop. */
+  #provenGood(worker: PoolWorker): void {
+    const failures = this.#failures.get(worker.version.releaseId);
+    if (failures !== undefined && failures.count > 0) failures.clear();
+  }
+
+  #failuresOf(version: Version): Failures {
+    let failures = this.#failures.get(version.releaseId);
+    if (failures === undefined) {
+      failures = new Failures();
+      this.#failures.set(version.releaseId, failures);
+    }
+    return failures;
+  }
+
+  #event(worker: PoolWorker, message: string): void {
+    this.#host.onEvent(this.row, worker.id, message);
+  }
+}
+
+/** The user's variables, without those that carry the agreement between server and worker. */
+function userEnvironment(env: Readonly<Record<string, string>>): Record<string, string> {
+  const open = new Set<string>([WORKER_ENV.port, WORKER_ENV.healthPort, WORKER_ENV.healthPath]);
+  const own = new Set<string>(Object.values(WORKER_ENV).filter((name) => !open.has(name)));
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !own.has(name)));
+}
+
+function workerGone(endpoint: string): FlashError {
+  return new FlashError("NOT_FOUND", `That worker of '${endpoint}' is gone.`, {
+    hint: "Leave the X-Runpod-Worker-Id header out to reach any worker.",
+    details: { reason: "affinity_worker_gone" },
+  });
+}
+
+function crashReason(worker: PoolWorker, exit: WorkerExit): string {
+  const words = worker.lastWords().trim();
+  return words === "" ? `it ended with ${endOf(exit)}` : words;
+}
+
+function endOf(exit: WorkerExit): string {
+  if (exit.signal !== null) return `signal ${exit.signal}`;
+  return exit.code === null ? "no exit code" : `exit code ${exit.code}`;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
