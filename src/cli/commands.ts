@@ -1,0 +1,73 @@
+/** Every command of `flash`, by name. A command's file is loaded only when it is used. */
+
+import type { CommandEntry } from "./command.ts";
+
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "init",
+    summary: "create a project from the template",
+    load: async () => (await import("./commands/init.ts")).init,
+  },
+  {
+    name: "run",
+    alias: "dev",
+    summary: "run the project here, reloading on every save",
+    load: async () => (await import("./commands/run.ts")).run,
+  },
+  {
+    name: "build",
+    summary: "check and bundle the project",
+    load: async () => (await import("./commands/build.ts")).build,
+  },
+  {
+    name: "deploy",
+    summary: "build the project and make it the active release",
+    load: async () => (await import("./commands/deploy.ts")).deploy,
+  },
+  {
+    name: "status",
+    summary: "show what is deployed and how it does",
+    load: async () => (await import("./commands/status.ts")).status,
+  },
+  {
+    name: "logs",
+    summary: "show what the workers wrote",
+    load: async () => (await import("./commands/logs.ts")).logs,
+  },
+  {
+    name: "undeploy",
+    summary: "remove endpoints",
+    load: async () => (await import("./commands/undeploy.ts")).undeploy,
+  },
+  {
+    name: "token",
+    summary: "print the key that opens the server",
+    load: async () => (await import("./commands/token.ts")).token,
+  },
+  {
+    name: "server",
+    summary: "start and stop the Flash server on this machine",
+    examples: [
+      ["flash server start", "start it on port 4747"],
+      ["flash server status --json", "where it is, for programs"],
+      ["flash server stop", "stop it"],
+    ],
+    commands: [
+      {
+        name: "start",
+        summary: "start the server, in the background unless told otherwise",
+        load: async () => (await import("./commands/server-start.ts")).serverStart,
+      },
+      {
+        name: "stop",
+        summary: "stop the server and its workers",
+        load: async () => (await import("./commands/server-stop.ts")).serverStop,
+      },
+      {
+        name: "status",
+        summary: "say whether the server runs, and where",
+        load: async () => (await import("./commands/server-status.ts")).serverStatus,
+      },
+    ],
+  },
+];

@@ -1,0 +1,125 @@
+/** `flash server start`: the Flash server of this machine, in the background or right here. */
+
+import { FlashError, problemOf } from "../../contract/errors.ts";
+import type { CommandDefinition, Invocation } from "../command.ts";
+import { optionsOf } from "../command.ts";
+import { flashHome } from "../home.ts";
+import type { StartMessage } from "../local-server.ts";
+import { parsePort, portOf } from "../target.ts";
+
+interface Options {
+  port?: number;
+  host?: string;
+  foreground?: true;
+  durability?: "strict" | "relaxed";
+}
+
+export const serverStart: CommandDefinition = {
+  description:
+    "Starts the Flash server of this machine in the background and waits until it is ready. All its " +
+    "state is in FLASH_HOME (default ~/.flash). Starting it twice changes nothing.",
+  examples: [
+    ["flash server start", "start it on port 4747"],
+    ["flash server start --port 5000", "on another port"],
+    ["flash server start --foreground", "here, until Ctrl-C"],
+  ],
+  options: [
+    ["-p, --port <number>", "default: FLASH_PORT, 4747; 0 takes a free one", parsePort],
+    ["--host <address>", "address to listen on; default: 127.0.0.1, this machine only"],
+    ["--foreground", "stay in this terminal, log to stderr, stop on Ctrl-C"],
+    ["--durability <mode>", "strict: on disk before acknowledged (default); relaxed", parseMode],
+  ],
+  async run(invocation) {
+    const options = optionsOf<Options>(invocation);
+    const port = options.port ?? portOf(invocation.env);
+    if (options.foreground === true) await serve({ ...options, port }, invocation);
+    else await startInBackground({ ...options, port }, invocation);
+  },
+};
+
+type Settings = Omit<Options, "port"> & { port: number | undefined };
+
+async function startInBackground(options: Settings, invocation: Invocation): Promise<void> {
+  const { env, output, signal } = invocation;
+  const { LocalServer } = await import("../local-server.ts");
+  const local = new LocalServer(flashHome(env));
+  const { url, isNew } = await local.start({ ...options, env, signal });
+  output.print(
+    isNew
+      ? `${output.colors.green("✓")} the Flash server runs at ${url}`
+      : `${output.colors.green("✓")} the Flash server already runs at ${url}`,
+  );
+  output.print(output.colors.dim(`  home ${local.home}\n  log  ${local.logFile}`));
+  output.document({ url, home: local.home, log: local.logFile, started: isNew });
+}
+
+async function serve(options: Settings, invocation: Invocation): Promise<void> {
+  const { env, output } = invocation;
+  const stop = stopSignals(invocation);
+  try {
+    await refuseSecondServer(invocation, options.port);
+    const { ServerProcess } = await import("../server-process.ts");
+    const server = await ServerProcess.start({ ...options, home: flashHome(env) });
+    await tellStarter({ url: server.url });
+    output.print(`${output.colors.green("✓")} the Flash server runs at ${server.url}`);
+    output.document({ url: server.url, home: server.home, log: null, started: true });
+    await stop;
+    output.say("stopping...");
+    await server.close();
+  } catch (error) {
+    if (FlashError.is(error)) await tellStarter({ problem: problemOf(error) });
+    throw error;
+  }
+}
+
+/** Two servers on one home would both believe to own its jobs. */
+async function refuseSecondServer(
+  { env, signal }: Invocation,
+  port: number | undefined,
+): Promise<void> {
+  const { LocalServer } = await import("../local-server.ts");
+  const running = await new LocalServer(flashHome(env)).running(signal);
+  if (running === undefined) return;
+  throw new FlashError(
+    "CONFLICT",
+    `The Flash server of ${running.home} already runs at ${running.url}.`,
+    {
+      hint:
+        port === undefined
+          ? "Stop it with 'flash server stop' first."
+          : "Stop it with 'flash server stop' first, or set FLASH_HOME for a second server.",
+    },
+  );
+}
+
+/** Resolves on the first SIGINT or SIGTERM: finish what runs. The second one does not wait for it. */
+function stopSignals({ ownSignals, output }: Invocation): Promise<void> {
+  ownSignals();
+  return new Promise((resolve) => {
+    let isStopping = false;
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      process.on(signal, () => {
+        if (isStopping) {
+          output.say("stopped at once; interrupted work runs again after the next start");
+          process.exit(1);
+        }
+        isStopping = true;
+        resolve();
+      });
+    }
+  });
+}
+
+/** `flash server start` without `--foreground` waits for these words of the process it has started. */
+async function tellStarter(message: StartMessage): Promise<void> {
+  const { send } = process;
+  if (send === undefined || !process.connected) return;
+  await new Promise<void>((resolve) => send.call(process, message, () => resolve()));
+  // A channel that stays open would keep a finished server alive.
+  if (process.connected) process.disconnect();
+}
+
+function parseMode(text: string): string {
+  if (text === "strict" || text === "relaxed") return text;
+  throw new FlashError("INVALID_USAGE", `--durability is 'strict' or 'relaxed', got '${text}'.`);
+}

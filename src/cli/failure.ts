@@ -1,0 +1,61 @@
+/**
+ * How a command ends when it fails: words for people on stderr, one problem document on stderr with
+ * `--json`, and the exit code.
+ */
+
+import { exitCodeOf, FlashError, problemOf, type Problem } from "../contract/errors.ts";
+import type { Output } from "./output.ts";
+
+/** Exit code after Ctrl-C: 128 + SIGINT. */
+export const INTERRUPTED = 130;
+
+/** The table of `flash --help`. */
+export const EXIT_CODES = `Exit codes:
+  0    done
+  1    the work failed: build, deploy, something not found
+  2    used wrongly: unknown command or flag, mistake in flash.toml
+  3    no valid key
+  4    the server or the network failed; try again
+  130  interrupted by Ctrl-C`;
+
+/** Prints the error and returns the exit code. */
+export function reportFailure(error: unknown, output: Output): number {
+  if (output.json) process.stderr.write(`${JSON.stringify(failureDocument(error))}\n`);
+  else process.stderr.write(`${failureText(error, output)}\n`);
+  return exitCodeOf(error);
+}
+
+/** A problem document, with the build's diagnostics when there are any. */
+export function failureDocument(error: unknown): Problem & { diagnostics?: unknown } {
+  const known = FlashError.is(error) ? error : unexpected(error);
+  const diagnostics = known.details?.diagnostics;
+  return { ...problemOf(known), ...(diagnostics === undefined ? {} : { diagnostics }) };
+}
+
+function failureText(error: unknown, output: Output): string {
+  const colors = output.talkColors;
+  const known = FlashError.is(error) ? error : unexpected(error);
+  const lines = [`${colors.red("✗")} ${known.message}`];
+  for (const { path, message } of known.issues ?? []) {
+    const line = `${path} ${message}`.trim();
+    if (!known.message.includes(line)) lines.push(`  ${line}`);
+  }
+  if (known.hint !== undefined) lines.push(`  ${colors.dim(known.hint)}`);
+  // A stack helps whoever mends Flash, not whoever mistyped a flag.
+  const showsStack = output.verbose || known.code === "INTERNAL";
+  if (showsStack) lines.push(colors.dim(stackOf(known)));
+  return lines.join("\n");
+}
+
+function unexpected(error: unknown): FlashError {
+  const message = error instanceof Error ? error.message : String(error);
+  return new FlashError("INTERNAL", `Flash failed unexpectedly: ${message}`, {
+    cause: error,
+    hint: "This is a mistake in Flash. Please report it with the lines below.",
+  });
+}
+
+function stackOf(error: Error): string {
+  const cause = error.cause instanceof Error ? `\nCaused by: ${stackOf(error.cause)}` : "";
+  return `${error.stack ?? error.message}${cause}`;
+}

@@ -1,0 +1,101 @@
+/**
+ * The command line: what a person types. Commands parse, call one function and print; decisions are
+ * made in the rooms below.
+ *
+ *   main          this file: one command from start to exit code
+ *   program       arguments → the command and its options
+ *   commands      the table of commands; commands/ has a file for each
+ *   command       what a command is
+ *   output        stdout, stderr, colours, columns
+ *   failure       errors in words, exit codes
+ *   interrupt     Ctrl-C
+ *   package       our own package: folder, version
+ *   prompt        questions, and what happens without a terminal
+ *   project       project root, app name, .env
+ *   config        flash.toml
+ *   target        which cloud, which key, which environment
+ *   local-server  the server of this machine: find, start, stop
+ *   server-process  the server itself, composed
+ *   compile       the build that `build` and `deploy` share
+ *   curl          sample calls of an endpoint
+ */
+
+import { INTERRUPTED, reportFailure } from "./failure.ts";
+import { Interrupt, Interrupted } from "./interrupt.ts";
+import { Output } from "./output.ts";
+import { ownVersion } from "./package.ts";
+import { plan, type Plan } from "./program.ts";
+
+stopWritingWhenNobodyReads();
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(argv: readonly string[]): Promise<number> {
+  let output = outputFor({
+    json: argv.includes("--json"),
+    quiet: argv.includes("--quiet"),
+    verbose: argv.includes("--verbose"),
+  });
+  try {
+    const planned = await plan(argv, ownVersion());
+    if (planned.kind === "text") {
+      output.data(planned.text);
+      return 0;
+    }
+    output = outputFor(planned.options);
+    return await runCommand(planned, output);
+  } catch (error) {
+    return reportFailure(error, output);
+  }
+}
+
+async function runCommand(
+  planned: Extract<Plan, { kind: "command" }>,
+  output: Output,
+): Promise<number> {
+  const { definition, name, args, options, help } = planned;
+  const interrupt = new Interrupt();
+  try {
+    const work = definition.run({
+      args,
+      options,
+      help,
+      output,
+      env: process.env,
+      cwd: process.cwd(),
+      signal: interrupt.signal,
+      ownSignals: () => interrupt.release(),
+    });
+    await interrupt.guard(work);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error;
+    process.stderr.write(`${output.talkColors.red("✗")} ${titleCase(name)} cancelled by user\n`);
+    // Whatever still runs was given its chance to end.
+    process.exit(INTERRUPTED);
+  } finally {
+    interrupt.release();
+  }
+}
+
+function outputFor(flags: Readonly<Record<string, unknown>>): Output {
+  return new Output({
+    json: flags.json === true,
+    quiet: flags.quiet === true,
+    verbose: flags.verbose === true,
+    env: process.env,
+  });
+}
+
+/** `flash logs -f | head` is no failure. */
+function stopWritingWhenNobodyReads(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EPIPE") process.exit(0);
+      throw error;
+    });
+  }
+}
+
+function titleCase(word: string): string {
+  return word.charAt(0).toUpperCase() + word.slice(1);
+}

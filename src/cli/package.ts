@@ -1,0 +1,23 @@
+/** Our own package as installed: where it is, and which version. */
+
+import { readFileSync } from "node:fs";
+import path from "node:path";
+// `import.meta.dirname` is missing on Node 18, where `flash init` and `--help` still work.
+import { fileURLToPath } from "node:url";
+
+/** Folder of the installed package; `src/cli` and `dist/cli` are equally deep in it. */
+export const PACKAGE_ROOT: string = path.resolve(
+  path.dirname(fileURLToPath(import.meta.url)),
+  "../..",
+);
+
+/** This module's siblings end as it does: `.ts` in the checkout, `.js` in the package. */
+export const ENTRY_FILE: string = fileURLToPath(import.meta.url).replace(
+  /package\.(ts|js)$/,
+  "main.$1",
+);
+
+export function ownVersion(): string {
+  const text = readFileSync(path.join(PACKAGE_ROOT, "package.json"), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}

@@ -1,0 +1,107 @@
+/** Where a command goes: which cloud, with which key, to which environment. */
+
+import type { Cloud } from "../contract/cloud.ts";
+import { FlashError } from "../contract/errors.ts";
+import { DEFAULTS } from "../contract/limits.ts";
+import { openCloud, serverUrl } from "../clouds/clouds.ts";
+import type { Invocation, OptionDefinition } from "./command.ts";
+import { flashHome } from "./home.ts";
+import { isLoopback, LocalServer } from "./local-server.ts";
+import { mustBeName, type Project } from "./project.ts";
+
+/** The options that every command about a deployment has. */
+export interface TargetOptions {
+  app?: string;
+  env?: string;
+  target?: string;
+  port?: number;
+}
+
+export const TARGET_OPTIONS: readonly OptionDefinition[] = [
+  ["-a, --app <name>", "app; default: FLASH_APP, flash.toml, the project folder's name"],
+  ["-e, --env <name>", "environment; default: FLASH_ENV, flash.toml, the only one, production"],
+  ["--target <url>", "server; default: FLASH_URL, flash.toml, the server of this machine"],
+  ["--port <number>", "port of the server of this machine; default: FLASH_PORT, 4747", parsePort],
+];
+
+export interface Destination {
+  cloud: Cloud;
+  /** The server is the one of this machine's FLASH_HOME. */
+  isLocal: boolean;
+}
+
+/** A port number from the command line or the environment. Throws `INVALID_USAGE`. */
+export function parsePort(text: string): number {
+  const port = Number(text);
+  if (/^\d+$/.test(text.trim()) && port <= 65_535) return port;
+  throw new FlashError("INVALID_USAGE", `A port is a whole number from 0 to 65535, got '${text}'.`);
+}
+
+/**
+ * The cloud that the flags, the environment or flash.toml name, else the server of this machine; with
+ * `start` that one is started when it does not run. Throws `SERVER_NOT_RUNNING`, `CONFLICT`.
+ */
+export async function openDestination(
+  invocation: Invocation,
+  project: Project,
+  { start }: { start: boolean },
+): Promise<Destination> {
+  const { env, output, signal } = invocation;
+  const options = invocation.options as TargetOptions;
+  const named = options.port === undefined ? namedTarget(options, env, project) : undefined;
+  const givenKey = env.FLASH_API_KEY?.trim() || undefined;
+  const local = new LocalServer(flashHome(env));
+  if (named !== undefined) {
+    const url = serverUrl(named);
+    // The key of this machine's server must not travel to another machine.
+    const ownKey = isLoopback(url) ? await local.key() : undefined;
+    return { cloud: openCloud(url, givenKey ?? ownKey), isLocal: false };
+  }
+  const port = options.port ?? portOf(env);
+  if (!start) {
+    const { url } = await local.find(port, signal);
+    return { cloud: openCloud(url, givenKey ?? (await local.key())), isLocal: true };
+  }
+  const running = await local.start({ port, env, signal });
+  if (running.isNew) output.say(`started the Flash server at ${running.url}`);
+  return { cloud: openCloud(running.url, givenKey ?? (await local.key())), isLocal: true };
+}
+
+/** FLASH_PORT. Throws `INVALID_USAGE` when it is no port. */
+export function portOf(env: NodeJS.ProcessEnv): number | undefined {
+  const text = env.FLASH_PORT?.trim();
+  return text ? parsePort(text) : undefined;
+}
+
+function namedTarget(
+  options: TargetOptions,
+  env: NodeJS.ProcessEnv,
+  project: Project,
+): string | undefined {
+  const named = options.target ?? (env.FLASH_URL?.trim() || project.config.target);
+  return named === "local" ? undefined : named;
+}
+
+/**
+ * The environment to work on: `--env`, FLASH_ENV, flash.toml, the only one there is, `production`.
+ * Throws `CONFLICT` when there are several to choose from.
+ */
+export async function chooseEnvironment(
+  invocation: Invocation,
+  project: Project,
+  cloud: Cloud,
+): Promise<{ environment: string; existing: string[] }> {
+  const { env, signal } = invocation;
+  const fromEnv = env.FLASH_ENV?.trim() || undefined;
+  const wanted = (invocation.options as TargetOptions).env ?? fromEnv ?? project.config.environment;
+  if (wanted !== undefined) mustBeName("environment", wanted);
+  const { environments } = await cloud.environments(project.app, { signal });
+  const existing = environments.map(({ name }) => name);
+  const [only] = existing;
+  if (wanted === undefined && existing.length > 1) {
+    throw new FlashError("CONFLICT", `Multiple environments found: ${existing.join(", ")}`, {
+      hint: "Please specify with --env <name>",
+    });
+  }
+  return { environment: wanted ?? only ?? DEFAULTS.environment, existing };
+}

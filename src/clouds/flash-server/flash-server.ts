@@ -1,0 +1,123 @@
+/** A Flash server as a cloud: the contract's `Cloud` over the control API (`contract/control.ts`). */
+
+import type { Artifact, Cloud, CloudOptions, Target } from "../../contract/cloud.ts";
+import type {
+  BuildDocument,
+  DeploymentDocument,
+  DeployRequest,
+  EnvironmentsDocument,
+  LogLine,
+  RemovalDocument,
+  StatusDocument,
+} from "../../contract/control.ts";
+import { FlashError } from "../../contract/errors.ts";
+import { ControlClient } from "./client.ts";
+
+const API = "/api/v1";
+
+export class FlashServerCloud implements Cloud {
+  readonly #client: ControlClient;
+
+  /** `url` is the base URL without a slash at the end; `key` opens the server. */
+  constructor(options: { url: string; key: string | undefined }) {
+    this.#client = new ControlClient(options);
+  }
+
+  get target(): string {
+    return this.#client.url;
+  }
+
+  async environments(app: string, options: CloudOptions = {}): Promise<EnvironmentsDocument> {
+    return await this.#client.json<EnvironmentsDocument>({
+      method: "GET",
+      path: `${API}/environments`,
+      query: { app },
+      signal: options.signal,
+      isRepeatable: true,
+    });
+  }
+
+  async deploy(
+    artifact: Artifact,
+    target: Target,
+    options: CloudOptions = {},
+  ): Promise<DeploymentDocument> {
+    const build = await this.#upload(artifact, target.app, options);
+    options.onProgress?.("deploying...");
+    const body: DeployRequest = { ...target, build: build.id };
+    return await this.#client.json<DeploymentDocument>({
+      method: "POST",
+      path: `${API}/deployments`,
+      body: { kind: "json", value: body },
+      signal: options.signal,
+      // Workers of a large app may take their time to become ready.
+      idleMs: 0,
+    });
+  }
+
+  async status(target: Target, options: CloudOptions = {}): Promise<StatusDocument> {
+    return await this.#client.json<StatusDocument>({
+      method: "GET",
+      path: `${API}/status`,
+      query: { ...target },
+      signal: options.signal,
+      isRepeatable: true,
+    });
+  }
+
+  async undeploy(
+    target: Target,
+    endpoint?: string,
+    options: CloudOptions = {},
+  ): Promise<RemovalDocument> {
+    return await this.#client.json<RemovalDocument>({
+      method: "DELETE",
+      path: `${API}/endpoints`,
+      query: { ...target, name: endpoint },
+      signal: options.signal,
+    });
+  }
+
+  async *logs(
+    target: Target,
+    request: { endpoint?: string; tail: number; follow: boolean },
+    options: CloudOptions = {},
+  ): AsyncGenerator<LogLine> {
+    const lines = this.#client.lines({
+      method: "GET",
+      path: `${API}/logs`,
+      query: {
+        ...target,
+        endpoint: request.endpoint,
+        tail: String(request.tail),
+        follow: request.follow ? "1" : undefined,
+      },
+      signal: options.signal,
+      ...(request.follow ? { idleMs: 0 } : {}),
+    });
+    for await (const line of lines) yield JSON.parse(line) as LogLine;
+  }
+
+  /** Builds are known by their digest, so sending one again after a broken connection is safe. */
+  async #upload(artifact: Artifact, app: string, options: CloudOptions): Promise<BuildDocument> {
+    const build = await this.#client.json<BuildDocument>({
+      method: "POST",
+      path: `${API}/builds`,
+      query: { app },
+      body: { kind: "file", path: artifact.file, bytes: artifact.bytes },
+      signal: options.signal,
+      isRepeatable: true,
+    });
+    if (build.digest !== artifact.digest) {
+      throw new FlashError(
+        "REMOTE_ERROR",
+        `The artifact arrived damaged at ${this.target}: its digest is ${build.digest}, not ${artifact.digest}.`,
+        {
+          hint: "Deploy again. If it happens again, something between here and there changes data.",
+        },
+      );
+    }
+    options.onProgress?.(`uploaded ${(artifact.bytes / 1e6).toFixed(1)} MB`);
+    return build;
+  }
+}
