@@ -1,0 +1,87 @@
+/** Opens `flash.db`: the lock that keeps a second server out, durability settings, migrations. */
+
+import { chmodSync, mkdirSync, statfsSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { FlashError } from "../../contract/errors.ts";
+import type { Durability } from "../../contract/store.ts";
+import { migrate } from "./schema.ts";
+
+const MIB = 1024 * 1024;
+
+/** Below this much free space no job is accepted any more; what is left belongs to running ones. */
+const RESERVE_BYTES = 32 * MIB;
+/** … but never more than this share of a small disk. */
+const RESERVE_SHARE = 0.05;
+
+export interface OpenDatabase {
+  readonly db: DatabaseSync;
+  /** False when the disk has too little room for new work. */
+  hasRoom(): boolean;
+  close(): void;
+}
+
+/** Throws `CONFLICT` when another server uses the folder or a newer version wrote it. */
+export function openDatabase(home: string, durability: Durability): OpenDatabase {
+  if (durability === "memory") {
+    const db = new DatabaseSync(":memory:");
+    configure(db, durability);
+    migrate(db, ":memory:");
+    return { db, hasRoom: () => true, close: () => db.close() };
+  }
+  mkdirSync(home, { recursive: true, mode: 0o700 });
+  const lock = lockHome(home);
+  const file = join(home, "flash.db");
+  try {
+    const db = new DatabaseSync(file, { timeout: 5000 });
+    // Inputs, outputs and keys of the user's: nobody else's business. WAL and index take the same mode.
+    chmodSync(file, 0o600);
+    configure(db, durability);
+    migrate(db, file);
+    return {
+      db,
+      hasRoom: () => hasRoom(home),
+      close: () => {
+        db.close();
+        lock.close();
+      },
+    };
+  } catch (error) {
+    lock.close();
+    throw error;
+  }
+}
+
+function configure(db: DatabaseSync, durability: Durability): void {
+  db.exec(`
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = ${durability === "strict" ? "FULL" : durability === "relaxed" ? "NORMAL" : "OFF"};
+    PRAGMA temp_store = MEMORY;
+    PRAGMA cache_size = -32768;
+    PRAGMA wal_autocheckpoint = 4000;
+    PRAGMA journal_size_limit = ${64 * MIB};
+  `);
+}
+
+/**
+ * Holds an exclusive lock of the operating system on a file of its own, so that `flash.db` stays
+ * readable for others. The lock ends with the process, whatever ends the process.
+ */
+function lockHome(home: string): DatabaseSync {
+  const lock = new DatabaseSync(join(home, "flash.lock"), { timeout: 0 });
+  try {
+    lock.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
+    return lock;
+  } catch (cause) {
+    lock.close();
+    throw new FlashError("CONFLICT", `Another Flash server is using ${home}.`, {
+      hint: "Stop it with 'flash server stop', or set FLASH_HOME to another folder.",
+      cause,
+    });
+  }
+}
+
+function hasRoom(home: string): boolean {
+  const { bavail, bsize, blocks } = statfsSync(home);
+  return bavail * bsize >= Math.min(RESERVE_BYTES, blocks * bsize * RESERVE_SHARE);
+}

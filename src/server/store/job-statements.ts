@@ -1,0 +1,201 @@
+/**
+ * Every statement about jobs, one verb each, and the reading of a job's row. A statement that moves a
+ * job names the state it must come from: that guard, and the attempt number where a worker speaks,
+ * is what makes a late word harmless.
+ */
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { Job } from "../../contract/job.ts";
+import type { JobState } from "../../contract/states.ts";
+import type { Lanes } from "./lanes.ts";
+
+/** A job's columns, as SQLite returns them. */
+export interface JobRow {
+  seq: number;
+  id: string;
+  lane: number;
+  state: JobState;
+  attempt: number;
+  failures: number;
+  run_at: number;
+  created_at: number;
+  started_at: number | null;
+  finished_at: number | null;
+  drop_at: number | null;
+  lease_until: number | null;
+  worker_id: string | null;
+  via: "run" | "runsync";
+  execution_timeout_ms: number;
+  ttl_ms: number;
+  idempotency_key: string | null;
+  webhook: string | null;
+  extra: string | null;
+  error: string | null;
+  output: string | null;
+  input: string | null;
+}
+
+const NARROW = `seq, id, lane, state, attempt, failures, run_at, created_at, started_at, finished_at,
+  drop_at, lease_until, worker_id, via, execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, error`;
+const ALL = `${NARROW}, output, input`;
+
+/** A keyed job is remembered for its whole ttl, or a late repetition would run a second time. */
+const DROP_AT = "drop_at = iif(idempotency_key IS NULL, :dropAt, max(:dropAt, expires_at))";
+
+export type Statements = ReturnType<typeof prepareStatements>;
+
+// Prepared once: preparing costs more than most of these take to run.
+export function prepareStatements(db: DatabaseSync) {
+  const sql = (text: string): StatementSync => db.prepare(text);
+  return {
+    insert: sql(`INSERT INTO jobs (id, lane, state, run_at, expires_at, created_at, via,
+      execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, input)
+      VALUES (?, ?, 'IN_QUEUE', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+    insertLargeInput: sql("INSERT INTO large_inputs (job, input) VALUES (?, ?)"),
+    largeInput: sql("SELECT input FROM large_inputs WHERE job = ?"),
+    insertKey: sql("INSERT INTO idempotency_keys (endpoint_id, key, job) VALUES (?, ?, ?)"),
+    byKey: sql(`SELECT ${ALL} FROM jobs WHERE seq =
+      (SELECT job FROM idempotency_keys WHERE endpoint_id = ? AND key = ?)`),
+    byId: sql(`SELECT ${ALL} FROM jobs WHERE id = ?`),
+
+    due: sql(`SELECT seq, run_at FROM jobs
+      WHERE lane = ? AND state = 'IN_QUEUE' AND run_at <= ? AND expires_at > ?
+      ORDER BY run_at, seq LIMIT ?`),
+    take: sql(`UPDATE jobs SET state = 'IN_PROGRESS', attempt = attempt + 1, worker_id = ?,
+      started_at = ?, lease_until = ?, output = NULL
+      WHERE seq = ? AND state = 'IN_QUEUE' RETURNING ${ALL}`),
+
+    finish: sql(`UPDATE jobs SET state = :state, output = :output, error = :error,
+      finished_at = :now, lease_until = NULL, ${DROP_AT}
+      WHERE id = :id AND attempt = :attempt AND state = 'IN_PROGRESS' RETURNING ${ALL}`),
+    requeue: sql(`UPDATE jobs SET state = 'IN_QUEUE', run_at = ?, failures = failures + ?,
+      output = NULL, lease_until = NULL, worker_id = NULL
+      WHERE id = ? AND attempt = ? AND state = 'IN_PROGRESS' RETURNING ${ALL}`),
+    /** What an attempt that did not finish has streamed, and nobody has read, is not part of the result. */
+    dropUnreadChunks: sql(`DELETE FROM chunks WHERE job = :seq
+      AND position > (SELECT drained FROM jobs WHERE seq = :seq)`),
+    progress: sql(`UPDATE jobs SET output = ?
+      WHERE id = ? AND attempt = ? AND state = 'IN_PROGRESS'`),
+    renew: sql(`UPDATE jobs SET lease_until = ?
+      WHERE id = ? AND worker_id = ? AND state = 'IN_PROGRESS'`),
+
+    appendChunk: sql(`INSERT INTO chunks (job, position, chunk)
+      SELECT seq, 1 + coalesce((SELECT max(position) FROM chunks WHERE job = seq), drained), ?
+      FROM jobs WHERE id = ? AND attempt = ? AND state = 'IN_PROGRESS'`),
+    readChunks: sql(`SELECT position, chunk FROM chunks
+      WHERE job = (SELECT seq FROM jobs WHERE id = ?) AND position > ?
+      ORDER BY position LIMIT ?`),
+    unreadChunks: sql(`SELECT position, chunk FROM chunks
+      JOIN jobs ON chunks.job = jobs.seq
+      WHERE jobs.id = ? AND position > jobs.drained ORDER BY position LIMIT ?`),
+    markDrained: sql("UPDATE jobs SET drained = ? WHERE id = ?"),
+
+    cancel: sql(`UPDATE jobs SET state = 'CANCELLED', finished_at = :now, output = NULL,
+      lease_until = NULL, ${DROP_AT}
+      WHERE id = :id AND state IN ('IN_QUEUE', 'IN_PROGRESS') RETURNING ${ALL}`),
+    retry: sql(`UPDATE jobs SET state = 'IN_QUEUE', run_at = :now, expires_at = :now + ttl_ms,
+      failures = 0, output = NULL, error = NULL, finished_at = NULL, drop_at = NULL,
+      worker_id = NULL, drained = 0
+      WHERE id = :id AND state IN ('FAILED', 'TIMED_OUT') RETURNING ${ALL}`),
+    dropChunks: sql("DELETE FROM chunks WHERE job = ?"),
+    purge: sql(`UPDATE jobs SET state = 'CANCELLED', finished_at = :now, ${DROP_AT}
+      WHERE state = 'IN_QUEUE' AND seq IN (SELECT seq FROM jobs
+        WHERE lane = :lane AND state = 'IN_QUEUE' AND created_at <= :now LIMIT :limit)
+      RETURNING ${ALL}`),
+    cancelLane: sql(`UPDATE jobs SET state = 'CANCELLED', finished_at = :now, output = NULL,
+      lease_until = NULL, ${DROP_AT}
+      WHERE seq IN (SELECT seq FROM jobs WHERE lane = :lane
+        AND state IN ('IN_QUEUE', 'IN_PROGRESS') LIMIT :limit)
+      RETURNING ${ALL}`),
+    expire: sql(`UPDATE jobs SET state = 'TIMED_OUT', finished_at = :now, drop_at = :now,
+      output = NULL, lease_until = NULL,
+      error = 'the job''s time to live of ' || (ttl_ms / 1000.0) || ' s (ttl) is over'
+      WHERE seq IN (SELECT seq FROM jobs WHERE state IN ('IN_QUEUE', 'IN_PROGRESS')
+        AND expires_at <= :now ORDER BY expires_at LIMIT :limit)
+      RETURNING ${ALL}`),
+    drop: sql(`DELETE FROM jobs WHERE seq IN
+      (SELECT seq FROM jobs WHERE drop_at <= ? ORDER BY drop_at LIMIT ?)`),
+
+    list: sql(`SELECT ${NARROW}, NULL AS output, 'null' AS input FROM jobs
+      WHERE lane IN (SELECT id FROM lanes WHERE endpoint_id = :endpointId)
+        AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+      ORDER BY seq DESC LIMIT :limit OFFSET :offset`),
+    counters: sql("SELECT * FROM lanes WHERE endpoint_id = ?"),
+    busy: sql("SELECT DISTINCT endpoint_id FROM lanes WHERE waiting > 0 OR running > 0"),
+    waitingLanes: sql("SELECT id FROM lanes WHERE waiting > 0"),
+    delayed: sql(`SELECT count(*) AS jobs FROM jobs
+      WHERE lane = ? AND state = 'IN_QUEUE' AND run_at > ?`),
+    first: sql(`SELECT run_at FROM jobs
+      WHERE lane = ? AND state = 'IN_QUEUE' ORDER BY run_at LIMIT 1`),
+    nextRunAt: sql(`SELECT run_at FROM jobs
+      WHERE lane = ? AND state = 'IN_QUEUE' AND run_at > ? ORDER BY run_at LIMIT 1`),
+    running: sql(`SELECT ${ALL} FROM jobs INDEXED BY jobs_running
+      WHERE state = 'IN_PROGRESS' ORDER BY seq`),
+    runningOf: sql(`SELECT ${ALL} FROM jobs INDEXED BY jobs_running
+      WHERE state = 'IN_PROGRESS' AND worker_id = ? ORDER BY seq`),
+
+    addWebhook: sql(`INSERT INTO webhooks (job_id, url, body, created_at, next_at)
+      VALUES (?, ?, ?, ?, ?)`),
+  };
+}
+
+/** Reads rows into jobs. */
+export class JobReader {
+  readonly #lanes: Lanes;
+  readonly #largeInput: StatementSync;
+
+  constructor(lanes: Lanes, largeInput: StatementSync) {
+    this.#lanes = lanes;
+    this.#largeInput = largeInput;
+  }
+
+  one(row: unknown): Job | undefined {
+    return row === undefined ? undefined : this.#read(row as JobRow);
+  }
+
+  all(rows: readonly unknown[]): Job[] {
+    return rows.map((row) => this.#read(row as JobRow));
+  }
+
+  #read(row: JobRow): Job {
+    const lane = this.#lanes.get(row.lane);
+    const job: Job = {
+      id: row.id,
+      endpointId: lane.endpointId,
+      releaseId: lane.releaseId,
+      via: row.via,
+      input: row.input ?? "null",
+      policy: {
+        executionTimeoutMs: row.execution_timeout_ms,
+        ttlMs: row.ttl_ms,
+        lowPriority: lane.lowPriority,
+      },
+      webhook: row.webhook,
+      extra: row.extra,
+      runAt: row.run_at,
+      createdAt: row.created_at,
+      idempotencyKey: row.idempotency_key,
+      state: row.state,
+      output: row.output,
+      error: row.error,
+      attempt: row.attempt,
+      failures: row.failures,
+      workerId: row.worker_id,
+      leaseUntil: row.lease_until,
+      startedAt: row.started_at,
+      finishedAt: row.finished_at,
+      dropAt: row.drop_at,
+    };
+    return row.input === null ? this.#withLargeInput(job, row.seq) : job;
+  }
+
+  /** Reads a large input when it is asked for: most readers of a job want its state. */
+  #withLargeInput(job: Job, seq: number): Job {
+    const statement = this.#largeInput;
+    let text: string | undefined;
+    return Object.defineProperty(job, "input", {
+      enumerable: true,
+      get: () => (text ??= String(statement.get(seq)?.["input"] ?? "null")),
+    });
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * The store room: {@link Store} over the SQLite that Node brings along. It owns `flash.db` and
+ * nothing else: no timers, no opinions about retries.
+ *
+ *   database         opening: lock, durability, permissions, room on the disk
+ *   schema           tables, triggers, migrations
+ *   commit           group commit
+ *   lanes            endpoint, release and priority as one number
+ *   job-statements   the statements about jobs, and reading a job
+ *   job-store        the verbs of jobs
+ *   webhook-store    webhooks that wait for delivery
+ *   control-store    builds, releases, environments, endpoints, settings
+ */
+
+import type { DatabaseSync } from "node:sqlite";
+import type { ControlStore, Durability, Store } from "../../contract/store.ts";
+import { Committer, type Failpoints } from "./commit.ts";
+import { SqliteControlStore } from "./control-store.ts";
+import { openDatabase, type OpenDatabase } from "./database.ts";
+import { SqliteJobStore } from "./job-store.ts";
+import { Lanes } from "./lanes.ts";
+import { SqliteWebhookStore } from "./webhook-store.ts";
+
+export interface StoreOptions {
+  /** FLASH_HOME: the folder of `flash.db`. Made when missing. Not used by `memory`. */
+  home: string;
+  /** Default `strict`. */
+  durability?: Durability;
+  /** For tests. */
+  failpoints?: Failpoints;
+}
+
+/**
+ * Opens the store of a FLASH_HOME, and keeps every other server out until {@link SqliteStore.close} or
+ * the end of the process. Throws `CONFLICT` when another server has it, or a newer version wrote it.
+ */
+export function openStore(options: StoreOptions): SqliteStore {
+  return new SqliteStore(options);
+}
+
+export class SqliteStore implements Store {
+  readonly durability: Durability;
+  readonly jobs: SqliteJobStore;
+  readonly webhooks: SqliteWebhookStore;
+  readonly control: ControlStore;
+  readonly #database: OpenDatabase;
+  readonly #committer: Committer;
+  #isClosed = false;
+
+  constructor({ home, durability = "strict", failpoints = {} }: StoreOptions) {
+    this.durability = durability;
+    this.#database = openDatabase(home, durability);
+    const db: DatabaseSync = this.#database.db;
+    const lanes = new Lanes(db);
+    this.#committer = new Committer({
+      db,
+      hasRoom: () => this.#database.hasRoom(),
+      onRollback: () => lanes.forget(),
+      failpoints,
+    });
+    const committer = this.#committer;
+    this.jobs = new SqliteJobStore({ db, committer, lanes });
+    this.webhooks = new SqliteWebhookStore({ db, committer });
+    this.control = new SqliteControlStore({ db, committer, jobs: this.jobs });
+  }
+
+  /** Transactions committed so far, and the operations that shared them. */
+  get statistics(): Readonly<{ commits: number; operations: number }> {
+    return this.#committer.statistics;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#committer.close();
+    this.#database.close();
+  }
+}
