@@ -7,7 +7,7 @@ import type { EndpointManifest, Manifest } from "../contract/manifest.ts";
 export type DevEvent =
   | { kind: "port-taken"; wanted: number; used: number }
   /** The first good build is being served. */
-  | { kind: "ready"; url: string; manifest: Manifest; reload: boolean }
+  | { kind: "ready"; url: string; manifest: Manifest }
   | { kind: "reloaded"; manifest: Manifest; changed: readonly string[]; tookMs: number }
   /** A build failed; `keepsServing` when an earlier one still answers. */
   | { kind: "failed"; text: string; keepsServing: boolean }
