@@ -3,6 +3,7 @@
  * says: `load` at the start, `follow` after every release and removal.
  */
 
+import { LIMITS } from "../../contract/limits.ts";
 import type { EndpointRow, ReleaseRow, Store } from "../../contract/store.ts";
 import { Pool, type PoolHost } from "./pool.ts";
 import type { Version } from "./pool-worker.ts";
@@ -60,7 +61,10 @@ export class Fleet {
       const version = versions.get(row.name);
       if (version === undefined) continue;
       const pool = this.#pools.get(row.id);
-      if (pool === undefined) this.#add(row, version);
+      // A name may come back as the other kind: those are other workers altogether.
+      if (pool !== undefined && pool.row.kind !== row.kind)
+        this.remove([row.id], LIMITS.workerGraceMs);
+      if (pool === undefined || pool.row.kind !== row.kind) this.#add(row, version);
       else pool.activate(version);
     }
   }

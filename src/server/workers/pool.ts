@@ -17,7 +17,6 @@ import { WORKER_ENV, workerEnvironment } from "../../contract/worker-env.ts";
 import { sleep, type Clock } from "../../kit/clock.ts";
 import { newId, newSecret } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
-import type { Target } from "../scaler/decide.ts";
 import { Failures } from "./failures.ts";
 import { untilHealthy, watchHealth } from "./health.ts";
 import { Holds, type Attempt } from "./holds.ts";
@@ -191,7 +190,7 @@ export class Pool {
   }
 
   /** Brings the workers to the targets. Called again whenever something has changed. */
-  scale(targets: readonly Target[]): void {
+  scale(targets: readonly { releaseId: string; target: number }[]): void {
     if (this.#isClosing) return;
     const wanted = new Map(targets.map(({ releaseId, target }) => [releaseId, target]));
     this.#startMissing(wanted.get(this.#active.releaseId) ?? 0, this.#active);

@@ -1,0 +1,341 @@
+/**
+ * Control: builds, deployments, status, removal and logs. `/api/v1` and `flash run` both speak to
+ * this class.
+ *
+ *   control-api   the HTTP form, as contract/control.ts has it
+ *   builds        artifacts, checked and unpacked
+ *   logs          what workers write
+ *   key           the server key
+ */
+
+import type { Readable } from "node:stream";
+import type {
+  BuildDocument,
+  DeployRequest,
+  DeploymentDocument,
+  EndpointDescription,
+  EndpointDocument,
+  EndpointStatus,
+  EnvironmentsDocument,
+  LogLine,
+  RemovalDocument,
+  ServerDocument,
+  StatusDocument,
+} from "../../contract/control.ts";
+import { FlashError } from "../../contract/errors.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import { findEndpoint, type EndpointManifest } from "../../contract/manifest.ts";
+import { checkName } from "../../contract/options.ts";
+import type { WorkerState } from "../../contract/states.ts";
+import type { BuildRow, EndpointRow, ReleaseRow, Store } from "../../contract/store.ts";
+import type { Clock } from "../../kit/clock.ts";
+import { newId, newPrefixedId } from "../../kit/ids.ts";
+import type { Decision, Scaler } from "../scaler/scaler.ts";
+import type { Fleet } from "../workers/fleet.ts";
+import type { Pool } from "../workers/pool.ts";
+import type { Builds } from "./builds.ts";
+import type { Logs } from "./logs.ts";
+
+export interface ControlOptions {
+  store: Store;
+  fleet: Fleet;
+  scaler: Scaler;
+  builds: Builds;
+  logs: Logs;
+  clock: Clock;
+  home: string;
+  version: string;
+  url: () => string;
+  /** Ends the server. */
+  stop: () => void;
+}
+
+/** Which endpoints: of one environment, all or one. */
+export interface EndpointFilter {
+  app: string;
+  environment: string;
+  endpoint?: string;
+}
+
+export class Control {
+  readonly #options: ControlOptions;
+  readonly #startedAt: string;
+  /** Deployments and removals of an environment happen one after the other. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+
+  constructor(options: ControlOptions) {
+    this.#options = options;
+    this.#startedAt = new Date(options.clock.now()).toISOString();
+  }
+
+  /** Takes an artifact in; the same artifact again is the same build. Throws as {@link Builds.receive}. */
+  async putBuild(app: string, artifact: Readable): Promise<BuildDocument> {
+    requireName("app", app);
+    const { id, digest, bytes } = await this.#options.builds.receive(app, artifact);
+    return { id, app, digest, bytes };
+  }
+
+  /**
+   * Makes a build the environment's active release. Endpoints whose fingerprint is unchanged keep
+   * their workers; deploying what is active already makes no new release. Throws `NOT_FOUND`.
+   */
+  async deploy(request: DeployRequest): Promise<DeploymentDocument> {
+    const { app, environment } = request;
+    requireName("app", app);
+    requireName("environment", environment);
+    return await this.#inTurn(app, environment, async () => {
+      const build = await this.#options.store.control.getBuild(request.build);
+      if (build === undefined || build.app !== app) {
+        throw new FlashError("NOT_FOUND", `The app '${app}' has no build '${request.build}'.`, {
+          hint: "Upload the artifact first.",
+        });
+      }
+      const { release, endpoints } =
+        (await this.#unchanged(environment, build)) ?? (await this.#release(environment, build));
+      await this.#options.fleet.follow(release, endpoints);
+      return {
+        app,
+        environment,
+        build: build.id,
+        release: release.id,
+        target: this.#options.url(),
+        endpoints: endpoints.flatMap((row) => this.#documentOf(row, build)),
+      };
+    });
+  }
+
+  /** Environments of an app, oldest first. */
+  async environments(app: string): Promise<EnvironmentsDocument> {
+    requireName("app", app);
+    const rows = await this.#options.store.control.listEnvironments(app);
+    const environments = rows
+      .sort((a, b) => a.createdAt - b.createdAt)
+      .map(({ name, activeReleaseId, createdAt }) => ({
+        name,
+        release: activeReleaseId,
+        createdAt: new Date(createdAt).toISOString(),
+      }));
+    return { app, environments };
+  }
+
+  /** Throws `NOT_DEPLOYED`. */
+  async status(app: string, environment: string): Promise<StatusDocument> {
+    const { release, build } = await this.#active(app, environment);
+    const rows = await this.#options.store.control.listEndpoints(app, environment);
+    const endpoints = await Promise.all(
+      rows.flatMap((row) =>
+        this.#documentOf(row, build).map((document) => this.#statusOf(row, document)),
+      ),
+    );
+    const target = this.#options.url();
+    return { app, environment, build: build.id, release: release.id, target, endpoints };
+  }
+
+  /** What a client needs to call an endpoint by name. Throws `NOT_DEPLOYED`, `ENDPOINT_NOT_FOUND`. */
+  async describe(app: string, environment: string, name: string): Promise<EndpointDescription> {
+    const pool = this.#options.fleet.find(app, environment, name);
+    if (pool === undefined) {
+      await this.#active(app, environment);
+      throw endpointNotFound({ app, environment, endpoint: name });
+    }
+    const { form, functions } = pool.active.manifest;
+    const document = endpointDocument(pool.row, pool.active.manifest, this.#options.url());
+    return { ...document, app, environment, form, functions };
+  }
+
+  /** Removes one endpoint, or the whole environment. Throws `NOT_DEPLOYED`, `ENDPOINT_NOT_FOUND`. */
+  async remove(filter: EndpointFilter): Promise<RemovalDocument> {
+    const { app, environment, endpoint } = filter;
+    return await this.#inTurn(app, environment, async () => {
+      await this.#active(app, environment);
+      const rows = await this.#rows(filter);
+      const now = this.#options.clock.now();
+      const { control } = this.#options.store;
+      if (endpoint === undefined) await control.removeEnvironment(app, environment, now);
+      else for (const { id } of rows) await control.removeEndpoint(id, now);
+      const ids = rows.map(({ id }) => id);
+      this.#options.fleet.remove(ids, LIMITS.workerGraceMs);
+      return { app, environment, removed: rows.map(({ name }) => name) };
+    });
+  }
+
+  /**
+   * Newest `tail` lines, oldest first; with `follow` every further one until `signal` aborts. Throws
+   * `NOT_DEPLOYED`, `ENDPOINT_NOT_FOUND` before the first line.
+   */
+  async logs(
+    filter: EndpointFilter,
+    request: { tail: number; follow: boolean; signal: AbortSignal },
+  ): Promise<AsyncIterable<LogLine>> {
+    await this.#active(filter.app, filter.environment);
+    const rows = await this.#rows(filter);
+    const sources = rows.map(({ app, environment, name }) => ({
+      app,
+      environment,
+      endpoint: name,
+    }));
+    return this.#options.logs.read(sources, request);
+  }
+
+  /** The scaler's newest decisions about an endpoint, oldest first. Throws `ENDPOINT_NOT_FOUND`. */
+  explain(app: string, environment: string, name: string): readonly Decision[] {
+    const pool = this.#options.fleet.find(app, environment, name);
+    if (pool === undefined) throw endpointNotFound({ app, environment, endpoint: name });
+    return this.#options.scaler.decisions(pool.row.id);
+  }
+
+  server(): ServerDocument {
+    const { version, home, store, url } = this.#options;
+    return {
+      version,
+      pid: process.pid,
+      url: url(),
+      home,
+      durability: store.durability,
+      startedAt: this.#startedAt,
+    };
+  }
+
+  /** Begins to end the server; returns at once. */
+  stop(): void {
+    this.#options.stop();
+  }
+
+  async #unchanged(
+    environment: string,
+    build: BuildRow,
+  ): Promise<{ release: ReleaseRow; endpoints: EndpointRow[] } | undefined> {
+    const { control } = this.#options.store;
+    const active = await control.getEnvironment(build.app, environment);
+    if (active?.activeReleaseId === null || active === undefined) return undefined;
+    const release = await control.getRelease(active.activeReleaseId);
+    if (release?.buildId !== build.id) return undefined;
+    const endpoints = await control.listEndpoints(build.app, environment);
+    // One that was removed by itself comes back with a deployment.
+    return endpoints.length === build.manifest.endpoints.length
+      ? { release, endpoints }
+      : undefined;
+  }
+
+  async #release(
+    environment: string,
+    build: BuildRow,
+  ): Promise<{ release: ReleaseRow; endpoints: EndpointRow[] }> {
+    const { store, clock, fleet } = this.#options;
+    const now = clock.now();
+    const { release, endpoints, removed } = await store.control.release({
+      id: newPrefixedId("rel"),
+      app: build.app,
+      environment,
+      buildId: build.id,
+      now,
+      proposeId: () => newId(),
+    });
+    for (const { id } of removed) await store.control.removeEndpoint(id, now);
+    fleet.remove(
+      removed.map(({ id }) => id),
+      LIMITS.workerGraceMs,
+    );
+    return { release, endpoints };
+  }
+
+  async #active(
+    app: string,
+    environment: string,
+  ): Promise<{ release: ReleaseRow; build: BuildRow }> {
+    requireName("app", app);
+    requireName("environment", environment);
+    const { control } = this.#options.store;
+    const row = await control.getEnvironment(app, environment);
+    const release =
+      row === undefined || row.activeReleaseId === null
+        ? undefined
+        : await control.getRelease(row.activeReleaseId);
+    const build = release === undefined ? undefined : await control.getBuild(release.buildId);
+    if (release === undefined || build === undefined) {
+      throw new FlashError(
+        "NOT_DEPLOYED",
+        `The app '${app}' is not deployed in the environment '${environment}'.`,
+        { hint: "Run 'flash deploy'.", status: 404 },
+      );
+    }
+    return { release, build };
+  }
+
+  async #rows(filter: EndpointFilter): Promise<EndpointRow[]> {
+    const { app, environment, endpoint } = filter;
+    const rows = await this.#options.store.control.listEndpoints(app, environment);
+    if (endpoint === undefined) return rows;
+    const found = rows.filter(({ name }) => name === endpoint);
+    if (found.length === 0) throw endpointNotFound({ app, environment, endpoint });
+    return found;
+  }
+
+  #documentOf(row: EndpointRow, build: BuildRow): EndpointDocument[] {
+    const manifest = findEndpoint(build.manifest, row.name);
+    return manifest === undefined ? [] : [endpointDocument(row, manifest, this.#options.url())];
+  }
+
+  async #statusOf(row: EndpointRow, document: EndpointDocument): Promise<EndpointStatus> {
+    const pool = this.#options.fleet.pool(row.id);
+    const workers = pool?.counts() ?? ({} as Record<WorkerState, number>);
+    const jobs =
+      row.kind === "qb"
+        ? await this.#options.store.jobs.counts(row.id)
+        : { completed: 0, failed: 0, retried: 0, ...requestCounts(pool) };
+    const problem = pool?.problem;
+    const state = stateOf(workers);
+    return { ...document, state, workers, jobs, ...(problem === undefined ? {} : { problem }) };
+  }
+
+  async #inTurn<T>(app: string, environment: string, run: () => Promise<T>): Promise<T> {
+    const key = `${app}/${environment}`;
+    const turn = (this.#turns.get(key) ?? Promise.resolve()).then(run, run);
+    this.#turns.set(key, turn);
+    try {
+      return await turn;
+    } finally {
+      if (this.#turns.get(key) === turn) this.#turns.delete(key);
+    }
+  }
+}
+
+function endpointDocument(
+  row: EndpointRow,
+  manifest: EndpointManifest,
+  serverUrl: string,
+): EndpointDocument {
+  return {
+    name: row.name,
+    kind: row.kind,
+    id: row.id,
+    url: `${serverUrl}/${row.kind === "qb" ? "v2" : "lb"}/${row.id}`,
+    routes: manifest.functions.flatMap(({ route }) => (route === undefined ? [] : [route])),
+  };
+}
+
+function stateOf(workers: Readonly<Record<WorkerState, number>>): EndpointStatus["state"] {
+  if (workers.IDLE + workers.RUNNING > 0) return "ready";
+  if (workers.UNHEALTHY > 0) return "unhealthy";
+  return workers.INITIALIZING > 0 ? "starting" : "idle";
+}
+
+function requestCounts(pool: Pool | undefined): { inProgress: number; inQueue: number } {
+  let inProgress = 0;
+  for (const { load } of pool?.workers ?? []) inProgress += load;
+  return { inProgress, inQueue: pool?.holds.size ?? 0 };
+}
+
+function requireName(what: "app" | "environment", name: string): void {
+  const wrong = checkName(name);
+  if (wrong !== undefined) throw new FlashError("INVALID_REQUEST", `${what} ${wrong}`);
+}
+
+function endpointNotFound(filter: Required<EndpointFilter>): FlashError {
+  const { app, environment, endpoint } = filter;
+  return new FlashError(
+    "ENDPOINT_NOT_FOUND",
+    `There is no endpoint '${endpoint}' in the environment '${environment}' of the app '${app}'.`,
+    { hint: "'flash status' lists the endpoints." },
+  );
+}
