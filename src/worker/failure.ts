@@ -1,0 +1,60 @@
+/** What went wrong in user code, in the forms that callers, servers and logs are told. */
+
+import { hostname } from "node:os";
+import { FlashError, reportOf, type ErrorReport } from "../contract/errors.ts";
+import { cleanReport, type StackStyle } from "./stack.ts";
+
+/** Wraps what a function threw. `cause` is the thrown value itself. */
+export function functionError(thrown: unknown, style: StackStyle): FlashError {
+  const report = cleanReport(reportOf(thrown), style);
+  const status = statusOf(thrown);
+  return new FlashError("FUNCTION_ERROR", report.message === "" ? report.name : report.message, {
+    cause: thrown,
+    details: { error: report },
+    ...(status === undefined ? {} : { status }),
+  });
+}
+
+/** The user's error inside a failure, or the failure itself when Flash found the fault. */
+export function reportOfFailure(error: FlashError, style: StackStyle): ErrorReport {
+  return (error.details?.error as ErrorReport | undefined) ?? cleanReport(reportOf(error), style);
+}
+
+/** Body of a failed job's `job-done`. The inner text is the protocol's; `error_report` is ours. */
+export function jobFailureBody(
+  error: FlashError,
+  who: { workerId: string; version: string; style: StackStyle },
+): Record<string, unknown> {
+  const report = reportOfFailure(error, who.style);
+  const text = JSON.stringify({
+    error_type: report.name,
+    error_message: report.message,
+    error_traceback: report.stack ?? "",
+    hostname: hostname(),
+    worker_id: who.workerId,
+    runpod_version: who.version,
+    error_report: report,
+  });
+  return { error: text, ...(mayRetry(error) ? {} : { retryable: false }) };
+}
+
+/** An input that does not fit never will; an error may say so of itself. */
+function mayRetry(error: FlashError): boolean {
+  if (error.code === "INVALID_INPUT") return false;
+  const { cause } = error;
+  return !(typeof cause === "object" && cause !== null && isFinal(cause));
+}
+
+function isFinal(thrown: { retryable?: unknown }): boolean {
+  return thrown.retryable === false;
+}
+
+/** A function chooses its HTTP status by throwing an error that has one. */
+function statusOf(thrown: unknown): number | undefined {
+  if (typeof thrown !== "object" || thrown === null) return undefined;
+  const { status, statusCode } = thrown as { status?: unknown; statusCode?: unknown };
+  return [status, statusCode].find(
+    (one): one is number =>
+      typeof one === "number" && Number.isInteger(one) && one >= 400 && one <= 599,
+  );
+}

@@ -1,0 +1,147 @@
+/** One attempt of a job on this worker: from the message to the body that `job-done` takes. */
+
+import { inputParts } from "../../contract/binder.ts";
+import { FlashError } from "../../contract/errors.ts";
+import { Call, type CallOptions } from "../call.ts";
+import { isStream, type Callable } from "../callable.ts";
+import { functionError, jobFailureBody } from "../failure.ts";
+import type { StackStyle } from "../stack.ts";
+import type { JobMessage, Posted, QueueProtocol } from "./protocol.ts";
+import type { QueueTarget } from "./target.ts";
+
+export interface JobRunOptions {
+  message: JobMessage;
+  target: QueueTarget;
+  protocol: QueueProtocol;
+  endpoint: string;
+  /** The endpoint's own limit, ms; 0 for none. A limit in the message wins. */
+  executionTimeoutMs: number;
+  workerId: string;
+  version: string;
+  style: StackStyle;
+}
+
+/** `dropped`: somebody stopped the job, and whatever it does is of no interest. */
+export type JobEnd =
+  | { kind: "posted"; posted: Posted; error: FlashError | undefined }
+  | { kind: "dropped" };
+
+export class JobRun {
+  readonly id: string;
+  readonly call: Call;
+  readonly #options: JobRunOptions;
+  readonly #attempt: number | undefined;
+  #isStopped = false;
+  #isOver = false;
+  /** Posts of a job follow each other, so that the server sees them in order. */
+  #posts: Promise<unknown> = Promise.resolve();
+  #progress: { value: unknown } | undefined;
+
+  constructor(options: JobRunOptions) {
+    const { message, endpoint } = options;
+    this.#options = options;
+    this.id = message.id;
+    this.#attempt = wholeNumber(message.attempt);
+    this.call = new Call({
+      who: { job: message.id, ...(this.#attempt === undefined ? {} : { attempt: this.#attempt }) },
+      attempt: this.#attempt ?? 1,
+      job: { id: message.id, endpoint },
+      limit: limitOf(options),
+      onProgress: (value) => this.#showProgress(value),
+    });
+  }
+
+  /** Nobody wants the result any more. */
+  stop(): void {
+    this.#isStopped = true;
+    this.call.abort(new FlashError("CANCELLED", `Job ${this.id} was cancelled.`));
+  }
+
+  /** Runs the function and posts what came of it. Never rejects. */
+  async run(): Promise<JobEnd> {
+    let body: Record<string, unknown>;
+    let isStream = false;
+    let error: FlashError | undefined;
+    try {
+      ({ body, isStream } = await this.#execute());
+    } catch (thrown) {
+      error = FlashError.is(thrown) ? thrown : functionError(thrown, this.#options.style);
+      body = jobFailureBody(error, this.#options);
+    } finally {
+      this.call.end();
+    }
+    this.#isOver = true;
+    await this.#posts;
+    if (this.#isStopped) return { kind: "dropped" };
+    const post = { jobId: this.id, attempt: this.#attempt, body, isStream };
+    const posted = await this.#options.protocol.postOutput(post);
+    return { kind: "posted", posted, error };
+  }
+
+  async #execute(): Promise<{ body: Record<string, unknown>; isStream: boolean }> {
+    const { call } = this;
+    const { callable, input } = this.#options.target.choose(this.#options.message.input);
+    const value = await call.run(async () => callable.call(await callable.bind(inputParts(input))));
+    if (!isStream(value))
+      return { body: { output: await callable.encode(value) }, isStream: false };
+    await call.run(() => this.#stream(value, callable));
+    // The values have been sent one by one; the protocol's final output of a stream is empty.
+    return { body: { output: [] }, isStream: true };
+  }
+
+  /** Sends every value; the next one is asked for when the server has this one. */
+  async #stream(
+    values: AsyncIterable<unknown> | Iterable<unknown>,
+    callable: Callable,
+  ): Promise<void> {
+    const { signal } = this.call;
+    try {
+      for await (const value of values) {
+        signal.throwIfAborted();
+        const output = await callable.encode(value);
+        const post = { jobId: this.id, attempt: this.#attempt, body: { output } };
+        const posted = await this.#inOrder(() => this.#options.protocol.postChunk(post));
+        if (posted !== "accepted") {
+          throw new FlashError("UNAVAILABLE", `A streamed value of job ${this.id} was ${posted}.`);
+        }
+      }
+    } catch (thrown) {
+      if (signal.aborted) throw callable.endedBy(signal);
+      throw FlashError.is(thrown) && thrown.code === "UNAVAILABLE"
+        ? thrown
+        : callable.failed(thrown);
+    }
+  }
+
+  /** Only the newest value counts, so those that come faster than the server takes them are skipped. */
+  #showProgress(value: unknown): void {
+    if (this.#isOver || this.#isStopped) return;
+    const isWaiting = this.#progress !== undefined;
+    this.#progress = { value };
+    if (isWaiting) return;
+    void this.#inOrder(async () => {
+      const output = this.#progress?.value;
+      this.#progress = undefined;
+      if (this.#isOver || this.#isStopped) return;
+      const body = { status: "IN_PROGRESS", output };
+      await this.#options.protocol.postOutput({ jobId: this.id, attempt: this.#attempt, body });
+    });
+  }
+
+  #inOrder<T>(post: () => Promise<T>): Promise<T> {
+    const done = this.#posts.then(post);
+    this.#posts = done.catch(() => undefined);
+    return done;
+  }
+}
+
+function limitOf({ message, executionTimeoutMs, endpoint }: JobRunOptions): CallOptions["limit"] {
+  const ms = wholeNumber(message.executionTimeout) ?? executionTimeoutMs;
+  if (ms <= 0) return undefined;
+  const text = `Execution timeout on ${endpoint} after ${ms / 1000}s: job ${message.id} did not finish.`;
+  return { ms, error: new FlashError("EXECUTION_TIMEOUT", text) };
+}
+
+function wholeNumber(value: unknown): number | undefined {
+  return typeof value === "number" && Number.isSafeInteger(value) ? value : undefined;
+}

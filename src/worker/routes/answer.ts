@@ -1,0 +1,124 @@
+/** Sends what a route function returned: JSON, a web Response, a byte stream, or events. */
+
+import type { ServerResponse } from "node:http";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { ReadableStream as NodeReadableStream } from "node:stream/web";
+import { FlashError, PROBLEM_TYPE, problemOf, type Problem } from "../../contract/errors.ts";
+import { isStream, type Callable } from "../callable.ts";
+import { withoutStacks } from "../stack.ts";
+import { sendEvents } from "./events.ts";
+
+/** Said about this hop alone; the server writes its own. */
+const HOP_HEADERS = new Set([
+  "connection",
+  "keep-alive",
+  "transfer-encoding",
+  "upgrade",
+  "trailer",
+]);
+
+export interface Delivery {
+  response: ServerResponse;
+  callable: Callable;
+  signal: AbortSignal;
+  /** How a failure is written once the answer has begun. */
+  describe: (error: FlashError) => Problem;
+}
+
+/**
+ * Sends a result to its end. Rejects when nothing has been sent yet and the result cannot be;
+ * resolves with the error of an answer that broke off.
+ */
+export async function deliver(value: unknown, delivery: Delivery): Promise<FlashError | undefined> {
+  const { response, callable } = delivery;
+  if (isWebResponse(value)) return await sendResponse(value, delivery);
+  if (isByteStream(value)) {
+    response.setHeader("content-type", "application/octet-stream");
+    return await sendBytes(value, delivery);
+  }
+  if (isStream(value)) return await sendEvents(value, delivery);
+  sendJson(response, { status: 200, value: await callable.encode(value) });
+  return undefined;
+}
+
+export function sendJson(
+  response: ServerResponse,
+  {
+    status,
+    value,
+    type = "application/json; charset=utf-8",
+  }: { status: number; value: unknown; type?: string },
+): void {
+  if (response.destroyed) return;
+  const body = Buffer.from(JSON.stringify(value));
+  response.writeHead(status, { "content-type": type, "content-length": body.length });
+  response.end(body);
+}
+
+export function sendProblem(response: ServerResponse, problem: Problem): void {
+  sendJson(response, { status: problem.status, value: problem, type: PROBLEM_TYPE });
+}
+
+/** The problem document of an error; stacks stay in the log unless they are asked for. */
+export function describeFailure(error: FlashError, sendsStacks: boolean): Problem {
+  const problem = problemOf(error);
+  if (problem.error === undefined || sendsStacks) return problem;
+  return { ...problem, error: withoutStacks(problem.error) };
+}
+
+async function sendResponse(from: Response, delivery: Delivery): Promise<FlashError | undefined> {
+  const { response, callable } = delivery;
+  if (from.status < 200 || from.bodyUsed) {
+    const fault = from.bodyUsed ? "its body has already been read" : "it is an error response";
+    throw new FlashError(
+      "INVALID_OUTPUT",
+      `'${callable.manifest.name}' returned a Response that cannot be sent: ${fault}.`,
+    );
+  }
+  response.statusCode = from.status;
+  if (from.statusText !== "") response.statusMessage = from.statusText;
+  copyHeaders(from, response);
+  if (from.body === null || response.req.method === "HEAD") {
+    await from.body?.cancel();
+    response.end();
+    return undefined;
+  }
+  return await sendBytes(from.body, delivery);
+}
+
+function copyHeaders(from: Response, response: ServerResponse): void {
+  // A fetched body has been decompressed on its way in, its headers still describe the old form.
+  const isDecoded = from.url !== "" && from.headers.has("content-encoding");
+  for (const [name, value] of from.headers) {
+    if (HOP_HEADERS.has(name) || name === "set-cookie") continue;
+    if (isDecoded && (name === "content-encoding" || name === "content-length")) continue;
+    response.setHeader(name, value);
+  }
+  const cookies = from.headers.getSetCookie();
+  if (cookies.length > 0) response.setHeader("set-cookie", cookies);
+}
+
+/** Streams bytes as fast as the client reads. A broken source breaks the answer off, visibly. */
+async function sendBytes(
+  body: ReadableStream,
+  { response, signal, callable }: Delivery,
+): Promise<FlashError | undefined> {
+  // The head goes out at once: the first byte may take its time.
+  response.flushHeaders();
+  try {
+    await pipeline(Readable.fromWeb(body as NodeReadableStream), response, { signal });
+    return undefined;
+  } catch (thrown) {
+    return signal.aborted ? callable.endedBy(signal) : callable.failed(thrown);
+  }
+}
+
+// By tag: user code may bring a fetch of its own, whose Response is another class.
+function isWebResponse(value: unknown): value is Response {
+  return Object.prototype.toString.call(value) === "[object Response]";
+}
+
+function isByteStream(value: unknown): value is ReadableStream {
+  return Object.prototype.toString.call(value) === "[object ReadableStream]";
+}

@@ -1,0 +1,294 @@
+/**
+ * The HTTP server of a load-balanced endpoint. It listens before any user code is loaded, so that its
+ * health can be asked from the first moment: 204 while loading, 200 when ready, 503 when ending.
+ *
+ * Invariants:
+ *   R1  every request gets exactly one answer, whatever the function does;
+ *   R2  a client that leaves aborts its call's signal;
+ *   R3  after `drain()` no connection is kept, and running requests are finished.
+ */
+
+import http, { type IncomingMessage, type ServerResponse } from "node:http";
+import { rm } from "node:fs/promises";
+import { FlashError, ERRORS } from "../../contract/errors.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import type { EndpointManifest, FunctionManifest } from "../../contract/manifest.ts";
+import { RouteTable } from "../../contract/routes.ts";
+import { DEADLINE_HEADER } from "../../contract/worker-env.ts";
+import { deferred } from "../../kit/abort.ts";
+import { newId } from "../../kit/ids.ts";
+import type { Log } from "../../kit/log.ts";
+import { Call, type CallOptions } from "../call.ts";
+import type { Callable } from "../callable.ts";
+import { functionError } from "../failure.ts";
+import type { Service } from "../service.ts";
+import type { Listen, RouteSettings } from "../settings.ts";
+import type { StackStyle } from "../stack.ts";
+import { deliver, describeFailure, sendJson, sendProblem } from "./answer.ts";
+import { readParts, targetOf, webRequest, type Target } from "./request.ts";
+
+/** Longer than any balancer in front keeps an idle connection, ms: the balancer must be the one to close. */
+const KEEP_ALIVE_MS = 610_000;
+
+export interface RouteServerOptions {
+  endpoint: EndpointManifest;
+  settings: RouteSettings;
+  /** Error stacks are sent to callers. */
+  sendsStacks: boolean;
+  style: StackStyle;
+  log: Log;
+}
+
+export interface Routed {
+  route: NonNullable<FunctionManifest["route"]>;
+  callable: Callable;
+}
+
+type State =
+  | { phase: "loading" }
+  | { phase: "ready"; table: RouteTable<Callable> }
+  | { phase: "draining"; table: RouteTable<Callable>; drained: Promise<void> };
+
+export class RouteServer implements Service {
+  readonly #options: RouteServerOptions;
+  readonly #server: http.Server;
+  readonly #healthServer: http.Server | undefined;
+  readonly #running = new Set<ServerResponse>();
+  #state: State = { phase: "loading" };
+  #idle = deferred<void>();
+  #description: unknown;
+
+  constructor(options: RouteServerOptions) {
+    this.#options = options;
+    this.#server = createServer((request, response) => this.#onRequest(request, response));
+    if (options.settings.healthPort !== undefined) {
+      this.#healthServer = createServer((_, response) => this.#sendHealth(response));
+    }
+  }
+
+  /** Listens, answering health checks only. */
+  async listen(): Promise<void> {
+    const { listen, healthPort } = this.#options.settings;
+    await listenOn(this.#server, listen);
+    if (this.#healthServer !== undefined && healthPort !== undefined) {
+      await listenOn(this.#healthServer, { host: "0.0.0.0", port: healthPort });
+    }
+  }
+
+  /** The endpoint's code is loaded. */
+  ready(routes: readonly Routed[]): void {
+    const table = new RouteTable<Callable>();
+    for (const { route, callable } of routes) table.add(route, callable);
+    if (this.#state.phase === "loading") this.#state = { phase: "ready", table };
+  }
+
+  async drain(): Promise<void> {
+    if (this.#state.phase !== "draining") {
+      const table = this.#state.phase === "ready" ? this.#state.table : new RouteTable<Callable>();
+      this.#state = { phase: "draining", table, drained: this.#drain() };
+    }
+    await this.#state.drained;
+  }
+
+  async #drain(): Promise<void> {
+    this.#server.close();
+    this.#healthServer?.close();
+    for (const response of this.#running) {
+      if (!response.headersSent) response.setHeader("connection", "close");
+    }
+    if (this.#running.size > 0) await this.#idle.promise;
+    this.#server.closeIdleConnections();
+  }
+
+  #onRequest(request: IncomingMessage, response: ServerResponse): void {
+    const target = targetOf(request.url ?? "/");
+    if (target.path === this.#options.settings.healthPath) {
+      this.#sendHealth(response);
+      return;
+    }
+    if (this.#state.phase === "loading") {
+      response.setHeader("retry-after", "1");
+      this.#refuse(
+        response,
+        new FlashError("UNAVAILABLE", "The worker is still loading its code."),
+      );
+      return;
+    }
+    if (this.#state.phase === "draining") response.setHeader("connection", "close");
+    const method = request.method ?? "GET";
+    const match = this.#state.table.find(method, target.path);
+    if (match.kind === "match") {
+      void this.#serve({ request, response, target, params: match.params, callable: match.value });
+    } else if (match.kind === "wrong-method") this.#sendAllow(response, method, match.allowed);
+    else if (target.path === "/openapi.json") void this.#sendDescription(response, method);
+    else this.#refuse(response, routeNotFound(method, target.path, this.#options.endpoint.name));
+  }
+
+  async #serve(incoming: Incoming): Promise<void> {
+    const { request, response, target, params, callable } = incoming;
+    const { log } = this.#options;
+    const route = callable.manifest.route;
+    const label = `${route?.method ?? ""} ${route?.path ?? ""}`;
+    const call = new Call(this.#callOptions(request, callable));
+    this.#running.add(response);
+    // What cannot be written to a client that left is nobody's loss.
+    response.on("error", () => undefined);
+    response.once("close", () => {
+      if (!response.writableFinished) {
+        call.abort(new FlashError("CANCELLED", "The client closed its connection.")); // R2
+      }
+    });
+    try {
+      const value = await call.run(async () => {
+        const { signal } = call;
+        const parts = await readParts(request, { params, query: target.query, callable, signal });
+        return callable.call(await callable.bind(parts));
+      });
+      const describe = (error: FlashError) => describeFailure(error, this.#options.sendsStacks);
+      const { signal } = call;
+      const broken = await call.enter(() =>
+        deliver(value, { response, callable, signal, describe }),
+      );
+      if (broken !== undefined) this.#logFailure(log, label, broken, call);
+    } catch (thrown) {
+      const error = FlashError.is(thrown) ? thrown : functionError(thrown, this.#options.style);
+      this.#logFailure(log, label, error, call);
+      this.#refuse(response, error); // R1
+    } finally {
+      call.end();
+      this.#finish(response);
+    }
+  }
+
+  #callOptions(request: IncomingMessage, callable: Callable): CallOptions {
+    const given = request.headers["x-request-id"];
+    const id = typeof given === "string" && /^[\w.:-]{1,128}$/.test(given) ? given : newId();
+    const limit = limitOf(request, callable, this.#options.endpoint);
+    const options: CallOptions = {
+      who: { request: id },
+      request: (signal) => webRequest(request, { signal, body: "none" }),
+    };
+    return limit === undefined ? options : { ...options, limit };
+  }
+
+  #finish(response: ServerResponse): void {
+    this.#running.delete(response);
+    if (this.#state.phase !== "draining") return;
+    // R3: connections whose answer had begun before the end was known are kept by their headers.
+    this.#server.closeIdleConnections();
+    if (this.#running.size === 0) this.#idle.resolve();
+  }
+
+  #sendHealth(response: ServerResponse): void {
+    const { phase } = this.#state;
+    if (phase === "ready") sendJson(response, { status: 200, value: { status: "healthy" } });
+    else if (phase === "loading") response.writeHead(204).end();
+    else sendJson(response, { status: 503, value: { status: "draining" } });
+  }
+
+  #sendAllow(response: ServerResponse, method: string, methods: readonly string[]): void {
+    const allowed = [...methods, ...(methods.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(
+      ", ",
+    );
+    response.setHeader("allow", allowed);
+    if (method === "OPTIONS") response.writeHead(204).end();
+    else {
+      this.#refuse(
+        response,
+        new FlashError("METHOD_NOT_ALLOWED", `${method} is not allowed here. Allowed: ${allowed}.`),
+      );
+    }
+  }
+
+  async #sendDescription(response: ServerResponse, method: string): Promise<void> {
+    if (method !== "GET" && method !== "HEAD") {
+      this.#sendAllow(response, method, ["GET"]);
+      return;
+    }
+    const { openApiOf } = await import("../../contract/openapi.ts");
+    this.#description ??= openApiOf(this.#options.endpoint);
+    sendJson(response, { status: 200, value: this.#description });
+  }
+
+  #refuse(response: ServerResponse, error: FlashError): void {
+    if (response.headersSent) response.destroy();
+    else sendProblem(response, describeFailure(error, this.#options.sendsStacks));
+  }
+
+  #logFailure(log: Log, label: string, error: FlashError, call: Call): void {
+    // A caller's mistake is the caller's business, and one who left is none of anybody's.
+    if (ERRORS[error.code].blame === "caller") return;
+    const report = error.details?.error;
+    const level = error.status >= 500 ? "error" : "warn";
+    log[level](`${label} failed: ${error.message}`, {
+      ...call.who,
+      status: error.status,
+      ...(report === undefined ? { code: error.code } : { error: report }),
+    });
+  }
+}
+
+interface Incoming {
+  request: IncomingMessage;
+  response: ServerResponse;
+  target: Target;
+  params: Record<string, string>;
+  callable: Callable;
+}
+
+function createServer(
+  listener: (request: IncomingMessage, response: ServerResponse) => void,
+): http.Server {
+  const server = http.createServer(
+    { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: LIMITS.lbProcessingMs, noDelay: true },
+    listener,
+  );
+  // A body that will be refused need not be sent at all.
+  server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
+    const length = Number(request.headers["content-length"] ?? 0);
+    if (length <= LIMITS.lbBodyBytes) response.writeContinue();
+    listener(request, response);
+  });
+  return server;
+}
+
+async function listenOn(server: http.Server, listen: Listen): Promise<void> {
+  // Left behind by a worker that was killed; nobody else may own this path.
+  if ("socketPath" in listen) await rm(listen.socketPath, { force: true });
+  const where = "socketPath" in listen ? listen.socketPath : `port ${listen.port}`;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (cause) =>
+      reject(
+        new FlashError("WORKER_START_FAILED", `Cannot listen on ${where}: ${cause.message}`, {
+          cause,
+        }),
+      ),
+    );
+    if ("socketPath" in listen) server.listen(listen.socketPath, resolve);
+    else server.listen(listen.port, listen.host, resolve);
+  });
+}
+
+/** The nearer of the endpoint's limit and the deadline that the caller passed on. */
+function limitOf(
+  request: IncomingMessage,
+  callable: Callable,
+  endpoint: EndpointManifest,
+): CallOptions["limit"] {
+  const { executionTimeoutMs } = endpoint.options;
+  const given = Number(request.headers[DEADLINE_HEADER] ?? Number.NaN);
+  const leftMs = Number.isFinite(given) ? given - Date.now() : Number.POSITIVE_INFINITY;
+  if (executionTimeoutMs > 0 && executionTimeoutMs <= leftMs) {
+    const message = `Execution timeout on ${endpoint.name} after ${executionTimeoutMs / 1000}s: ${callable.manifest.name} did not finish.`;
+    return { ms: executionTimeoutMs, error: new FlashError("EXECUTION_TIMEOUT", message) };
+  }
+  if (leftMs === Number.POSITIVE_INFINITY) return undefined;
+  const message = `The caller's deadline passed while ${callable.manifest.name} of ${endpoint.name} ran.`;
+  return { ms: leftMs, error: new FlashError("CALL_TIMEOUT", message) };
+}
+
+function routeNotFound(method: string, path: string, endpoint: string): FlashError {
+  return new FlashError("ROUTE_NOT_FOUND", `'${endpoint}' has no route for ${method} ${path}.`, {
+    hint: "GET /openapi.json lists the routes.",
+  });
+}

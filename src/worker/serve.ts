@@ -1,0 +1,123 @@
+/** Starting a worker: settings, artifact, then the service that the endpoint's kind needs. */
+
+import { FlashError, reportOf } from "../contract/errors.ts";
+import { createLog, type Log } from "../kit/log.ts";
+import { Life } from "./life.ts";
+import { importDeclarations, openArtifact, routesOf, type Served } from "./program.ts";
+import { readSettings, type Environment, type Settings } from "./settings.ts";
+import { cleanReport, codeFrame } from "./stack.ts";
+
+export interface WorkerOptions {
+  env: Environment;
+  /** URL of the running program: the heartbeat's thread runs it too, and stacks leave it out. */
+  runtimeUrl: string;
+}
+
+interface Start {
+  settings: Settings;
+  served: Served;
+  life: Life;
+  log: Log;
+  runtimeUrl: string;
+}
+
+/**
+ * Serves the endpoint that the environment names until the process ends. Resolves when it is ready;
+ * a worker that cannot start says why on stderr and exits with code 1.
+ */
+export async function serveWorker({ env, runtimeUrl }: WorkerOptions): Promise<void> {
+  const log = createLog({ write: (line) => process.stderr.write(line) });
+  const life = new Life(log);
+  let served: Served | undefined;
+  try {
+    const settings = readSettings(env);
+    const { artifactDir, endpoint } = settings;
+    served = openArtifact({ artifactDir, endpoint, runtimeUrl });
+    life.showStacksAs(served.style);
+    // Positions of the original sources in every stack, user code's own logging included.
+    process.setSourceMapsEnabled(true);
+    const start = { settings, served, life, log, runtimeUrl };
+    await (served.endpoint.kind === "lb" ? serveRoutes(start) : serveQueue(start));
+    process.send?.({ type: "ready" });
+  } catch (error) {
+    await reportStartFailure(error, served, log);
+    process.exit(1);
+  }
+}
+
+async function serveRoutes({ settings, served, life, log }: Start): Promise<void> {
+  const { RouteServer } = await import("./routes/route-server.ts");
+  const server = new RouteServer({
+    endpoint: served.endpoint,
+    settings: settings.routes,
+    sendsStacks: settings.sendsStacks,
+    style: served.style,
+    log,
+  });
+  life.serve(server);
+  // Before any of the user's code runs: loading may take minutes, and health is asked all the while.
+  await server.listen();
+  server.ready(routesOf(served, await importDeclarations(served)));
+}
+
+async function serveQueue(start: Start): Promise<void> {
+  const { settings, served, life, log, runtimeUrl } = start;
+  const { queue } = settings;
+  if (queue === undefined) {
+    throw new FlashError(
+      "INVALID_CONFIG",
+      "RUNPOD_WEBHOOK_GET_JOB is not set: there is no server to take jobs from.",
+    );
+  }
+  const [{ QueueLoop }, { QueueProtocol }, { Heartbeat }, { createTarget }] = await Promise.all([
+    import("./queue/queue-loop.ts"),
+    import("./queue/protocol.ts"),
+    import("./queue/heartbeat.ts"),
+    import("./queue/target.ts"),
+  ]);
+  const version = `flash-${served.version}`;
+  const { ping, key, pingIntervalMs: intervalMs, workerId } = queue;
+  const protocol = new QueueProtocol(queue, served.version);
+  const url = protocol.workerUrl(ping ?? "");
+  const data = { flashHeartbeat: true as const, url, key, intervalMs, version };
+  // Before the user's code: a worker that loads a model for minutes shows that it is alive.
+  const heartbeat = ping === undefined ? undefined : new Heartbeat({ data, runtimeUrl, log });
+  const target = await createTarget(served, await importDeclarations(served));
+  life.onEnd(() => target.close());
+  const { name, options } = served.endpoint;
+  const loop = new QueueLoop({
+    protocol,
+    heartbeat,
+    maxConcurrency: options.maxConcurrency,
+    job: {
+      target,
+      endpoint: name,
+      executionTimeoutMs: options.executionTimeoutMs,
+      workerId,
+      version,
+      style: served.style,
+    },
+    log,
+    onStuck: () => void life.end(0),
+  });
+  life.serve(loop);
+  loop.start();
+}
+
+async function reportStartFailure(
+  error: unknown,
+  served: Served | undefined,
+  log: Log,
+): Promise<void> {
+  const { message } = reportOf(error);
+  const cause = FlashError.is(error) ? error.cause : error;
+  const hint = FlashError.is(error) ? error.hint : undefined;
+  const fields: Record<string, unknown> = hint === undefined ? {} : { hint };
+  if (served !== undefined && cause !== undefined) {
+    const report = reportOf(cause);
+    const frame = await codeFrame(report.stack ?? "", served.bundlePath, served.style);
+    fields.error = cleanReport(report, served.style);
+    if (frame !== undefined) fields.frame = frame;
+  }
+  log.error(message, fields);
+}

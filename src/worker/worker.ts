@@ -1,0 +1,20 @@
+/**
+ * The worker: what runs beside user code, one endpoint a process. Owns serving routes, taking and
+ * running jobs, and how the process ends; not where it runs, nor how many of it there are.
+ *
+ *   main            the program, bundled into every artifact as `worker.mjs`
+ *   serve           from the environment to a running service
+ *   settings        the environment, read once
+ *   program         from an artifact to the functions of one endpoint
+ *   callable        one function: arguments in, result out
+ *   standard-schema inputs and results under a schema of the options
+ *   call            one running call: context, signal, deadline
+ *   failure, stack  what went wrong, as callers and logs are told
+ *   life            signals, the server's channel, uncaught errors, the exit
+ *   service         what both kinds offer to `life`
+ *   routes/         load-balanced: route-server, request, answer, events
+ *   queue/          queue-based: queue-loop, job-run, target, protocol, heartbeat
+ */
+
+export { serveWorker, type WorkerOptions } from "./serve.ts";
+export type { Environment } from "./settings.ts";
