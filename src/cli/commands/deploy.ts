@@ -1,0 +1,108 @@
+/**
+ * `flash deploy`: builds the project and makes it the active release of an environment. Whatever can
+ * be wrong with app, environment, server or key is found before the build.
+ */
+
+import type { DeploymentDocument, EndpointDocument } from "../../contract/control.ts";
+import type { Manifest } from "../../contract/manifest.ts";
+import { findEndpoint } from "../../contract/manifest.ts";
+import { optionsOf, type CommandDefinition, type Invocation } from "../command.ts";
+import type { CompileOptions } from "../compile.ts";
+import { columns, count, megabytes, seconds, type Output } from "../output.ts";
+import { openProject, type Project } from "../project.ts";
+import {
+  chooseEnvironment,
+  openDestination,
+  TARGET_OPTIONS,
+  type TargetOptions,
+} from "../target.ts";
+import { BUILD_OPTIONS } from "./build.ts";
+
+export const deploy: CommandDefinition = {
+  description:
+    "Builds the project and makes it the active release of an environment. App and environment are created " +
+    "when missing. Without a target it goes to the Flash server of this machine, which is started when it " +
+    "does not run.",
+  examples: [
+    ["flash deploy", "to the server of this machine"],
+    ["flash deploy --env staging", "to a separate environment"],
+    ["flash deploy --target https://flash.example.com", "elsewhere; key: FLASH_API_KEY"],
+    ["flash deploy --json", "names, ids, URLs and routes, for programs"],
+  ],
+  options: [...TARGET_OPTIONS, ...BUILD_OPTIONS],
+  async run(invocation) {
+    const { cwd, env, output, signal } = invocation;
+    const options = optionsOf<TargetOptions & CompileOptions>(invocation);
+    const project = openProject({ cwd, env, app: options.app });
+    const { cloud, isLocal } = await openDestination(invocation, project, { start: true });
+    const { environment, existing } = await chooseEnvironment(invocation, project, cloud);
+    announce({ project, environment, existing }, output);
+
+    const { compile } = await import("../compile.ts");
+    const built = await compile(project, { options, env, output });
+    const { artifact, manifest } = built;
+    output.say(
+      `${output.talkColors.green("✓")} built ${project.app}  ${count(manifest.endpoints.length, "endpoint")}, ${megabytes(artifact.bytes)}  ${seconds(built.tookMs)}`,
+    );
+    const started = performance.now();
+    const document = await cloud.deploy(
+      artifact,
+      { app: project.app, environment },
+      { signal, onProgress: (message) => output.say(message) },
+    );
+    output.document(document);
+    const took = seconds(performance.now() - started);
+    output.print(
+      `${output.colors.green("✓")} deployed to ${document.environment}  ${output.colors.dim(took)}`,
+    );
+    if (!output.json) await printEndpoints({ document, manifest, isLocal }, invocation);
+  },
+};
+
+interface Choice {
+  project: Project;
+  environment: string;
+  existing: readonly string[];
+}
+
+/** Source of the texts: spec/cli.md 20. */
+function announce({ project, environment, existing }: Choice, output: Output): void {
+  if (existing.includes(environment)) return;
+  output.say(
+    existing.length > 0
+      ? `Environment '${environment}' not found. Creating it...`
+      : `No app '${project.app}' found. Creating app and '${environment}' environment...`,
+  );
+}
+
+interface Deployed {
+  document: DeploymentDocument;
+  manifest: Manifest;
+  isLocal: boolean;
+}
+
+async function printEndpoints(deployed: Deployed, { output }: Invocation): Promise<void> {
+  const { endpoints } = deployed.document;
+  const groups = [
+    ["Load-balanced endpoints:", endpoints.filter(({ kind }) => kind === "lb")],
+    ["Queue-based endpoints:", endpoints.filter(({ kind }) => kind === "qb")],
+  ] as const;
+  for (const [title, members] of groups) {
+    if (members.length === 0) continue;
+    output.print(`\n${output.colors.bold(title)}`);
+    for (const endpoint of members) output.print(endpointText(endpoint, output));
+  }
+  const { curlLines, LOCAL_KEY, REMOTE_KEY } = await import("../curl.ts");
+  const key = deployed.isLocal ? LOCAL_KEY : REMOTE_KEY;
+  const lines = endpoints.flatMap((endpoint) => {
+    const declared = findEndpoint(deployed.manifest, endpoint.name);
+    return declared === undefined ? [] : curlLines(endpoint, declared, key);
+  });
+  if (lines.length > 0) output.print(`\n${output.colors.bold("Try it:")}\n  ${lines.join("\n  ")}`);
+}
+
+function endpointText({ name, url, routes }: EndpointDocument, output: Output): string {
+  const rows = routes.map(({ method, path }) => [method, path]);
+  const list = rows.length === 0 ? "" : `\n${columns(rows, "    ")}`;
+  return `  ${name}  ${output.colors.cyan(url)}${list}`;
+}

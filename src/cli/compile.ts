@@ -1,0 +1,80 @@
+/** The build that `flash build` and `flash deploy` share. */
+
+import { rename } from "node:fs/promises";
+import path from "node:path";
+import { buildProject, formatDiagnostics } from "../compiler/compiler.ts";
+import type { Artifact } from "../contract/cloud.ts";
+import { FlashError } from "../contract/errors.ts";
+import type { Manifest } from "../contract/manifest.ts";
+import { checkEndpointNames } from "./config.ts";
+import type { Output } from "./output.ts";
+import { loadDotEnv, type Project } from "./project.ts";
+
+export interface CompileOptions {
+  /** Name of the archive inside `.flash/`. */
+  output?: string;
+  /** Package names, separated by commas. */
+  exclude?: string;
+}
+
+export interface Compiled {
+  manifest: Manifest;
+  artifact: Artifact;
+  manifestFile: string;
+  /** How many files the archive holds. */
+  files: number;
+  warnings: unknown[];
+  tookMs: number;
+}
+
+/** Throws `BUILD_FAILED` with every mistake of the project, `INVALID_CONFIG` for flash.toml's. */
+export async function compile(
+  project: Project,
+  use: { options: CompileOptions; env: NodeJS.ProcessEnv; output: Output },
+): Promise<Compiled> {
+  const { root, app, config } = project;
+  const started = performance.now();
+  const name = archiveName(use.options.output);
+  loadDotEnv(root, use.env);
+  const built = await buildProject({
+    root,
+    app,
+    overrides: config.endpoints,
+    exclude: listOf(use.options.exclude),
+  });
+  checkEndpointNames(config, built.manifest, root);
+  const color = use.output.talkColors.isColorSupported;
+  if (built.warnings.length > 0) use.output.say(formatDiagnostics(built.warnings, { color }));
+  const file = name === undefined ? built.artifactFile : await moveTo(name, built.artifactFile);
+  return {
+    manifest: built.manifest,
+    artifact: { ...built.artifact, file },
+    manifestFile: built.manifestFile,
+    files: built.files.length,
+    warnings: built.warnings,
+    tookMs: performance.now() - started,
+  };
+}
+
+/** Throws `INVALID_USAGE`: a path would let an archive overwrite anything. */
+function archiveName(name: string | undefined): string | undefined {
+  if (name === undefined) return undefined;
+  if (/^[\w][\w.-]*$/.test(name)) return name;
+  throw new FlashError(
+    "INVALID_USAGE",
+    `--output is the name of a file inside .flash/, got '${name}'.`,
+  );
+}
+
+async function moveTo(name: string, file: string): Promise<string> {
+  const moved = path.join(path.dirname(file), name);
+  await rename(file, moved);
+  return moved;
+}
+
+function listOf(text: string | undefined): string[] {
+  return (text ?? "")
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+}
