@@ -109,7 +109,7 @@ export function prepareStatements(db: DatabaseSync) {
       RETURNING ${ALL}`),
     expire: sql(`UPDATE jobs SET state = 'TIMED_OUT', finished_at = :now, drop_at = :now,
       output = NULL, lease_until = NULL,
-      error = 'the job''s time to live of ' || (ttl_ms / 1000.0) || ' s (ttl) is over'
+      error = 'the job''s time to live of ' || rtrim(rtrim(ttl_ms / 1000.0, '0'), '.') || ' s (ttl) is over'
       WHERE seq IN (SELECT seq FROM jobs WHERE state IN ('IN_QUEUE', 'IN_PROGRESS')
         AND expires_at <= :now ORDER BY expires_at LIMIT :limit)
       RETURNING ${ALL}`),

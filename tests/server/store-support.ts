@@ -1,0 +1,51 @@
+/** What the tests about stores and jobs share: temporary homes, jobs to submit. */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { NewJob } from "../../src/contract/job.ts";
+import type { TestContext } from "node:test";
+import { openStore, type SqliteStore, type StoreOptions } from "../../src/server/store/store.ts";
+import { newJobId } from "../../src/kit/ids.ts";
+
+/** A folder that is gone after the test. */
+export function temporaryHome(t: TestContext): string {
+  const home = mkdtempSync(join(tmpdir(), "flash-store-"));
+  t.after(() => rmSync(home, { recursive: true, force: true }));
+  return home;
+}
+
+export function temporaryStore(t: TestContext, options: Partial<StoreOptions> = {}): SqliteStore {
+  const store = openStore({ home: options.home ?? temporaryHome(t), ...options });
+  t.after(() => store.close());
+  return store;
+}
+
+export function newJob(changes: Partial<NewJob> = {}): NewJob {
+  return {
+    id: newJobId("run"),
+    endpointId: "ep1",
+    releaseId: "rel_1",
+    via: "run",
+    input: '{"a":1}',
+    policy: { executionTimeoutMs: 600_000, ttlMs: 86_400_000, lowPriority: false },
+    webhook: null,
+    extra: null,
+    runAt: 1000,
+    createdAt: 1000,
+    idempotencyKey: null,
+    ...changes,
+  };
+}
+
+/** Takes for `ep1` at time 2000 unless told otherwise. */
+export function takeOf(changes: Partial<Parameters<SqliteStore["jobs"]["take"]>[0]> = {}) {
+  return {
+    endpointId: "ep1",
+    workerId: "wk1",
+    limit: 1,
+    now: 2000,
+    leaseUntil: 7000,
+    ...changes,
+  };
+}
