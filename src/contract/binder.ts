@@ -4,27 +4,31 @@
  * thing everywhere.
  *
  *   named in the path                            path segment
- *   others, GET and bodiless DELETE              query string
- *   others, otherwise                            JSON body object, by name
+ *   others, GET and DELETE without a body        query string
+ *   others, otherwise                            JSON body object or `input`, by name
  *   exactly one left and it is an object         the body (or query, or input) is that object
- *   bytes                                        multipart form data, the others are fields
+ *   bytes                                        multipart form data, the others are fields;
+ *                                                base64 text where the body is JSON
  *   request                                      the raw Web Request
+ *
+ * A key of the body or input that nothing declares is refused, one that names a path parameter and
+ * unknown keys of the query are ignored. Absent, `undefined`, no body and `{}` mean the same.
  */
 
 import { FlashError, type Issue } from "./errors.ts";
+import { encodeJson, fromText, fromTexts, isSameKind, toText, toTexts } from "./carry.ts";
+import { isPlainJsonObject, joinPath, ownValue, show, withKey } from "./json.ts";
 import type { Parameter, Signature } from "./manifest.ts";
 import { pathParameters, type Route } from "./routes.ts";
-import { encodeJson, fromText, fromTexts, toText, toTexts } from "./carry.ts";
 import {
-  compileSchema,
+  Definitions,
+  alternativesWithParts,
+  holdsRich,
   isObjectSchema,
-  isPlainJsonObject,
-  joinPath,
-  show,
   unknownKey,
   type JsonSchema,
-  type Validator,
 } from "./schema.ts";
+import { compileSchema, type Validator } from "./validator.ts";
 
 /** A call on its way out. */
 export interface EncodedCall {
@@ -49,12 +53,17 @@ export interface RequestParts {
   request?: unknown;
 }
 
-type Source = "path" | "query" | "body" | "whole" | "form" | "request";
+/** Where a parameter comes from; `whole` is the object that is the body, query or input itself. */
+export type Source = "path" | "query" | "body" | "whole" | "form" | "request";
 
 interface Bound {
   parameter: Parameter;
   source: Source;
+  /** What the parameter is as JSON: base64 text for bytes. */
+  schema: JsonSchema;
   validate: Validator;
+  /** Decoding changes some values, which must then be told apart from plain ones. */
+  isRich: boolean;
 }
 
 export class Binder {
@@ -67,60 +76,45 @@ export class Binder {
   constructor(signature: Signature, route?: Route) {
     this.#signature = signature;
     this.#route = route;
-    const inPath = new Set(route === undefined ? [] : pathParameters(route.path));
-    const free = signature.parameters.filter(
-      (parameter) => parameter.carrier === "value" && !inPath.has(parameter.name),
-    );
-    const hasBytes = signature.parameters.some((parameter) => parameter.carrier === "bytes");
-    const [only] = free;
-    this.single =
-      free.length === 1 &&
-      only !== undefined &&
-      !hasBytes &&
-      only.rest !== true &&
-      isObjectSchema(only.schema, only.schema)
-        ? only.name
-        : undefined;
-    this.#bound = signature.parameters.map((parameter) => ({
-      parameter,
-      source: sourceOf(parameter, inPath, hasBytes, this.single, route),
-      validate: compileSchema(parameter.schema),
-    }));
+    this.single = singleOf(signature, route);
+    this.#bound = signature.parameters.map((parameter) => {
+      const schema = parameter.carrier === "bytes" ? base64Schema(parameter) : parameter.schema;
+      return {
+        parameter,
+        source: sourceOf(parameter, { signature, route, single: this.single }),
+        schema,
+        validate: compileSchema(schema),
+        isRich: holdsRich(schema, schema),
+      };
+    });
   }
 
   /**
    * Maps positional arguments to a request.
    * Throws `INVALID_INPUT` for surplus, missing or wrong arguments, `NOT_SERIALIZABLE` for values
-   * that JSON cannot carry; both name the parameter.
+   * that cannot be carried; both name the parameter.
    */
   encode(args: readonly unknown[]): EncodedCall {
     const values = this.#encodeArguments(args);
     const call: EncodedCall = { path: {}, query: [], body: { kind: "none" } };
     const named: Record<string, unknown> = {};
     const form: [string, string | Uint8Array | Blob][] = [];
-    let whole: unknown;
-    for (const { parameter, source } of this.#bound) {
-      const { name, schema } = parameter;
+    for (const { parameter, source, schema } of this.#bound) {
+      const { name } = parameter;
       if (!values.has(name)) continue;
       const value = values.get(name);
-      if (source === "path") call.path[name] = toText(value, schema);
-      else if (source === "query") {
-        for (const text of toTexts(value, schema)) call.query.push([name, text]);
-      } else if (source === "whole") whole = value;
+      if (source === "path") withKey(call.path, name, toText(value, schema));
+      else if (source === "query") call.query.push(...pairs(name, toTexts(value, schema)));
       else if (source === "form") form.push(...formFields(name, value, parameter));
-      else if (source === "body") Object.defineProperty(named, name, { value, enumerable: true });
+      else if (source === "body") withKey(named, name, value);
+      else if (this.#isQueryFirst()) call.query.push(...queryOfObject(value, schema));
+      else call.body = { kind: "json", value };
     }
-    if (whole !== undefined) {
-      if (this.#usesQuery()) call.query.push(...queryOfObject(whole, this.#wholeSchema()));
-      else call.body = { kind: "json", value: whole };
-    } else if (form.length > 0) call.body = { kind: "form", fields: form };
-    else if (
-      !this.#usesQuery() &&
-      this.#route !== undefined &&
-      this.#bound.some(({ source }) => source === "body")
-    ) {
-      call.body = { kind: "json", value: named };
-    } else if (this.#route === undefined) call.body = { kind: "json", value: named };
+    if (form.length > 0) call.body = { kind: "form", fields: form };
+    else if (this.#route === undefined || this.#bound.some(({ source }) => source === "body")) {
+      if (call.body.kind === "none") call.body = { kind: "json", value: named };
+    }
+    checkTexts(call);
     return call;
   }
 
@@ -130,24 +124,28 @@ export class Binder {
     return body.kind === "json" ? (body.value as Record<string, unknown>) : {};
   }
 
-  /** The arguments of a request, validated. Throws `INVALID_INPUT` with every issue found. */
+  /**
+   * The arguments of a request, validated. Throws `INVALID_INPUT` with every issue found. Bytes
+   * arrive as File or Blob out of a form, as Uint8Array out of base64 text.
+   */
   decode(parts: RequestParts): unknown[] {
     const issues: Issue[] = [];
-    const named = this.#namedValues(parts, issues);
-    const args = this.#bound.map(({ parameter, source, validate }) => {
-      const { name, schema } = parameter;
+    const named =
+      this.single === undefined ? this.#namedValues(parts, issues) : new Map<string, unknown>();
+    const args = this.#bound.map((bound) => {
+      const { parameter, source, schema, validate } = bound;
+      const { name } = parameter;
       if (source === "request") return parts.request;
-      if (source === "path") {
-        return validate(fromText(parts.path[name] ?? "", schema), name, issues);
+      if (source === "whole") return this.#decodeWhole(bound, parts, issues);
+      const text = source === "path" ? ownValue(parts.path, name) : undefined;
+      const value = text === undefined ? named.get(name) : fromText(text, schema);
+      if (value !== undefined) {
+        return isFile(value, parameter) ? value : validate(value, name, issues);
       }
-      if (source === "whole") return this.#decodeWhole(parts, parameter, validate, issues);
-      if (!named.has(name)) {
-        if (parameter.required && parameter.rest !== true)
-          issues.push({ path: name, message: "is required" });
-        return undefined;
+      if (parameter.required && parameter.rest !== true) {
+        issues.push({ path: name, message: "is required" });
       }
-      const value = named.get(name);
-      return parameter.carrier === "bytes" ? value : validate(value, name, issues);
+      return undefined;
     });
     if (issues.length > 0) throw this.#invalid(issues, parts);
     return this.#spread(args);
@@ -155,7 +153,7 @@ export class Binder {
 
   /** The arguments of a queue endpoint's `input`. Throws `INVALID_INPUT`. */
   decodeInput(input: unknown): unknown[] {
-    return this.decode(this.#inputParts(input));
+    return this.decode(inputParts(input));
   }
 
   /** What is wrong with a queue endpoint's `input`: empty when it would be accepted. */
@@ -169,65 +167,46 @@ export class Binder {
     }
   }
 
-  /** Where each parameter comes from, for API descriptions. */
+  /** Where each parameter comes from, for API descriptions; on DELETE, where clients send it. */
   sources(): readonly { parameter: Parameter; source: Source }[] {
     return this.#bound.map(({ parameter, source }) => ({ parameter, source }));
   }
 
   /** Schema of the JSON body or queue input; undefined when there is none. */
   bodySchema(): JsonSchema | undefined {
-    if (this.single !== undefined) return this.#wholeSchema();
+    const whole = this.#bound.find(({ source }) => source === "whole");
+    if (whole !== undefined) return this.#isQueryFirst() ? undefined : whole.schema;
     const inBody = this.#bound.filter(({ source }) => source === "body");
-    if (inBody.length === 0) return undefined;
-    const definitions = Object.assign(
-      {},
-      ...inBody.map(({ parameter }) => parameter.schema.$defs ?? {}),
-    ) as Record<string, JsonSchema>;
-    return {
-      type: "object",
-      properties: Object.fromEntries(
-        inBody.map(({ parameter: { name, schema, description } }) => {
-          const { $defs: _, ...rest } = schema;
-          return [name, { ...rest, ...(description === undefined ? {} : { description }) }];
-        }),
-      ),
-      required: inBody
-        .filter(({ parameter }) => parameter.required && parameter.rest !== true)
-        .map(({ parameter }) => parameter.name),
-      additionalProperties: false,
-      ...(Object.keys(definitions).length === 0 ? {} : { $defs: definitions }),
-    };
+    return inBody.length === 0 ? undefined : objectSchema(inBody);
+  }
+
+  /** GET takes its values from the query only; DELETE too, unless it has a body. */
+  #isQueryFirst(): boolean {
+    return this.#route?.method === "GET" || this.#route?.method === "DELETE";
+  }
+
+  #isInQuery({ body }: RequestParts): boolean {
+    return this.#route?.method === "GET" || (this.#isQueryFirst() && body.kind === "none");
   }
 
   #encodeArguments(args: readonly unknown[]): Map<string, unknown> {
-    const { parameters } = this.#signature;
-    const last = parameters.at(-1);
-    if (last?.rest !== true && args.length > parameters.length) {
-      throw new FlashError(
-        "INVALID_INPUT",
-        `Too many arguments: expected at most ${parameters.length}, got ${args.length}.`,
-        { hint: `Parameters: ${parameters.map(({ name }) => name).join(", ") || "none"}.` },
-      );
-    }
+    this.#checkCount(args.length);
     const unfit: Issue[] = [];
     const issues: Issue[] = [];
     const values = new Map<string, unknown>();
-    for (const [index, { parameter, source, validate }] of this.#bound.entries()) {
+    for (const [index, bound] of this.#bound.entries()) {
+      const { parameter, source } = bound;
+      const { name } = parameter;
       const value = parameter.rest === true ? args.slice(index) : args[index];
-      if (source === "request") {
-        issues.push({
-          path: parameter.name,
-          message: "is a Request: call this route over HTTP instead",
-        });
-      } else if (value === undefined) {
-        if (parameter.required && parameter.rest !== true)
-          issues.push({ path: parameter.name, message: "is required" });
-      } else if (parameter.carrier === "bytes") values.set(parameter.name, value);
-      else {
-        const json = encodeJson(value, parameter.schema, parameter.name, unfit);
-        if (unfit.length === 0) validate(json, parameter.name, issues);
-        values.set(parameter.name, json);
-      }
+      if (value === undefined || (parameter.rest === true && index >= args.length)) {
+        const isNeeded = parameter.required && parameter.rest !== true;
+        if (isNeeded || source === "path") issues.push({ path: name, message: "is required" });
+      } else if (source === "request") {
+        issues.push({ path: name, message: "is a Request: call this route over HTTP instead" });
+      } else if (source === "form" && parameter.carrier === "bytes") {
+        if (!isBytes(value)) issues.push({ path: name, message: "must be bytes or a file" });
+        values.set(name, value);
+      } else values.set(name, encodeArgument(bound, value, { unfit, issues }));
     }
     if (unfit.length > 0) {
       throw new FlashError("NOT_SERIALIZABLE", `JSON serialization error: ${sentence(unfit)}`, {
@@ -238,94 +217,102 @@ export class Binder {
     return values;
   }
 
-  /** Values by parameter name, from query, body or form. */
+  #checkCount(given: number): void {
+    const { parameters } = this.#signature;
+    if (parameters.at(-1)?.rest === true || given <= parameters.length) return;
+    throw new FlashError(
+      "INVALID_INPUT",
+      `Too many arguments: expected at most ${parameters.length}, got ${given}.`,
+      { hint: `Parameters: ${parameters.map(({ name }) => name).join(", ") || "none"}.` },
+    );
+  }
+
+  /** Values by parameter name, from query, form or JSON body. */
   #namedValues(parts: RequestParts, issues: Issue[]): Map<string, unknown> {
-    const values = new Map<string, unknown>();
     const { body } = parts;
-    if (this.single !== undefined) return values;
-    if (body.kind === "form") {
-      for (const { parameter, source } of this.#bound) {
-        if (source !== "form" && source !== "body") continue;
-        const found = body.fields
-          .filter(([name]) => name === parameter.name)
-          .map(([, value]) => value);
-        if (found.length > 0) values.set(parameter.name, formValue(found, parameter));
-      }
-      return values;
-    }
-    for (const { parameter, source } of this.#bound) {
-      // A DELETE may carry its values either way.
-      if (source !== "query" && !(source === "body" && this.#mayUseQuery() && body.kind === "none"))
-        continue;
-      const texts = parts.query.getAll(parameter.name);
-      if (texts.length > 0) values.set(parameter.name, fromTexts(texts, parameter.schema));
-    }
-    // A DELETE may have a body, which then wins; a GET has none.
-    if (body.kind !== "json" || this.#route?.method === "GET") return values;
-    const named = this.#bodyObject(body.value, issues);
-    const inPath = new Set(Object.keys(parts.path));
-    const known = this.#bound
-      .filter(({ source }) => source !== "path")
-      .map(({ parameter }) => parameter.name);
-    for (const [key, value] of Object.entries(named)) {
-      if (known.includes(key)) values.set(key, value);
-      else if (!inPath.has(key))
+    if (this.#isInQuery(parts)) return this.#fromQuery(parts.query);
+    const given =
+      body.kind === "form" ? groupFields(body.fields) : this.#bodyEntries(parts, issues);
+    const values = new Map<string, unknown>();
+    const free = this.#bound.filter(({ source }) => source !== "path" && source !== "request");
+    for (const [key, value] of given) {
+      const bound = free.find(({ parameter }) => parameter.name === key);
+      if (bound !== undefined) {
+        const isForm = body.kind === "form";
+        values.set(key, isForm ? formValue(value as FieldValue[], bound, issues) : value);
+      } else if (!this.#isInPath(key)) {
+        const known = free.map(({ parameter }) => parameter.name);
         issues.push({ path: joinPath("", key), message: unknownKey(known) });
+      }
     }
     return values;
   }
 
-  #bodyObject(value: unknown, issues: Issue[]): Record<string, unknown> {
-    if (isPlainJsonObject(value)) return value;
-    // A null body means the same as none: every parameter may still be optional.
-    if (value !== null && value !== undefined) {
-      const what = this.#route === undefined ? "input" : "body";
-      issues.push({
-        path: "",
-        message: `${what} must be an object of parameters, got ${show(value)}`,
-      });
+  #fromQuery(query: URLSearchParams): Map<string, unknown> {
+    const values = new Map<string, unknown>();
+    for (const { parameter, source, schema } of this.#bound) {
+      if (source === "path" || source === "request") continue;
+      const texts = query.getAll(parameter.name);
+      if (texts.length > 0) values.set(parameter.name, fromTexts(texts, schema));
     }
-    return {};
+    return values;
   }
 
-  #decodeWhole(
-    parts: RequestParts,
-    parameter: Parameter,
-    validate: Validator,
-    issues: Issue[],
-  ): unknown {
-    const { body } = parts;
-    let value: unknown;
-    if (body.kind === "json") value = body.value;
-    else if (body.kind === "form")
-      value = objectOfTexts(body.fields.filter(isTextField), parameter.schema);
-    else if (this.#mayUseQuery() && [...parts.query.keys()].length > 0) {
-      value = objectOfTexts([...parts.query], parameter.schema);
+  #bodyEntries({ body }: RequestParts, issues: Issue[]): [string, unknown][] {
+    const value = body.kind === "json" ? body.value : undefined;
+    if (isPlainJsonObject(value)) return Object.entries(value);
+    if (value !== null && value !== undefined) {
+      const message = `${this.#bodyWord()} must be an object of parameters, got ${show(value)}`;
+      issues.push({ path: "", message });
     }
+    return [];
+  }
+
+  #decodeWhole(bound: Bound, parts: RequestParts, issues: Issue[]): unknown {
+    const { parameter, schema, validate } = bound;
+    const value = this.#wholeValue(schema, parts);
     // An absent body means {} if the type allows it, as it does when every property is optional.
-    const isAbsent = value === undefined || value === null || isEmptyObject(value);
+    const isAbsent =
+      value === undefined ||
+      value === null ||
+      (isPlainJsonObject(value) && Object.keys(value).length === 0);
     if (isAbsent && !parameter.required) return undefined;
     return validate(isAbsent ? {} : value, "", issues);
   }
 
-  #spread(args: unknown[]): unknown[] {
-    if (this.#signature.parameters.at(-1)?.rest !== true) return args;
-    const rest = args.pop();
-    return [...args, ...((rest as unknown[] | undefined) ?? [])];
+  #wholeValue(schema: JsonSchema, parts: RequestParts): unknown {
+    const { body, query } = parts;
+    if (this.#isInQuery(parts)) {
+      const known = [...query].filter(([key]) => isKnownKey(key, schema));
+      return objectOfTexts(known, schema);
+    }
+    if (body.kind === "form") {
+      const texts = body.fields.filter((field) => typeof field[1] === "string");
+      return objectOfTexts(texts as [string, string][], schema);
+    }
+    if (body.kind === "none" || !isPlainJsonObject(body.value)) {
+      return body.kind === "none" ? undefined : body.value;
+    }
+    const kept = Object.entries(body.value).filter(
+      ([key]) => !this.#isInPath(key) || isKnownKey(key, schema),
+    );
+    return Object.fromEntries(kept);
   }
 
-  #inputParts(input: unknown): RequestParts {
-    let value = input;
-    if (isPlainJsonObject(input) && Object.hasOwn(input, "__empty")) {
-      // The platform drops empty inputs, so the original's clients mark them.
-      const { __empty: _, ...rest } = input;
-      value = rest;
-    }
-    return {
-      path: {},
-      query: new URLSearchParams(),
-      body: value === undefined ? { kind: "none" } : { kind: "json", value },
-    };
+  #isInPath(name: string): boolean {
+    return this.#bound.some(
+      ({ parameter, source }) => source === "path" && parameter.name === name,
+    );
+  }
+
+  #spread(args: unknown[]): unknown[] {
+    if (this.#signature.parameters.at(-1)?.rest !== true) return args;
+    const rest = args.at(-1) as unknown[] | undefined;
+    return [...args.slice(0, -1), ...(rest ?? [])];
+  }
+
+  #bodyWord(): "input" | "body" {
+    return this.#route === undefined ? "input" : "body";
   }
 
   #invalid(issues: Issue[], parts: RequestParts): FlashError {
@@ -336,44 +323,169 @@ export class Binder {
     });
   }
 
-  /** `{"user": {…}}` where the object itself was wanted is the commonest mistake. */
-  #wrappedFormHint(parts: RequestParts): string | undefined {
-    const { body } = parts;
-    if (this.single === undefined || body.kind !== "json" || !isPlainJsonObject(body.value))
-      return undefined;
-    const keys = Object.keys(body.value);
-    if (keys.length !== 1 || keys[0] !== this.single) return undefined;
-    const inner = body.value[this.single];
-    if (!isPlainJsonObject(inner)) return undefined;
-    const what = this.#route === undefined ? "input" : "body";
-    return `'${this.single}' is the only parameter, so the ${what} is that object itself: send ${show(inner)}.`;
+  /** `{"user": {…}}` where the object itself was wanted is the commonest mistake, and so is `input` twice. */
+  #wrappedFormHint({ body }: RequestParts): string | undefined {
+    if (body.kind !== "json" || !isPlainJsonObject(body.value)) return undefined;
+    const [key = "", ...more] = Object.keys(body.value);
+    const inner = ownValue(body.value, key);
+    if (more.length > 0 || !isPlainJsonObject(inner)) return undefined;
+    const what = this.#bodyWord();
+    if (key === this.single) {
+      return `'${key}' is the only parameter, so the ${what} is that object itself: send ${show(inner)}.`;
+    }
+    if (key !== "input") return undefined;
+    return `The ${what} holds the parameters themselves: send ${show(inner)}.`;
   }
+}
 
-  #usesQuery(): boolean {
-    return this.#route?.method === "GET" || this.#route?.method === "DELETE";
-  }
-
-  #mayUseQuery(): boolean {
-    return this.#usesQuery();
-  }
-
-  #wholeSchema(): JsonSchema {
-    return this.#bound.find(({ source }) => source === "whole")?.parameter.schema ?? {};
-  }
+/** The one parameter left for the body, when it is an object. */
+function singleOf(signature: Signature, route: Route | undefined): string | undefined {
+  const inPath = pathParameters(route?.path ?? "/");
+  const free = signature.parameters.filter(
+    ({ name, carrier }) => carrier !== "request" && !inPath.includes(name),
+  );
+  const [only] = free;
+  if (free.length !== 1 || only === undefined || only.rest === true) return undefined;
+  if (only.carrier === "bytes") return undefined;
+  return isObjectSchema(only.schema, only.schema) ? only.name : undefined;
 }
 
 function sourceOf(
   parameter: Parameter,
-  inPath: ReadonlySet<string>,
-  hasBytes: boolean,
-  single: string | undefined,
-  route: Route | undefined,
+  {
+    signature,
+    route,
+    single,
+  }: { signature: Signature; route: Route | undefined; single: string | undefined },
 ): Source {
   if (parameter.carrier === "request") return "request";
-  if (inPath.has(parameter.name)) return "path";
-  if (hasBytes) return "form";
+  if (route !== undefined && pathParameters(route.path).includes(parameter.name)) return "path";
   if (parameter.name === single) return "whole";
-  return route?.method === "GET" || route?.method === "DELETE" ? "query" : "body";
+  if (route === undefined) return "body";
+  if (signature.parameters.some(({ carrier }) => carrier === "bytes")) return "form";
+  return route.method === "GET" || route.method === "DELETE" ? "query" : "body";
+}
+
+function base64Schema({ schema, rest }: Parameter): JsonSchema {
+  const one: JsonSchema = { type: "string", "x-flash-type": "bytes" };
+  return schema.type === "array" || rest === true ? { type: "array", items: one } : one;
+}
+
+function encodeArgument(
+  { parameter, schema, validate, isRich }: Bound,
+  value: unknown,
+  { unfit, issues }: { unfit: Issue[]; issues: Issue[] },
+): unknown {
+  const before = unfit.length + issues.length;
+  const json = encodeJson(value, schema, parameter.name, unfit);
+  if (unfit.length > 0) return json;
+  const back = validate(json, parameter.name, issues);
+  if (isRich && unfit.length + issues.length === before && !isSameKind(value, back)) {
+    unfit.push({
+      path: parameter.name,
+      message: "would arrive as another type, because its own type allows both; narrow the type",
+    });
+  }
+  return json;
+}
+
+/** What JSON can carry but a URL cannot. Throws `INVALID_INPUT`. */
+function checkTexts({ path, query, body }: EncodedCall): void {
+  const issues: Issue[] = [];
+  for (const [name, text] of Object.entries(path)) {
+    if (text === "") issues.push({ path: name, message: "must not be empty: it is in the path" });
+    if (text === "." || text === "..") {
+      issues.push({ path: name, message: `must not be "${text}": URLs give it a meaning` });
+    }
+  }
+  const fields = body.kind === "form" ? body.fields : [];
+  for (const [name, text] of [...Object.entries(path), ...query, ...fields]) {
+    if (typeof text === "string" && !(text.isWellFormed() && name.isWellFormed())) {
+      issues.push({ path: name, message: "holds half a surrogate pair, which a URL cannot carry" });
+    }
+  }
+  if (issues.length > 0) throw new FlashError("INVALID_INPUT", sentence(issues), { issues });
+}
+
+/** A queue input as the parts that {@link Binder.decode} and {@link Binder.receive} read. */
+export function inputParts(input: unknown): RequestParts {
+  let value = input;
+  if (isPlainJsonObject(input) && Object.hasOwn(input, "__empty")) {
+    // The platform drops empty inputs, so the original's clients mark them.
+    const { __empty: _, ...rest } = input;
+    value = rest;
+  }
+  return {
+    path: {},
+    query: new URLSearchParams(),
+    body: value === undefined ? { kind: "none" } : { kind: "json", value },
+  };
+}
+
+function pairs(name: string, texts: readonly string[]): [string, string][] {
+  return texts.map((text) => [name, text]);
+}
+
+/** An object parameter as query pairs: one key a property. */
+function queryOfObject(value: unknown, schema: JsonSchema): [string, string][] {
+  return Object.entries(value as Record<string, unknown>).flatMap(([key, item]) =>
+    pairs(key, toTexts(item, propertySchema(schema, key), schema)),
+  );
+}
+
+function objectOfTexts(
+  given: readonly (readonly [string, string])[],
+  schema: JsonSchema,
+): Record<string, unknown> {
+  const result: Record<string, unknown> = {};
+  for (const [key, texts] of groupFields(given)) {
+    withKey(result, key, fromTexts(texts, propertySchema(schema, key), schema));
+  }
+  return result;
+}
+
+/** What an object schema, or any of its alternatives, says about a property. */
+function propertySchema(schema: JsonSchema, key: string): JsonSchema {
+  const found = alternativesWithParts(schema, schema).flatMap((branch): JsonSchema[] => {
+    const own = ownValue(branch.properties, key);
+    if (own !== undefined) return [own];
+    return typeof branch.additionalProperties === "object" ? [branch.additionalProperties] : [];
+  });
+  const [only] = found;
+  return found.length > 1 ? { anyOf: found } : (only ?? {});
+}
+
+/** True when the type has a place for the key: other keys of a query string are somebody else's. */
+function isKnownKey(key: string, schema: JsonSchema): boolean {
+  return alternativesWithParts(schema, schema).some((branch) => {
+    if (ownValue(branch.properties, key) !== undefined) return true;
+    if (branch.patternProperties !== undefined) return true;
+    const { additionalProperties, properties, allOf } = branch;
+    if (additionalProperties === undefined) return properties === undefined && allOf === undefined;
+    return additionalProperties !== false;
+  });
+}
+
+type FieldValue = string | Blob;
+
+function groupFields<T>(fields: readonly (readonly [string, T])[]): [string, T[]][] {
+  const groups = new Map<string, T[]>();
+  for (const [name, value] of fields) {
+    const group = groups.get(name);
+    if (group === undefined) groups.set(name, [value]);
+    else group.push(value);
+  }
+  return [...groups];
+}
+
+function isBytes(value: unknown): boolean {
+  const list: unknown[] = Array.isArray(value) ? value : [value];
+  return list.every((one) => one instanceof Uint8Array || one instanceof Blob);
+}
+
+/** A file as a form brings it: not text that would have to be base64. */
+function isFile(value: unknown, { carrier }: Parameter): boolean {
+  return carrier === "bytes" && typeof value === "object" && isBytes(value);
 }
 
 function formFields(
@@ -381,62 +493,55 @@ function formFields(
   value: unknown,
   parameter: Parameter,
 ): [string, string | Uint8Array | Blob][] {
-  if (parameter.carrier !== "bytes")
-    return toTexts(value, parameter.schema).map((text) => [name, text]);
+  if (parameter.carrier !== "bytes") return pairs(name, toTexts(value, parameter.schema));
   const files = Array.isArray(value) ? value : [value];
   return files.map((file) => [name, file as Uint8Array | Blob]);
 }
 
-function formValue(found: readonly (string | Blob)[], parameter: Parameter): unknown {
-  if (parameter.carrier === "bytes") {
-    return parameter.schema.type === "array" ? found : found.at(-1);
+function formValue(found: readonly FieldValue[], bound: Bound, issues: Issue[]): unknown {
+  const { parameter, schema } = bound;
+  const texts = found.filter((one) => typeof one === "string");
+  if (parameter.carrier !== "bytes") {
+    if (texts.length === found.length) return fromTexts(texts, schema);
+    issues.push({ path: parameter.name, message: "must be a text field, not a file" });
+    return undefined;
   }
-  return fromTexts(
-    found.filter((one) => typeof one === "string"),
-    parameter.schema,
-  );
+  // Text in place of a file is a file that holds the text.
+  const files = found.map((one) => (typeof one === "string" ? new Blob([one]) : one));
+  return schema.type === "array" ? files : files.at(-1);
 }
 
-function isTextField(field: readonly [string, string | Blob]): field is readonly [string, string] {
-  return typeof field[1] === "string";
-}
-
-/** An object parameter as query pairs: one key a property. */
-function queryOfObject(value: unknown, schema: JsonSchema): [string, string][] {
-  return Object.entries(value as Record<string, unknown>).flatMap(([key, item]) =>
-    toTexts(item, propertySchema(schema, key), schema).map((text): [string, string] => [key, text]),
-  );
-}
-
-function objectOfTexts(
-  pairs: readonly (readonly [string, string])[],
-  schema: JsonSchema,
-): Record<string, unknown> {
-  const result: Record<string, unknown> = {};
-  for (const key of new Set(pairs.map(([name]) => name))) {
-    const texts = pairs.filter(([name]) => name === key).map(([, text]) => text);
-    const value = fromTexts(texts, propertySchema(schema, key), schema);
-    Object.defineProperty(result, key, {
-      value,
-      enumerable: true,
-      writable: true,
-      configurable: true,
+function objectSchema(inBody: readonly Bound[]): JsonSchema {
+  const definitions = new Definitions("#/$defs/");
+  const properties: Record<string, JsonSchema> = {};
+  for (const { parameter, schema } of inBody) {
+    const { description } = parameter;
+    const own = definitions.add(schema);
+    withKey(properties, parameter.name, {
+      ...own,
+      ...(description === undefined ? {} : { description }),
     });
   }
-  return result;
+  const $defs = definitions.all();
+  return {
+    type: "object",
+    properties,
+    required: inBody
+      .filter(({ parameter }) => parameter.required && parameter.rest !== true)
+      .map(({ parameter }) => parameter.name),
+    additionalProperties: false,
+    ...(Object.keys($defs).length === 0 ? {} : { $defs }),
+  };
 }
 
-function propertySchema(schema: JsonSchema, key: string): JsonSchema {
-  const own = schema.properties?.[key];
-  if (own !== undefined) return own;
-  return typeof schema.additionalProperties === "object" ? schema.additionalProperties : {};
-}
-
-function isEmptyObject(value: unknown): boolean {
-  return isPlainJsonObject(value) && Object.keys(value).length === 0;
-}
+/** More than these in one sentence are only counted. */
+const SPELLED_OUT = 5;
 
 /** All issues as one sentence. */
 export function sentence(issues: readonly Issue[]): string {
-  return `${issues.map(({ path, message }) => (path === "" ? message : `${path} ${message}`)).join("; ")}.`;
+  const parts = issues
+    .slice(0, SPELLED_OUT)
+    .map(({ path, message }) => (path === "" ? message : `${path} ${message}`));
+  const more = issues.length - parts.length;
+  return `${parts.join("; ")}${more > 0 ? `; and ${more} more` : ""}.`;
 }

@@ -1,18 +1,28 @@
 /**
  * How values travel: JavaScript values to JSON, and JSON values to and from the text of paths,
- * query strings and form fields. `encode` then `decode` gives the value back.
+ * query strings and form fields. `encode` then `decode` gives the value back, or `encode` refuses.
  */
 
 import type { Issue } from "./errors.ts";
 import {
-  alternatives,
+  MAX_DEPTH,
+  canonical,
   isPlainJsonObject,
   joinPath,
+  ownValue,
   show,
   withKey,
+} from "./json.ts";
+import {
+  alternatives,
+  alternativesWithParts,
+  constantsOf,
+  hasType,
   type JsonSchema,
   type RichType,
+  type SchemaType,
 } from "./schema.ts";
+import { compileSchema, type Validator } from "./validator.ts";
 
 /**
  * Turns a value into plain JSON. Rich values travel only where the schema says so; what JSON cannot
@@ -31,6 +41,7 @@ export function encodeJson(
 interface Encoding {
   root: JsonSchema;
   issues: Issue[];
+  /** The objects around the current value, outermost first. */
   ancestors: object[];
 }
 
@@ -77,11 +88,25 @@ function encodeObject(
   if (run.ancestors.includes(value)) {
     return refuse(run, path, "refers back to a value that holds it, which JSON cannot carry");
   }
+  if (run.ancestors.length >= MAX_DEPTH) {
+    return refuse(run, path, `is nested deeper than ${MAX_DEPTH} levels`);
+  }
+  run.ancestors.push(value);
+  const result = encodeContent(value, schemas, run, path);
+  run.ancestors.pop();
+  return result;
+}
+
+function encodeContent(
+  value: object,
+  schemas: readonly JsonSchema[],
+  run: Encoding,
+  path: string,
+): unknown {
   if (value instanceof Date) return encodeDate(value, schemas, run, path);
-  const deeper = { ...run, ancestors: [...run.ancestors, value] };
-  if (Array.isArray(value)) return encodeItems(value, schemas, deeper, path);
+  if (Array.isArray(value)) return encodeItems(value, schemas, run, path);
   if (value instanceof Set) {
-    if (allows(schemas, "set")) return encodeItems([...value], schemas, deeper, path);
+    if (allows(schemas, "set")) return encodeItems([...value], schemas, run, path);
     return refuse(
       run,
       path,
@@ -94,7 +119,7 @@ function encodeObject(
   for (const [key, item] of Object.entries(value)) {
     if (item === undefined) continue;
     const at = joinPath(path, key);
-    withKey(result, key, encode(item, property(schemas, key, run.root), deeper, at));
+    withKey(result, key, encode(item, property(schemas, key, run.root), run, at));
   }
   return result;
 }
@@ -133,16 +158,18 @@ function encodeInstance(
   path: string,
 ): unknown {
   const { toJSON } = value as { toJSON?: unknown };
-  if (typeof toJSON === "function") {
-    const plain: unknown = (toJSON as () => unknown).call(value);
-    return encode(plain, schemas, { ...run, ancestors: [...run.ancestors, value] }, path);
+  // A Buffer's toJSON spells its bytes out as numbers: never what was meant.
+  if (typeof toJSON === "function" && !ArrayBuffer.isView(value)) {
+    return encode((toJSON as () => unknown).call(value), schemas, run, path);
   }
   const name = value.constructor?.name ?? "object";
-  const advice =
-    value instanceof Map
-      ? "send a plain object instead"
-      : "send a plain object, or call the endpoint over HTTP yourself";
-  return refuse(run, path, `is a ${name}, which JSON cannot carry; ${advice}`);
+  return refuse(run, path, `is a ${name}, which JSON cannot carry; ${adviceFor(value)}`);
+}
+
+function adviceFor(value: object): string {
+  if (value instanceof Map) return "send a plain object instead";
+  if (value instanceof Uint8Array) return "declare the type as Uint8Array";
+  return "send a plain object, or call the endpoint over HTTP yourself";
 }
 
 function refuse(run: Encoding, path: string, message: string): null {
@@ -157,62 +184,82 @@ function allows(schemas: readonly JsonSchema[], rich: RichType): boolean {
 /** What is known about a property: the union over the alternatives that are objects. */
 function property(schemas: readonly JsonSchema[], key: string, root: JsonSchema): JsonSchema[] {
   return withParts(schemas, root).flatMap((schema) => {
-    const own = schema.properties?.[key];
-    if (own !== undefined) return alternatives(own, root);
+    const own = ownValue(schema.properties, key);
+    if (own !== undefined) return withParts(alternatives(own, root), root);
     const others = schema.additionalProperties;
-    return typeof others === "object" ? alternatives(others, root) : [];
+    return typeof others === "object" ? withParts(alternatives(others, root), root) : [];
   });
 }
 
 function element(schemas: readonly JsonSchema[], index: number, root: JsonSchema): JsonSchema[] {
   return withParts(schemas, root).flatMap((schema) => {
     const own = schema.prefixItems?.[index] ?? schema.items;
-    return typeof own === "object" ? alternatives(own, root) : [];
+    return typeof own === "object" ? withParts(alternatives(own, root), root) : [];
   });
 }
 
 function withParts(schemas: readonly JsonSchema[], root: JsonSchema): JsonSchema[] {
-  return schemas.flatMap((schema) => [
-    schema,
-    ...(schema.allOf ?? []).flatMap((part) => alternatives(part, root)),
-  ]);
+  return schemas.flatMap((schema) =>
+    schema.allOf === undefined ? [schema] : alternativesWithParts(schema, root),
+  );
 }
 
-function toBase64(bytes: Uint8Array): string {
+export function toBase64(bytes: Uint8Array): string {
   let text = "";
   for (const byte of bytes) text += String.fromCharCode(byte);
   return btoa(text);
 }
 
 /**
- * A JSON value as text for a path segment, query value or form field. Strings go as they are, unless
- * the schema also accepts something that the same text could mean: then they are quoted.
+ * True when decoding has brought back the kinds of values that were sent. It has not where a type
+ * leaves it open what the JSON means: under `Date | string`, text that reads as a date.
  */
-export function toText(value: unknown, schema: JsonSchema, root: JsonSchema = schema): string {
-  if (typeof value !== "string") return JSON.stringify(value);
-  const decoded = fromText(value, schema, root);
-  return decoded === value ? value : JSON.stringify(value);
+export function isSameKind(sent: unknown, received: unknown): boolean {
+  const kind = kindOf(sent);
+  // It wrote its own JSON: what arrives is another kind by its own wish.
+  if (kind === "instance") return true;
+  if (kind !== kindOf(received)) return false;
+  if (kind === "set")
+    return isSameKind([...(sent as Set<unknown>)], [...(received as Set<unknown>)]);
+  if (kind !== "array" && kind !== "object") return true;
+  const [before, after] = [sent, received] as [Record<string, unknown>, Record<string, unknown>];
+  return Object.keys(before).every(
+    (key) => before[key] === undefined || isSameKind(before[key], ownValue(after, key)),
+  );
+}
+
+function kindOf(value: unknown): string {
+  if (typeof value !== "object") return typeof value;
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "array";
+  if (isPlainJsonObject(value)) return "object";
+  if (value instanceof Date) return "date";
+  if (value instanceof Set) return "set";
+  return value instanceof Uint8Array ? "bytes" : "instance";
 }
 
 /**
- * The JSON value that a text means under a schema. When nothing fits, the text itself: validation
- * then complains about it in words the caller understands.
+ * A JSON value as text for a path segment, query value or form field. Strings go as they are, unless
+ * the same text could mean something else that the schema accepts: then they are quoted.
+ */
+export function toText(value: unknown, schema: JsonSchema, root: JsonSchema = schema): string {
+  if (typeof value !== "string") return JSON.stringify(value);
+  return fromText(value, schema, root) === value ? value : JSON.stringify(value);
+}
+
+/**
+ * The JSON value that a text means under a schema: what it says as JSON if the schema accepts that,
+ * else the text itself if it accepts that. When neither fits, the one that makes the better complaint.
+ * A schema that does not name a type leaves text as it is: nobody said that `5` is a number.
  */
 export function fromText(text: string, schema: JsonSchema, root: JsonSchema = schema): unknown {
-  const branches = withParts(alternatives(schema, root), root);
-  const types = new Set(branches.flatMap(typesOf));
-  if (types.has("any")) return text;
-  if ((types.has("number") || types.has("integer")) && isNumberText(text)) return Number(text);
-  if (types.has("boolean") && (text === "true" || text === "false")) return text === "true";
-  if (types.has("null") && text === "null") return null;
-  const mayBeJson =
-    types.has("object") || types.has("array") || (types.has("string") && types.size > 1);
-  if (mayBeJson && /^["{[]/.test(text)) {
-    const parsed = parseJson(text);
-    const isQuoted = typeof parsed === "string" && types.has("string") && types.size > 1;
-    if (isQuoted || (typeof parsed === "object" && parsed !== null)) return parsed;
-  }
-  return text;
+  const types = typesOf(schema, root);
+  if (types.has("any") || (types.size === 1 && types.has("string"))) return text;
+  const parsed = parseText(text, types);
+  if (parsed === undefined) return text;
+  if (fits(parsed, schema, root)) return parsed;
+  if (fits(text, schema, root)) return text;
+  return [...types].some((type) => type !== "any" && hasType(parsed, type)) ? parsed : text;
 }
 
 /** The JSON value of a repeated key: an array when the schema has one, else the last text. */
@@ -221,47 +268,86 @@ export function fromTexts(
   schema: JsonSchema,
   root: JsonSchema = schema,
 ): unknown {
-  const branches = alternatives(schema, root);
-  const list = branches.find((branch) => typesOf(branch).includes("array"));
+  const list = alternatives(schema, root).find((branch) => isListBranch(branch));
   const [only = ""] = texts;
-  if (list === undefined) return fromText(texts.at(-1) ?? "", schema, root);
-  // A single value may be the whole array as JSON, or a scalar that the union also accepts.
-  if (texts.length === 1) {
-    if (only.startsWith("[")) {
-      const parsed = parseJson(only);
-      if (Array.isArray(parsed)) return parsed;
-    }
-    const others = branches.filter((branch) => branch !== list);
-    if (others.length > 0) return fromText(only, { anyOf: others }, root);
-  }
-  return texts.map((text, index) => {
-    const item = list.prefixItems?.[index] ?? list.items;
-    return typeof item === "object" ? fromText(text, item, root) : text;
-  });
+  if (texts.length > 1)
+    return list === undefined
+      ? fromText(texts.at(-1) ?? "", schema, root)
+      : itemsOf(texts, list, root);
+  // One text may be the whole array as JSON, a scalar that the union also accepts, or one item.
+  const whole = only.startsWith("[") ? parseJson(only) : undefined;
+  if (Array.isArray(whole) && fits(whole, schema, root)) return whole;
+  const scalar = fromText(only, schema, root);
+  if (list === undefined || fits(scalar, schema, root)) return scalar;
+  return Array.isArray(whole) ? whole : itemsOf(texts, list, root);
 }
 
-/** The texts of one query key. Arrays repeat the key; an empty one is written `[]`. */
+/** The texts of one query key. Arrays repeat the key, where that can be read back. */
 export function toTexts(value: unknown, schema: JsonSchema, root: JsonSchema = schema): string[] {
-  if (!Array.isArray(value)) return [toText(value, schema, root)];
-  const list = alternatives(schema, root).find((branch) => typesOf(branch).includes("array"));
-  const items = value.map((item, index) => {
-    const part = list?.prefixItems?.[index] ?? list?.items;
-    return toText(item, typeof part === "object" ? part : {}, root);
-  });
-  const back = items.length === 0 ? undefined : fromTexts(items, schema, root);
-  return JSON.stringify(back) === JSON.stringify(value) ? items : [JSON.stringify(value)];
+  const list = alternatives(schema, root).find((branch) => isListBranch(branch));
+  const texts =
+    Array.isArray(value) && list !== undefined
+      ? value.map((item, index) => toText(item, itemSchema(list, index), root))
+      : [toText(value, schema, root)];
+  const isReadable =
+    texts.length > 0 && canonical(fromTexts(texts, schema, root)) === canonical(value);
+  return isReadable ? texts : [JSON.stringify(value)];
 }
 
-function typesOf(schema: JsonSchema): string[] {
-  if (schema.type !== undefined) return [schema.type].flat();
-  const constants = schema.enum ?? (schema.const === undefined ? undefined : [schema.const]);
-  if (constants !== undefined) return constants.map((one) => (one === null ? "null" : typeof one));
-  if (schema.properties !== undefined) return ["object"];
-  return schema.allOf === undefined ? ["any"] : [];
+function itemsOf(texts: readonly string[], list: JsonSchema, root: JsonSchema): unknown[] {
+  return texts.map((text, index) => fromText(text, itemSchema(list, index), root));
 }
 
-function isNumberText(text: string): boolean {
-  return /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(text) && Number.isFinite(Number(text));
+function itemSchema(list: JsonSchema, index: number): JsonSchema {
+  const item = list.prefixItems?.[index] ?? list.items;
+  return typeof item === "object" ? item : {};
+}
+
+function isListBranch(branch: JsonSchema): boolean {
+  if (branch.type !== undefined) return [branch.type].flat().includes("array");
+  return branch.items !== undefined || branch.prefixItems !== undefined;
+}
+
+type TextType = SchemaType | "any";
+
+/** The JSON types that a schema may accept. */
+function typesOf(schema: JsonSchema, root: JsonSchema): Set<TextType> {
+  return new Set(alternatives(schema, root).flatMap((branch) => branchTypes(branch, root)));
+}
+
+function branchTypes(branch: JsonSchema, root: JsonSchema): readonly TextType[] {
+  if (branch.type !== undefined) return [branch.type].flat();
+  const constants = constantsOf(branch);
+  if (constants !== undefined) {
+    return TYPES.filter((type) => constants.some((one) => hasType(one, type)));
+  }
+  if (branch.properties !== undefined) return ["object"];
+  if (isListBranch(branch)) return ["array"];
+  const parts = (branch.allOf ?? []).map((part) => typesOf(part, root));
+  return [...(parts.find((types) => !types.has("any")) ?? ["any" as const])];
+}
+
+const TYPES: readonly SchemaType[] = [
+  "string",
+  "number",
+  "integer",
+  "boolean",
+  "null",
+  "object",
+  "array",
+];
+
+/**
+ * What a text says as JSON; undefined when it says nothing. Where a string is possible too, only the
+ * exact way we write a scalar counts: `007`, `1.0` and numbers with more digits than a double holds
+ * stay text.
+ */
+function parseText(text: string, types: ReadonlySet<TextType>): unknown {
+  if (!/^["{[\d\-tfn]/.test(text) || text !== text.trimEnd()) return undefined;
+  const value = parseJson(text);
+  if (value === undefined || (typeof value === "object" && value !== null)) return value;
+  if (typeof value === "number" && !Number.isFinite(value)) return undefined;
+  return types.has("string") && JSON.stringify(value) !== text ? undefined : value;
 }
 
 function parseJson(text: string): unknown {
@@ -270,6 +356,22 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+const validators = new WeakMap<JsonSchema, WeakMap<JsonSchema, Validator>>();
+
+function fits(value: unknown, schema: JsonSchema, root: JsonSchema): boolean {
+  let known = validators.get(root);
+  if (known === undefined) validators.set(root, (known = new WeakMap()));
+  let validator = known.get(schema);
+  if (validator === undefined) {
+    const whole =
+      schema === root || root.$defs === undefined ? schema : { ...schema, $defs: root.$defs };
+    known.set(schema, (validator = compileSchema(whole)));
+  }
+  const issues: Issue[] = [];
+  validator(value, "", issues);
+  return issues.length === 0;
 }
 
 /** Shows what a text was, for messages about malformed bodies. */

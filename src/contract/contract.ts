@@ -6,9 +6,14 @@
  *   hardware    GPU and CPU catalogue, CUDA versions, data centres
  *   options     endpoint options, their mistakes and their resolved form
  *   routes      methods, paths, reserved paths, conflicts, the route table
- *   schema      the JSON Schema subset and its validator
+ *   json        JSON values and paths into them
+ *   schema      the JSON Schema subset
+ *   formats     the string formats that are checked
+ *   validator   the one validator of schemas
  *   carry       JavaScript values ↔ JSON ↔ text
  *   binder      arguments ↔ request or job input
+ *   methods     which method of a class a job calls
+ *   openapi     endpoints → OpenAPI document
  *   manifest    what the compiler found; the artifact's layout
  *   registry    where declared endpoints meet compiler and worker
  *   context     what a running function can ask about its call
@@ -26,9 +31,13 @@ export * from "./limits.ts";
 export * from "./hardware.ts";
 export * from "./options.ts";
 export * from "./routes.ts";
+export * from "./json.ts";
 export * from "./schema.ts";
+export * from "./validator.ts";
 export * from "./carry.ts";
 export * from "./binder.ts";
+export * from "./methods.ts";
+export * from "./openapi.ts";
 export * from "./manifest.ts";
 export * from "./registry.ts";
 export * from "./context.ts";
