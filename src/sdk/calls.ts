@@ -1,0 +1,191 @@
+/** Calls to deployed endpoints: arguments to a request or a job, and the answer back. */
+
+import type { EncodedCall } from "../contract/binder.ts";
+import { FlashError, type ErrorCode } from "../contract/errors.ts";
+import type { JobDocument } from "../contract/job.ts";
+import type { FunctionManifest } from "../contract/manifest.ts";
+import { fillPath, type Route } from "../contract/routes.ts";
+import type { Peer } from "./connection.ts";
+import {
+  binderOf,
+  describeEndpoint,
+  forgetEndpoint,
+  functionOf,
+  revive,
+  routeOf,
+} from "./directory.ts";
+import { readVariable } from "./environment.ts";
+import { readAnswer } from "./answer.ts";
+import { ensureOk, exchange } from "./exchange.ts";
+import { EndpointJob, jobFailure } from "./job.ts";
+import { RemoteJob, chunksOf, hold, submit } from "./jobs.ts";
+import { Deadline } from "./pause.ts";
+import type { CallOptions } from "./types.ts";
+
+/** A route's function took longer than this, ms. Source: the seeds. */
+const ROUTE_TIMEOUT_MS = 30_000;
+/** How long `.runsync()` is held, ms. Source: the job API. */
+const RUNSYNC_TIMEOUT_MS = 120_000;
+
+/** What a call needs beyond its arguments. */
+export interface RemoteCall {
+  peer: Peer;
+  args: readonly unknown[];
+  options: CallOptions;
+  /** `executionTimeoutMs` of the endpoint, when it has one. */
+  executionTimeoutMs: number | undefined;
+}
+
+/** Calls a route and returns what its function returned. */
+export async function callRoute(route: Route, call: RemoteCall): Promise<unknown> {
+  const { peer, args, options } = call;
+  const signature = routeOf(await describeEndpoint(peer), peer.name, route);
+  const encoded = binderOf(signature).encode(args);
+  const { path } = signature.route ?? route;
+  const outgoing = {
+    method: route.method,
+    url: `${peer.routesUrl}${pathOf(path, encoded)}`,
+    body: bodyOf(encoded),
+    timeoutMs: timeoutOf(call, ROUTE_TIMEOUT_MS),
+    signal: options.signal,
+    headers: options.headers,
+  };
+  return forgetting(peer, () =>
+    exchange(peer, outgoing, async (response) => {
+      await ensureOk(response, peer);
+      return revive(signature, await readAnswer(response, peer));
+    }),
+  );
+}
+
+/** Runs a job and waits for its result: the output, or all chunks of a stream. */
+export async function callQueue(method: string | undefined, call: RemoteCall): Promise<unknown> {
+  const { peer, options } = call;
+  const { signature, body } = await encodeJob(method, call);
+  const timeoutMs = timeoutOf(call, undefined);
+  const deadline = new Deadline(timeoutMs);
+  const { signal, headers } = options;
+  if (signature.streams) {
+    const job = await forgetting(peer, () =>
+      submit(peer, "run", { body, headers, ...limits(deadline, signal) }),
+    );
+    const chunks: unknown[] = [];
+    for await (const chunk of chunksOf(peer, job.id, signal)) chunks.push(chunk);
+    return chunks;
+  }
+  const first = await forgetting(peer, () =>
+    submit(peer, "runsync", { body, headers, ...limits(deadline, signal) }),
+  );
+  const last = await hold(peer, first, { deadline, signal });
+  if (last.status !== "COMPLETED") throw jobFailure(last);
+  return revive(signature, last.output);
+}
+
+/** Submits a job. With `runsync` the answer is held until it is over, for up to 90 s. */
+export async function submitCall(
+  operation: "run" | "runsync",
+  method: string | undefined,
+  call: RemoteCall,
+): Promise<EndpointJob> {
+  const { peer, options } = call;
+  const { signature, body } = await encodeJob(method, call);
+  const { signal, headers } = options;
+  const deadline = new Deadline(timeoutOf(call, RUNSYNC_TIMEOUT_MS));
+  const document = await forgetting(peer, () =>
+    submit(peer, operation, { body, headers, ...limits(deadline, signal) }),
+  );
+  return new EndpointJob(remoteJob(peer, document, signature), document);
+}
+
+/** Submits a job and yields its chunks. */
+export async function* streamCall(method: string | undefined, call: RemoteCall): AsyncGenerator {
+  const { peer, options } = call;
+  const { body } = await encodeJob(method, call);
+  const { signal, headers } = options;
+  const document = await submit(peer, "run", {
+    body,
+    headers,
+    ...limits(new Deadline(options.timeoutMs), signal),
+  });
+  yield* chunksOf(peer, document.id, signal);
+}
+
+function remoteJob(peer: Peer, { id }: JobDocument, signature: FunctionManifest): RemoteJob {
+  return new RemoteJob(peer, id, (output) => revive(signature, output));
+}
+
+async function encodeJob(
+  method: string | undefined,
+  { peer, args }: RemoteCall,
+): Promise<{ signature: FunctionManifest; body: unknown }> {
+  const description = await describeEndpoint(peer);
+  const signature = functionOf(description, peer.name, method);
+  const input = binderOf(signature).encodeInput(args);
+  const isChoice = description.form === "class" && description.functions.length > 1;
+  const full = isChoice ? { ...input, method } : input;
+  // The platform drops an empty input on the way; the marker keeps it, and workers remove it.
+  return { signature, body: { input: Object.keys(full).length === 0 ? { __empty: true } : full } };
+}
+
+/** Runs `work`; when the answer suggests that the endpoint has changed, its description is asked for again. */
+async function forgetting<T>(peer: Peer, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const stale: ErrorCode[] = [
+      "INVALID_INPUT",
+      "NOT_ACCEPTED",
+      "ROUTE_NOT_FOUND",
+      "ENDPOINT_NOT_FOUND",
+    ];
+    if (FlashError.is(error) && stale.includes(error.code)) forgetEndpoint(peer);
+    throw error;
+  }
+}
+
+/** Call, then FLASH_SENTINEL_TIMEOUT, then endpoint, then default. Source: spec/sdk.md 8.2. */
+function timeoutOf(
+  { options, executionTimeoutMs }: RemoteCall,
+  defaultMs: number | undefined,
+): number | undefined {
+  if (options.timeoutMs !== undefined) return options.timeoutMs;
+  const seconds = Number(readVariable("FLASH_SENTINEL_TIMEOUT"));
+  if (seconds > 0) return seconds * 1000;
+  if (defaultMs === undefined) return undefined;
+  return executionTimeoutMs ?? defaultMs;
+}
+
+function limits(
+  deadline: Deadline,
+  signal: AbortSignal | undefined,
+): { timeoutMs?: number; signal?: AbortSignal } {
+  const { remainingMs } = deadline;
+  return {
+    ...(remainingMs === Infinity ? {} : { timeoutMs: remainingMs }),
+    ...(signal === undefined ? {} : { signal }),
+  };
+}
+
+function pathOf(template: string, { path, query }: EncodedCall): string {
+  for (const [name, text] of Object.entries(path)) {
+    // URL parsers drop an empty segment and resolve dots, so the request would reach another route.
+    if (text !== "" && text !== "." && text !== "..") continue;
+    const message = `must not be '${text}' in a path`;
+    throw new FlashError("INVALID_INPUT", `${name} ${message}.`, {
+      issues: [{ path: name, message }],
+    });
+  }
+  const search = new URLSearchParams(query).toString();
+  return `${fillPath(template, path)}${search === "" ? "" : `?${search}`}`;
+}
+
+function bodyOf({ body }: EncodedCall): string | FormData | undefined {
+  if (body.kind === "none") return undefined;
+  if (body.kind === "json") return JSON.stringify(body.value);
+  const form = new FormData();
+  for (const [name, value] of body.fields) {
+    if (typeof value === "string") form.append(name, value);
+    else form.append(name, value instanceof Blob ? value : new Blob([new Uint8Array(value)]));
+  }
+  return form;
+}

@@ -1,0 +1,145 @@
+/**
+ * Where calls go: the server, its key, and the headers that name an endpoint.
+ *
+ *   by name   {FLASH_URL}/v2/flash and /lb/flash with the X-Flash-* headers
+ *   by id     {FLASH_URL}/v2/{id} and /lb/{id}, or Runpod when no FLASH_URL is set
+ *   by URL    what `deploy()` returned
+ */
+
+import { FlashError } from "../contract/errors.ts";
+import { DEFAULTS } from "../contract/limits.ts";
+import { NAME_HEADERS } from "../contract/worker-env.ts";
+import type { Deployment } from "./declare.ts";
+import {
+  appName,
+  environmentName,
+  homeFolder,
+  readTextFile,
+  readUrl,
+  readVariable,
+} from "./environment.ts";
+
+/** A Flash server and the app that is meant. */
+export interface Connection {
+  /** Base URL without a slash at the end. */
+  readonly base: string;
+  readonly key: string | undefined;
+  readonly app: string;
+  readonly environment: string;
+}
+
+/** One endpoint as it is reached over HTTP. */
+export interface Peer {
+  /** What messages call it. */
+  readonly name: string;
+  /** `{jobsUrl}/run`, … */
+  readonly jobsUrl: string;
+  /** `{routesUrl}{path}`. */
+  readonly routesUrl: string;
+  /** Authorization, and the names for calls by name. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Where its description is; undefined for clients, which need none. */
+  readonly connection: Connection | undefined;
+}
+
+const RUNPOD_URL = "https://api.runpod.ai/v2";
+
+/** FLASH_URL, else the local server. */
+export function connect(): Connection {
+  const port = readVariable("FLASH_PORT") ?? String(DEFAULTS.serverPort);
+  const base = readUrl("FLASH_URL") ?? `http://127.0.0.1:${port}`;
+  return { base, key: serverKey(base), app: appName(), environment: environmentName() };
+}
+
+export function connectionOf({ target, app, environment }: Deployment): Connection {
+  return { base: target, key: serverKey(target), app, environment };
+}
+
+/** The endpoint of that name in this app and environment. */
+export function peerByName(name: string): Peer {
+  const connection = connect();
+  return {
+    name,
+    jobsUrl: `${connection.base}/v2/flash`,
+    routesUrl: `${connection.base}/lb/flash`,
+    headers: {
+      ...authorization(connection.key),
+      [NAME_HEADERS.app]: connection.app,
+      [NAME_HEADERS.environment]: connection.environment,
+      [NAME_HEADERS.endpoint]: name,
+    },
+    connection,
+  };
+}
+
+/** The endpoint that `deploy()` has made. */
+export function peerOf(deployment: Deployment): Peer {
+  const connection = connectionOf(deployment);
+  return {
+    name: deployment.name,
+    jobsUrl: deployment.url,
+    routesUrl: deployment.url,
+    headers: authorization(connection.key),
+    connection,
+  };
+}
+
+/** An endpoint known by its id alone: on the Flash server that FLASH_URL names, else on Runpod. */
+export function peerById(id: string): Peer {
+  const segment = encodeURIComponent(id);
+  const server = readUrl("FLASH_URL");
+  if (server !== undefined) {
+    return {
+      name: id,
+      jobsUrl: `${server}/v2/${segment}`,
+      routesUrl: `${server}/lb/${segment}`,
+      headers: authorization(serverKey(server)),
+      connection: undefined,
+    };
+  }
+  const base = readUrl("RUNPOD_ENDPOINT_BASE_URL") ?? RUNPOD_URL;
+  const key = readVariable("RUNPOD_API_KEY") ?? readVariable("FLASH_API_KEY");
+  if (key === undefined) {
+    throw new FlashError("UNAUTHORIZED", "No RunPod API key found.", {
+      hint: `Set RUNPOD_API_KEY to call endpoint '${id}' on Runpod, or FLASH_URL to call it on a Flash server.`,
+    });
+  }
+  const { protocol, host } = new URL(base);
+  return {
+    name: id,
+    jobsUrl: `${base}/${segment}`,
+    routesUrl: `${protocol}//${segment}.${host}`,
+    headers: authorization(key),
+    connection: undefined,
+  };
+}
+
+/**
+ * FLASH_API_KEY; for a server on this machine also the key file it has written. The file's key is
+ * the operator's, so it never leaves the machine.
+ */
+function serverKey(base: string): string | undefined {
+  const set = readVariable("FLASH_API_KEY");
+  if (set !== undefined) return set;
+  if (isLoopback(base)) {
+    // Without a key the server itself says what it wants: a development server wants none.
+    return readTextFile(`${homeFolder() ?? ""}/key`)?.trim();
+  }
+  throw new FlashError("UNAUTHORIZED", `There is no key for ${base}: FLASH_API_KEY is not set.`, {
+    hint: "Set FLASH_API_KEY to what 'flash token' prints on the server.",
+  });
+}
+
+export function isLoopback(base: string): boolean {
+  const { hostname } = new URL(base);
+  return (
+    hostname === "localhost" ||
+    hostname.endsWith(".localhost") ||
+    hostname === "[::1]" ||
+    /^127(\.\d{1,3}){3}$/.test(hostname)
+  );
+}
+
+function authorization(key: string | undefined): Record<string, string> {
+  return key === undefined || key === "" ? {} : { authorization: `Bearer ${key}` };
+}

@@ -1,0 +1,175 @@
+/** One HTTP exchange with an endpoint: time limit, cancellation, and failures in the caller's words. */
+
+import { FlashError, PROBLEM_TYPE, errorOfProblem, type ErrorCode } from "../contract/errors.ts";
+import { DEADLINE_HEADER } from "../contract/worker-env.ts";
+import type { Connection, Peer } from "./connection.ts";
+import { isLoopback } from "./connection.ts";
+import { callerContext } from "./in-process.ts";
+import { seconds } from "./pause.ts";
+
+export interface Outgoing {
+  method: string;
+  url: string;
+  headers?: Readonly<Record<string, string>> | undefined;
+  /** JSON text, or form data. */
+  body?: string | FormData | undefined;
+  timeoutMs?: number | undefined;
+  signal?: AbortSignal | undefined;
+  /** False for work that outlives its caller, such as a submitted job. Default true. */
+  passDeadline?: boolean;
+}
+
+/** Longest part of an answer's body that a message repeats, characters. */
+const BODY_EXCERPT = 500;
+
+/**
+ * Sends a request and hands the answer to `read`, within the time. Throws `CALL_TIMEOUT`,
+ * `CONNECTION_FAILED`, or the reason with which a signal aborted.
+ */
+export async function exchange<T>(
+  peer: Pick<Peer, "name" | "headers">,
+  outgoing: Outgoing,
+  read: (response: Response) => Promise<T>,
+): Promise<T> {
+  const caller = callerContext();
+  const limitMs = limitOf(outgoing.timeoutMs, caller?.deadline);
+  if (limitMs <= 0) throw timeout(peer.name, 0, "the caller's time is over");
+  const given = [caller?.signal, outgoing.signal].filter((one) => one !== undefined);
+  const timer = new AbortController();
+  const handle =
+    limitMs === Infinity
+      ? undefined
+      : setTimeout(() => timer.abort(), Math.min(limitMs, 2 ** 31 - 1));
+  try {
+    const response = await fetch(outgoing.url, {
+      method: outgoing.method,
+      headers: headersOf(peer, outgoing, limitMs),
+      body: outgoing.body ?? null,
+      signal: AbortSignal.any([timer.signal, ...given]),
+      redirect: "follow",
+    });
+    return await read(response);
+  } catch (error) {
+    if (FlashError.is(error)) throw error;
+    if (timer.signal.aborted) throw timeout(peer.name, limitMs, "no answer within the time", error);
+    for (const signal of given) if (signal.aborted) throw signal.reason;
+    throw connectionFailure(peer.name, outgoing.url, error);
+  } finally {
+    clearTimeout(handle);
+  }
+}
+
+/** Throws when the answer is an error: `REMOTE_ERROR`, or what its problem document says. */
+export async function ensureOk(
+  response: Response,
+  { name, connection }: Pick<Peer, "name" | "connection">,
+): Promise<void> {
+  if (response.status < 400) return;
+  const text = await response.text();
+  const isJson = /\bjson\b/.test(response.headers.get("content-type") ?? PROBLEM_TYPE);
+  const problem = isJson ? errorOfProblem(parseOrUndefined(text)) : undefined;
+  if (problem?.code === "ENDPOINT_NOT_FOUND" && connection !== undefined) {
+    throw endpointNotFound(name, connection);
+  }
+  const code: ErrorCode =
+    problem?.code ?? (response.status === 401 ? "UNAUTHORIZED" : "REMOTE_ERROR");
+  const hint = problem?.hint ?? (code === "UNAUTHORIZED" ? keyHint(response.url) : undefined);
+  throw new FlashError(
+    code,
+    `HTTP error from endpoint ${name}: ${response.status} - ${excerptOf(text)}`,
+    {
+      status: response.status,
+      cause: problem?.cause,
+      details: { ...problem?.details, status: response.status },
+      ...(hint === undefined ? {} : { hint }),
+      ...(problem?.issues === undefined ? {} : { issues: problem.issues }),
+    },
+  );
+}
+
+export function endpointNotFound(name: string, { app, environment }: Connection): FlashError {
+  return new FlashError(
+    "ENDPOINT_NOT_FOUND",
+    `endpoint '${name}' not found in app '${app}' environment '${environment}'. deploy it first with 'flash deploy'.`,
+    { hint: "FLASH_APP and FLASH_ENV name another app or environment." },
+  );
+}
+
+/** Calls that may simply be tried again: nothing arrived, or the server says it is busy. */
+export function isTransient(error: unknown): boolean {
+  if (!FlashError.is(error)) return false;
+  if (error.code === "CONNECTION_FAILED" || error.code === "CALL_TIMEOUT") return true;
+  return [429, 502, 503].includes(error.status) && error.details?.["status"] === error.status;
+}
+
+export function parseOrUndefined(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+export function excerptOf(text: string): string {
+  return text.length > BODY_EXCERPT ? `${text.slice(0, BODY_EXCERPT)}... (truncated)` : text;
+}
+
+function limitOf(timeoutMs: number | undefined, deadline: number | undefined): number {
+  return Math.min(timeoutMs ?? Infinity, deadline === undefined ? Infinity : deadline - Date.now());
+}
+
+function headersOf(
+  peer: Pick<Peer, "headers">,
+  { headers, body, passDeadline }: Outgoing,
+  limitMs: number,
+): Headers {
+  const all = new Headers({ accept: "*/*", ...peer.headers });
+  // Form data brings its own type, with the boundary in it.
+  if (typeof body === "string") all.set("content-type", "application/json");
+  if (limitMs !== Infinity && passDeadline !== false) {
+    all.set(DEADLINE_HEADER, String(Math.round(Date.now() + limitMs)));
+  }
+  for (const [name, value] of Object.entries(headers ?? {})) all.set(name, value);
+  return all;
+}
+
+function timeout(name: string, ms: number, why: string, cause?: unknown): FlashError {
+  return new FlashError(
+    "CALL_TIMEOUT",
+    `Execution timeout on ${name} after ${seconds(ms)}: ${why}`,
+    {
+      hint: "Look at the endpoint's log, or allow more time: executionTimeoutMs of the endpoint, or timeoutMs of the call.",
+      cause,
+    },
+  );
+}
+
+function connectionFailure(name: string, url: string, cause: unknown): FlashError {
+  const { origin } = new URL(url);
+  return new FlashError(
+    "CONNECTION_FAILED",
+    `Failed to connect to endpoint ${name} (${url}): ${deepestMessage(cause)}`,
+    {
+      cause,
+      hint: isLoopback(origin)
+        ? `Is a server running at ${origin}? 'flash server start' starts one, FLASH_URL names another.`
+        : `Is ${origin} the right address, and reachable from here?`,
+    },
+  );
+}
+
+function keyHint(url: string): string {
+  const origin = URL.parse(url)?.origin ?? "the server";
+  return `Set FLASH_API_KEY to the key of ${origin}; 'flash token' prints it on the server.`;
+}
+
+/** `fetch failed` says nothing; what it was caused by does. */
+function deepestMessage(error: unknown): string {
+  let current = error as { message?: string; code?: string; cause?: unknown; errors?: unknown[] };
+  for (let depth = 0; depth < 5; depth++) {
+    const next = current.cause ?? current.errors?.[0];
+    if (typeof next !== "object" || next === null) break;
+    current = next;
+  }
+  return (current.message ?? "") === "" ? (current.code ?? String(error)) : String(current.message);
+}

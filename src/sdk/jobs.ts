@@ -1,0 +1,179 @@
+/** Jobs of deployed queue endpoints over the job API: submit, look, hold, stream, cancel. */
+
+import { FlashError } from "../contract/errors.ts";
+import type { JobDocument } from "../contract/job.ts";
+import { LIMITS } from "../contract/limits.ts";
+import { isFinal, type JobState } from "../contract/states.ts";
+import type { Peer } from "./connection.ts";
+import {
+  ensureOk,
+  exchange,
+  excerptOf,
+  isTransient,
+  parseOrUndefined,
+  type Outgoing,
+} from "./exchange.ts";
+import { jobFailure, type JobSource } from "./job.ts";
+import { Deadline, POLLING, pause } from "./pause.ts";
+import type { CallOptions } from "./types.ts";
+
+/** Time of small operations, ms. Source: the original. */
+const OPERATION_TIMEOUT_MS = 30_000;
+/** A held answer arrives this long after its hold at the latest, ms. */
+const HOLD_SLACK_MS = 30_000;
+/** Looks in a row that may fail before a wait gives up; a server restarts in less. */
+const TOLERATED_FAILURES = 4;
+
+type Limits = Omit<CallOptions, "headers"> & {
+  headers?: Readonly<Record<string, string>> | undefined;
+};
+
+/** `POST /run` or `/runsync`. The body is sent as it is. */
+export function submit(
+  peer: Peer,
+  operation: "run" | "runsync",
+  { body, ...limits }: Limits & { body: unknown },
+): Promise<JobDocument> {
+  return requestJob(peer, `/${operation}`, {
+    method: "POST",
+    body: JSON.stringify(body),
+    passDeadline: operation === "runsync",
+    ...limits,
+  });
+}
+
+/** Waits on the server until the job is over. Throws `CALL_TIMEOUT` when the deadline is. */
+export async function hold(
+  peer: Peer,
+  first: JobDocument,
+  { deadline, signal }: { deadline: Deadline; signal?: AbortSignal | undefined },
+): Promise<JobDocument> {
+  let document = first;
+  let failures = 0;
+  while (!isOver(document)) {
+    const waitMs = Math.min(LIMITS.waitDefaultMs, Math.max(LIMITS.waitMinMs, deadline.remainingMs));
+    try {
+      document = await requestJob(
+        peer,
+        `/status-sync/${encodeURIComponent(document.id)}?wait=${Math.round(waitMs)}`,
+        {
+          method: "GET",
+          timeoutMs: Math.min(waitMs + HOLD_SLACK_MS, deadline.remainingMs),
+          signal,
+        },
+      );
+      failures = 0;
+    } catch (error) {
+      if (deadline.isOver || !isTransient(error) || failures >= TOLERATED_FAILURES) throw error;
+      await pause(deadline.delayMs(failures++), { signal });
+    }
+  }
+  return document;
+}
+
+export function readJob(peer: Peer, id: string, limits: Limits = {}): Promise<JobDocument> {
+  return requestJob(peer, `/status/${encodeURIComponent(id)}`, {
+    method: "GET",
+    timeoutMs: OPERATION_TIMEOUT_MS,
+    ...limits,
+  });
+}
+
+/** `POST /cancel` or `/retry`. */
+export function changeJob(
+  peer: Peer,
+  operation: "cancel" | "retry",
+  id: string,
+): Promise<JobDocument> {
+  return requestJob(peer, `/${operation}/${encodeURIComponent(id)}`, {
+    method: "POST",
+    timeoutMs: OPERATION_TIMEOUT_MS,
+  });
+}
+
+/** Operations on the endpoint itself. */
+export function operate(peer: Peer, method: "GET" | "POST", path: string): Promise<unknown> {
+  return request(peer, path, { method, timeoutMs: OPERATION_TIMEOUT_MS });
+}
+
+/** Chunks of a job until it is over. Throws the job's failure after the chunks it has produced. */
+export async function* chunksOf(peer: Peer, id: string, signal?: AbortSignal): AsyncGenerator {
+  let failures = 0;
+  for (;;) {
+    const askedAt = performance.now();
+    let page: { status?: string; stream?: { output?: unknown }[] };
+    try {
+      page = (await request(peer, `/stream/${encodeURIComponent(id)}`, {
+        method: "GET",
+        timeoutMs: OPERATION_TIMEOUT_MS,
+        signal,
+      })) as typeof page;
+      failures = 0;
+    } catch (error) {
+      if (!isTransient(error) || failures >= TOLERATED_FAILURES) throw error;
+      await pause(new Deadline(undefined).delayMs(failures++), { signal });
+      continue;
+    }
+    const chunks = page.stream ?? [];
+    for (const { output } of chunks) yield output;
+    // A final state may come with the last chunks; only an empty page says that none is left.
+    if (chunks.length > 0) continue;
+    if (isFinal((page.status ?? "IN_QUEUE") as JobState)) break;
+    // Servers hold an empty answer back; one that does not must not be asked in a tight loop.
+    if (performance.now() - askedAt < POLLING.baseMs) await pause(POLLING.baseMs, { signal });
+  }
+  const document = await readJob(peer, id, signal === undefined ? {} : { signal });
+  if (document.status !== "COMPLETED") throw jobFailure(document);
+}
+
+/** A job on a server. `reconnect` gives the peer anew, since keys and addresses may change meanwhile. */
+export class RemoteJob implements JobSource {
+  readonly endpoint: string;
+  readonly decode: (output: unknown) => unknown;
+  readonly #peer: Peer;
+  readonly #id: string;
+
+  constructor(peer: Peer, id: string, decode: (output: unknown) => unknown = (output) => output) {
+    this.endpoint = peer.name;
+    this.decode = decode;
+    this.#peer = peer;
+    this.#id = id;
+  }
+
+  read(limits: { signal?: AbortSignal; timeoutMs?: number }): Promise<JobDocument> {
+    return readJob(this.#peer, this.#id, limits);
+  }
+
+  cancel(): Promise<JobDocument> {
+    return changeJob(this.#peer, "cancel", this.#id);
+  }
+
+  async *chunks(signal?: AbortSignal): AsyncGenerator {
+    yield* chunksOf(this.#peer, this.#id, signal);
+  }
+}
+
+function isOver({ status }: JobDocument): boolean {
+  return isFinal(status);
+}
+
+async function requestJob(
+  peer: Peer,
+  path: string,
+  outgoing: Omit<Outgoing, "url">,
+): Promise<JobDocument> {
+  const value = (await request(peer, path, outgoing)) as Partial<JobDocument> | null | undefined;
+  if (typeof value?.id === "string" && typeof value.status === "string")
+    return value as JobDocument;
+  throw new FlashError(
+    "REMOTE_ERROR",
+    `unexpected response from endpoint ${peer.name}: no job in ${excerptOf(JSON.stringify(value) ?? "an empty body")}`,
+  );
+}
+
+function request(peer: Peer, path: string, outgoing: Omit<Outgoing, "url">): Promise<unknown> {
+  return exchange(peer, { ...outgoing, url: `${peer.jobsUrl}${path}` }, async (response) => {
+    await ensureOk(response, peer);
+    return parseOrUndefined(await response.text());
+  });
+}
