@@ -152,7 +152,9 @@ function readOverrides(table: Table, at: KeyPath, mistakes: Mistake[]): Endpoint
       overrides[option] = fromToml(option, value);
     }
   }
-  for (const { option, message, hint } of checkOptions(overrides as EndpointOptions)) {
+  // Some options ask for a name, which the endpoint has in the code.
+  const named = { ...overrides, name: "endpoint" } as EndpointOptions;
+  for (const { option, message, hint } of checkOptions(named)) {
     const place = [...at, keys.get(option) ?? option];
     mistakes.push({ at: place, message, ...(hint === undefined ? {} : { hint }) });
   }

@@ -45,7 +45,7 @@ export class Interrupt {
     );
     const first = await Promise.race([settled, interrupted]);
     if (first === "interrupted") {
-      await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, TIDY_MS).unref())]);
+      await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, TIDY_MS))]);
       throw this.signal.reason;
     }
     if ("error" in first) throw first.error;

@@ -9,11 +9,13 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { open, mkdir, readFile, realpath, rename, stat } from "node:fs/promises";
 import path from "node:path";
+// Not kit/clock: its timers do not keep a process alive, and here nothing else does.
+import { setTimeout as pause } from "node:timers/promises";
 import type { ServerDocument } from "../contract/control.ts";
 import { errorOfProblem, FlashError } from "../contract/errors.ts";
 import { DEFAULTS } from "../contract/limits.ts";
 import { abortable } from "../kit/abort.ts";
-import { sleep, systemClock } from "../kit/clock.ts";
+import { systemClock } from "../kit/clock.ts";
 import { ControlClient } from "../clouds/clouds.ts";
 import { readKey, readOrCreateKey } from "../server/control/key.ts";
 import { ENTRY_FILE } from "./package.ts";
@@ -37,6 +39,8 @@ const PROBE_MS = 5000;
 const START_MS = 60_000;
 /** A stop waits for running requests and jobs; their grace period is 30 s. */
 const STOP_MS = 60_000;
+/** A process that is not our child can only be looked at now and then, ms. */
+const POLL_MS = 50;
 /** The log of an earlier run is put aside when it has become larger than this, bytes. */
 const MAX_LOG_BYTES = 10_000_000;
 
@@ -113,7 +117,7 @@ export class LocalServer {
           },
         );
       }
-      await sleep(systemClock, 50, signal);
+      await pause(POLL_MS, undefined, { signal });
     }
     return true;
   }

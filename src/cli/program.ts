@@ -22,6 +22,9 @@ export type Plan =
       help: string;
     };
 
+/** Examples and their meaning stay within a line of 80 columns; a longer example pushes its meaning out. */
+const MAX_EXAMPLE = 38;
+
 const DESCRIPTION = `Write functions in TypeScript, get autoscaling endpoints.
 
 Examples:
@@ -135,7 +138,7 @@ function define(
 
 /** A description with its examples, which come first in `--help`. */
 function describe(description: string, examples: CommandDefinition["examples"]): string {
-  const width = Math.max(...examples.map(([line]) => line.length));
+  const width = Math.min(MAX_EXAMPLE, Math.max(...examples.map(([line]) => line.length)));
   const lines = examples.map(([line, meaning]) => `  ${line.padEnd(width)}   ${meaning}`);
   return `${description}\n\nExamples:\n${lines.join("\n")}`;
 }

@@ -26,7 +26,7 @@ export const deploy: CommandDefinition = {
   examples: [
     ["flash deploy", "to the server of this machine"],
     ["flash deploy --env staging", "to a separate environment"],
-    ["flash deploy --target https://flash.example.com", "elsewhere; key: FLASH_API_KEY"],
+    ["flash deploy --target https://flash.example.com", "with FLASH_API_KEY"],
     ["flash deploy --json", "names, ids, URLs and routes, for programs"],
   ],
   options: [...TARGET_OPTIONS, ...BUILD_OPTIONS],

@@ -8,7 +8,7 @@ export const serverStatus: CommandDefinition = {
   description: "Says whether the Flash server of this machine runs, and where.",
   examples: [
     ["flash server status", "for people"],
-    ["flash server status --json", 'for programs: {"running": true, "url": …}'],
+    ["flash server status --json", "for programs"],
   ],
   async run({ env, output, signal }) {
     const { LocalServer } = await import("../local-server.ts");

@@ -6,10 +6,9 @@
 import { createReadStream } from "node:fs";
 import http from "node:http";
 import https from "node:https";
-import { createInterface } from "node:readline";
+import { setTimeout as pause } from "node:timers/promises";
 import { errorOfProblem, ERRORS, FlashError } from "../../contract/errors.ts";
 import { backoffMs } from "../../kit/backoff.ts";
-import { sleep, systemClock } from "../../kit/clock.ts";
 
 /** A connection on which nothing moves for this long is given up, ms. */
 const IDLE_MS = 120_000;
@@ -53,7 +52,7 @@ export class ControlClient {
       } catch (error) {
         const isWorthIt = request.isRepeatable === true && mayRetry(error) && tries + 1 < TRIES;
         if (!isWorthIt) throw error;
-        await sleep(systemClock, backoffMs(BACKOFF, tries), request.signal);
+        await pause(backoffMs(BACKOFF, tries), undefined, signalOf(request));
       }
     }
   }
@@ -61,19 +60,21 @@ export class ControlClient {
   /** The lines of a streamed answer, as they come. */
   async *lines(request: ControlRequest): AsyncGenerator<string> {
     const response = await this.#send(request);
-    const reader = createInterface({ input: response, crlfDelay: Infinity });
-    let failure: Error | undefined;
-    response.on("error", (error) => {
-      failure = error;
-      reader.close();
-    });
+    const decoder = new TextDecoder();
+    let rest = "";
     try {
-      for await (const line of reader) if (line !== "") yield line;
+      for await (const chunk of response as AsyncIterable<Buffer>) {
+        const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+        rest = lines.pop() ?? "";
+        for (const line of lines) if (line !== "") yield line;
+      }
+    } catch (error) {
+      if (request.signal?.aborted === true) throw request.signal.reason;
+      throw connectionError(error as Error, this.url);
     } finally {
       response.destroy();
     }
-    if (request.signal?.aborted === true) throw request.signal.reason;
-    if (failure !== undefined) throw connectionError(failure, this.url);
+    if (rest !== "") yield rest;
   }
 
   async #send(request: ControlRequest): Promise<http.IncomingMessage> {
@@ -95,7 +96,7 @@ export class ControlClient {
         method: request.method,
         agent: false,
         headers: { ...headers, ...this.#authorization() },
-        ...(request.signal === undefined ? {} : { signal: request.signal }),
+        ...signalOf(request),
       });
       const idleMs = request.idleMs ?? IDLE_MS;
       outgoing.setTimeout(idleMs, () => outgoing.destroy(silence(this.url, idleMs)));
@@ -148,7 +149,10 @@ function bodyOf(request: ControlRequest): {
     headers: { "content-type": "application/gzip", "content-length": String(body.bytes) },
     write(outgoing) {
       const file = createReadStream(body.path);
-      file.on("error", (error) => outgoing.destroy(error));
+      file.on("error", (cause) => {
+        const message = `The artifact ${body.path} cannot be read: ${cause.message}`;
+        outgoing.destroy(new FlashError("BUILD_FAILED", message, { cause }));
+      });
       outgoing.on("close", () => file.destroy());
       file.pipe(outgoing);
     },
@@ -190,6 +194,10 @@ function tryJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+function signalOf({ signal }: ControlRequest): { signal?: AbortSignal } {
+  return signal === undefined ? {} : { signal };
 }
 
 function mayRetry(error: unknown): boolean {

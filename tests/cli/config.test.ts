@@ -1,0 +1,153 @@
+/** flash.toml: what it means, and what is said about mistakes in it. */
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { parseConfig } from "../../src/cli/config.ts";
+import { FlashError } from "../../src/contract/errors.ts";
+
+function mistakesOf(text: string): { line: number; message: string; hint?: string }[] {
+  try {
+    parseConfig(text);
+  } catch (error) {
+    assert.ok(FlashError.is(error));
+    assert.equal(error.code, "INVALID_CONFIG");
+    return error.details?.diagnostics as { line: number; message: string; hint?: string }[];
+  }
+  assert.fail("the file was accepted");
+}
+
+test("every section has its meaning", () => {
+  const config = parseConfig(`
+[app]
+name = "shop"
+[deploy]
+target = "https://flash.example.com"
+environment = "staging"
+[endpoints.user-service]
+workers = [1, 5]
+idleTimeoutS = 30
+env = { LOG_LEVEL = "debug" }
+[endpoints."v1.model"]
+image = "acme/model:2"
+gpu = ["ADA_24", "NVIDIA L4"]
+`);
+  assert.deepEqual(config, {
+    app: "shop",
+    target: "https://flash.example.com",
+    environment: "staging",
+    endpoints: {
+      "user-service": { workers: [1, 5], idleTimeoutS: 30, env: { LOG_LEVEL: "debug" } },
+      "v1.model": { image: "acme/model:2", gpu: ["ADA_24", "NVIDIA L4"] },
+    },
+  });
+});
+
+test("an empty file means nothing", () => {
+  assert.deepEqual(parseConfig(""), { endpoints: {} });
+});
+
+test("options may be written in snake_case, constants by their name", () => {
+  const { endpoints } = parseConfig(`
+[endpoints.model]
+gpu = "NVIDIA_A100_80GB_PCIe"
+idle_timeout_s = 5
+execution_timeout_ms = 9000
+max_concurrency = 2
+template = { container_disk_in_gb = 20, docker_args = "-x" }
+volume = { name = "data", size = 20 }
+`);
+  assert.deepEqual(endpoints.model, {
+    gpu: "NVIDIA A100 80GB PCIe",
+    idleTimeoutS: 5,
+    executionTimeoutMs: 9000,
+    maxConcurrency: 2,
+    template: { containerDiskInGb: 20, dockerArgs: "-x" },
+    volume: { name: "data", size: 20 },
+  });
+});
+
+describe("mistakes", () => {
+  test("unknown keys of every level are reported together, each with its line and a suggestion", () => {
+    const found = mistakesOf(`[app]
+nmae = "shop"
+
+[deplyo]
+target = "x"
+
+# a comment
+[endpoints.api]
+workers = 3
+idle_timout_s = 5
+nonsense = true
+`);
+    assert.deepEqual(
+      found.map(({ line, message, hint }) => `${line} ${message} | ${hint ?? ""}`),
+      [
+        "4 unknown key 'deplyo' in flash.toml | Did you mean 'deploy'?",
+        "2 unknown key 'nmae' in [app] | Did you mean 'name'?",
+        "10 unknown key 'idle_timout_s' in [endpoints.api] | Did you mean 'idleTimeoutS'?",
+        `11 unknown key 'nonsense' in [endpoints.api] | ${found[3]?.hint ?? ""}`,
+      ],
+    );
+    assert.match(found[3]?.hint ?? "", /^Known keys: image, gpu, /);
+  });
+
+  test("the text shows the line itself", () => {
+    assert.throws(() => parseConfig('[app]\nnmae = "shop"\n'), {
+      message: /^flash\.toml:2: unknown key 'nmae' in \[app\]\n {4}2 \| nmae = "shop"/,
+    });
+  });
+
+  test("wrong values have the texts that wrong options in code have", () => {
+    const found = mistakesOf(`[endpoints.api]
+workers = [5, 1]
+cpu = "cpu9"
+idle_timeout_s = 0
+[endpoints.api.env]
+PORT = 80
+`);
+    assert.deepEqual(
+      found.map(({ line, message }) => `${line} ${message}`),
+      [
+        "3 'cpu9' is not a valid CpuInstanceType",
+        "2 workers min (5) cannot exceed max (1)",
+        "4 idleTimeout must be between 1 and 3600 seconds",
+        "5 env.PORT must be a string, got number",
+      ],
+    );
+  });
+
+  test("an endpoint keeps its name and its code: neither can be set here", () => {
+    const found = mistakesOf('[endpoints.api]\nname = "other"\nid = "abc"\n');
+    assert.deepEqual(
+      found.map(({ line }) => line),
+      [2, 3],
+    );
+  });
+
+  test("the same option under two names is a mistake, not a race", () => {
+    const [found] = mistakesOf("[endpoints.api]\nidleTimeoutS = 1\nidle_timeout_s = 2\n");
+    assert.equal(found?.line, 3);
+    assert.match(found?.message ?? "", /same option/);
+  });
+
+  test("tables and texts must be what they are", () => {
+    const found = mistakesOf('app = "shop"\n[deploy]\ntarget = ""\n[endpoints]\napi = 1\n');
+    assert.deepEqual(
+      found.map(({ line }) => line),
+      [1, 3, 5],
+    );
+  });
+
+  test("names that cannot be are refused where they are written", () => {
+    const [found] = mistakesOf('[app]\nname = "my app"\n');
+    assert.equal(found?.line, 2);
+  });
+
+  test("a syntax error has line and column", () => {
+    assert.throws(() => parseConfig('[app]\nname = "shop\n'), {
+      code: "INVALID_CONFIG",
+      message: /^flash\.toml:2:\d+: /,
+    });
+  });
+});
