@@ -32,7 +32,7 @@ import type { Clock } from "../../kit/clock.ts";
 import { newId, newPrefixedId } from "../../kit/ids.ts";
 import type { Decision, Scaler } from "../scaler/scaler.ts";
 import type { Fleet } from "../workers/fleet.ts";
-import type { Pool } from "../workers/pool.ts";
+import { noWorkers, type Pool } from "../workers/pool.ts";
 import type { Builds } from "./builds.ts";
 import type { Logs } from "./logs.ts";
 
@@ -256,7 +256,7 @@ export class Control {
       throw new FlashError(
         "NOT_DEPLOYED",
         `The app '${app}' is not deployed in the environment '${environment}'.`,
-        { hint: "Run 'flash deploy'.", status: 404 },
+        { hint: "Run 'flash deploy'." },
       );
     }
     return { release, build };
@@ -278,7 +278,7 @@ export class Control {
 
   async #statusOf(row: EndpointRow, document: EndpointDocument): Promise<EndpointStatus> {
     const pool = this.#options.fleet.pool(row.id);
-    const workers = pool?.counts() ?? ({} as Record<WorkerState, number>);
+    const workers = pool?.counts() ?? noWorkers();
     const jobs =
       row.kind === "qb"
         ? await this.#options.store.jobs.counts(row.id)

@@ -4,7 +4,6 @@
  */
 
 import http from "node:http";
-import net from "node:net";
 import type { WorkerAddress } from "../../contract/compute.ts";
 
 /** What a health check has found. `silent`: no answer in time; `absent`: nobody listens. */
@@ -27,22 +26,12 @@ export class WorkerLink {
 
   /** A request whose head is sent with the first byte of the body, or with `end()`. */
   request(request: LinkRequest): http.ClientRequest {
-    return http.request({
-      ...this.#address,
-      agent: this.#agent,
-      method: request.method,
-      path: request.path,
-      headers: request.headers,
-      setHost: false,
-      // The gateway reads trailers and early hints as they come; it never follows or decodes.
-    } as http.RequestOptions);
+    return http.request({ ...this.#address, ...request, agent: this.#agent, setHost: false });
   }
 
-  /** A bare connection, for protocol upgrades. */
-  connect(): net.Socket {
-    return net.connect(
-      "socketPath" in this.#address ? { path: this.#address.socketPath } : this.#address,
-    );
+  /** A request on a connection of its own, to become something else. */
+  upgrade(request: LinkRequest): http.ClientRequest {
+    return http.request({ ...this.#address, ...request, agent: false, setHost: false });
   }
 
   /** Never rejects. Source of the codes: spec/load-balancing.md A2. */

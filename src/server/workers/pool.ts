@@ -50,6 +50,8 @@ export interface PoolHost {
 const YOUNG_MS = 10_000;
 /** Wait of a request with strict affinity, ms. Source: spec/load-balancing.md A3. */
 const STRICT_WAIT_MS = 5 * 60_000;
+/** A worker that refused a connection is asked at once how it is, ms. */
+const SUSPECT_MS = 3000;
 /** Scaled-down workers that `strict-resume` can bring back. */
 const MAX_RETIRED = 100;
 
@@ -97,10 +99,7 @@ export class Pool {
   }
 
   counts(): Record<WorkerState, number> {
-    const counts = Object.fromEntries(WORKER_STATES.map((state) => [state, 0])) as Record<
-      WorkerState,
-      number
-    >;
+    const counts = noWorkers();
     for (const worker of this.#workers.values()) counts[worker.state] += 1;
     // Between two starts of a crash loop there is no process, but the worker is not well.
     if (this.problem !== undefined && counts.UNHEALTHY === 0) counts.UNHEALTHY = 1;
@@ -163,7 +162,11 @@ export class Pool {
 
   /** A connection to it failed: no request goes there until its health check says otherwise. */
   suspect(worker: PoolWorker): void {
-    if (worker.move("UNHEALTHY")) this.#host.wake(this.row.id);
+    if (worker.link === undefined || !worker.move("UNHEALTHY")) return;
+    this.#host.wake(this.row.id);
+    void worker.link.checkHealth(healthPathOf(worker.version), SUSPECT_MS).then((health) => {
+      if (health === "healthy") this.#recover(worker);
+    });
   }
 
   /** A queue worker has called in. */
@@ -438,8 +441,7 @@ export class Pool {
       const { link } = worker;
       // A queue worker is ready when it calls in.
       if (link === undefined) return;
-      const env = worker.version.manifest.options.env;
-      const path = env[WORKER_ENV.healthPath] ?? "/ping";
+      const path = healthPathOf(worker.version);
       await this.#firstHealthy(worker, { link, path, clock, signal: over });
       this.#becomeReady(worker);
       await watchHealth({
@@ -586,6 +588,16 @@ export class Pool {
   #event(worker: PoolWorker, message: string): void {
     this.#host.onEvent(this.row, worker.id, message);
   }
+}
+
+function healthPathOf(version: Version): string {
+  return version.manifest.options.env[WORKER_ENV.healthPath] ?? "/ping";
+}
+
+/** No worker in any state. */
+export function noWorkers(): Record<WorkerState, number> {
+  const counts = WORKER_STATES.map((state) => [state, 0]);
+  return Object.fromEntries(counts) as Record<WorkerState, number>;
 }
 
 /** The user's variables, without those that carry the agreement between server and worker. */

@@ -1,0 +1,275 @@
+/**
+ * The front door: who calls, what they want, and who answers. Every request of every plane comes
+ * through `handle`; nothing behind it sees a request without a key or outside the caller's scope.
+ *
+ *   target       where a request wants to go
+ *   auth         keys, and how far a worker's secret reaches
+ *   http         bodies, JSON, problem documents
+ *   lb, lb-…     load-balanced endpoints
+ *   job-api      queue endpoints, for clients
+ *   worker-api   queue endpoints, for workers
+ */
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { FlashError } from "../../contract/errors.ts";
+import { NAME_HEADERS } from "../../contract/worker-env.ts";
+import type { Clock } from "../../kit/clock.ts";
+import { sleep } from "../../kit/clock.ts";
+import type { Log } from "../../kit/log.ts";
+import type { Control } from "../control/control.ts";
+import { handleControl } from "../control/control-api.ts";
+import type { Jobs } from "../jobs/jobs.ts";
+import type { Fleet } from "../workers/fleet.ts";
+import type { Pool } from "../workers/pool.ts";
+import { requireScope, type Keyring } from "./auth.ts";
+import { sendJson, sendProblem, type Principal } from "./http.ts";
+import { handleJobApi } from "./job-api.ts";
+import { serveLoadBalanced } from "./lb.ts";
+import { refuseUpgrade, serveUpgrade } from "./lb-upgrade.ts";
+import { hostName, isLocalName, readTarget, type Target } from "./target.ts";
+import { handleWorkerApi } from "./worker-api.ts";
+
+export interface GatewayOptions {
+  fleet: Fleet;
+  jobs: Jobs;
+  control: Control;
+  keyring: Keyring;
+  clock: Clock;
+  log: Log;
+  /** Bound to loopback: only local host names are answered. */
+  isLoopback: boolean;
+}
+
+const WORKER_OPERATIONS = new Set([
+  "job-take",
+  "job-take-batch",
+  "job-stop",
+  "job-done",
+  "job-stream",
+  "ping",
+]);
+/** Operations on a job, whose id alone tells the endpoint. */
+const JOB_OPERATIONS = new Set(["status", "status-sync", "stream", "cancel", "retry"]);
+/** The pseudo id of calls by name. */
+const BY_NAME = "flash";
+/** Workers try again at once after a 401, so it is held, ms. Source: spec/worker-protocol.md 16. */
+const UNAUTHORIZED_HOLD_MS = 1000;
+
+export class Gateway {
+  readonly #options: GatewayOptions;
+  #state: "open" | "closing" = "open";
+
+  constructor(options: GatewayOptions) {
+    this.#options = options;
+  }
+
+  /** From now on everything but health checks is refused. */
+  close(): void {
+    this.#state = "closing";
+  }
+
+  /** Answers a request. Never throws. */
+  handle(request: IncomingMessage, response: ServerResponse): void {
+    void this.#answer(request, response).catch((error: unknown) => {
+      if (!FlashError.is(error)) {
+        this.#options.log.error("a request failed inside the server", {
+          method: request.method,
+          error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+        });
+      }
+      if (response.headersSent) response.destroy();
+      else sendProblem(response, error, platformForm(error));
+    });
+  }
+
+  /** Answers an upgrade request. Never throws. */
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on("error", () => socket.destroy());
+    void this.#upgrade(request, socket, head).catch((error: unknown) => {
+      if (!socket.destroyed) refuseUpgrade(socket, error);
+    });
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const target = this.#targetOf(request);
+    if (target.kind === "health") return this.#answerHealth(target.check, response);
+    this.#requireOpen(response);
+    if (target.kind === "v2" && WORKER_OPERATIONS.has(target.operation[0] ?? "")) {
+      return await this.#answerWorker(target, request, response);
+    }
+    const principal = this.#options.keyring.require(request.headers.authorization);
+    if (target.kind === "lb") {
+      const pool = this.#loadBalanced(target.id, request, principal);
+      return await serveLoadBalanced(pool, target.path, { request, response });
+    }
+    // The load-balanced plane asks for the body itself, once it has a worker.
+    if (request.headers.expect !== undefined) response.writeContinue();
+    if (target.kind === "v2") return await this.#answerJobs(target, principal, request, response);
+    if (target.kind === "control") {
+      const { control } = this.#options;
+      const { path, query } = target;
+      const method = request.method ?? "GET";
+      return await handleControl({ control, principal, method, path, query, request, response });
+    }
+    throw new FlashError("NOT_FOUND", `Nothing is served at '${target.path}'.`, {
+      hint: "Queue endpoints are at /v2/{id}, load-balanced ones at /lb/{id}, control at /api/v1.",
+    });
+  }
+
+  #targetOf(request: IncomingMessage): Target {
+    const { host } = request.headers;
+    if (this.#options.isLoopback && !isLocalName(hostName(host))) {
+      throw new FlashError("FORBIDDEN", `This server does not answer for the host '${host}'.`, {
+        hint: "Use 127.0.0.1 or localhost, or start the server with --host to serve a network.",
+      });
+    }
+    return readTarget(request.url ?? "/", host);
+  }
+
+  #answerHealth(check: "livez" | "readyz", response: ServerResponse): void {
+    const isReady = this.#state === "open";
+    if (check === "livez" || isReady) sendJson(response, 200, { status: "ok" });
+    else sendJson(response, 503, { status: "stopping" }, { "retry-after": "1" });
+  }
+
+  #requireOpen(response: ServerResponse): void {
+    if (this.#state === "open") return;
+    response.setHeader("connection", "close");
+    throw new FlashError("UNAVAILABLE", "The server is stopping.", { hint: "Try again soon." });
+  }
+
+  async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const target = this.#targetOf(request);
+    if (this.#state !== "open") throw new FlashError("UNAVAILABLE", "The server is stopping.");
+    const principal = this.#options.keyring.require(request.headers.authorization);
+    if (target.kind !== "lb") {
+      throw new FlashError("INVALID_REQUEST", "Only load-balanced endpoints take upgrades.");
+    }
+    const pool = this.#loadBalanced(target.id, request, principal);
+    await serveUpgrade(pool, target.path, { request, socket, head });
+  }
+
+  #loadBalanced(id: string, request: IncomingMessage, principal: Principal): Pool {
+    const pool = this.#endpoint(id, request, principal);
+    if (pool.row.kind === "lb") return pool;
+    throw new FlashError("WRONG_ENDPOINT_KIND", "not allowed for QB API", {
+      hint: `'${pool.row.name}' is a queue endpoint: use /v2/${pool.row.id}/run or /runsync.`,
+    });
+  }
+
+  async #answerJobs(
+    target: Target & { kind: "v2" },
+    principal: Principal,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const { operation } = target;
+    const pool =
+      (await this.#poolOfJob(target, request, principal)) ??
+      this.#endpoint(target.id, request, principal);
+    if (pool.row.kind === "lb" && operation[0] !== "health") {
+      throw new FlashError(
+        "WRONG_ENDPOINT_KIND",
+        `'${pool.row.name}' is a load-balanced endpoint: it has no '${operation[0] ?? ""}'.`,
+        { hint: `Send requests to /lb/${pool.row.id}{path}.` },
+      );
+    }
+    const endpoint = {
+      row: pool.row,
+      releaseId: pool.active.releaseId,
+      manifest: pool.active.manifest,
+      workerCounts: () => pool.counts(),
+      readyWorkers: () => pool.readyWorkers(),
+    };
+    const { jobs } = this.#options;
+    await handleJobApi({ jobs, endpoint, principal }, operation, request, response);
+  }
+
+  /** Calls by name may leave the name out when they name a job. */
+  async #poolOfJob(
+    target: Target & { kind: "v2" },
+    request: IncomingMessage,
+    principal: Principal,
+  ): Promise<Pool | undefined> {
+    const [operation = "", jobId = ""] = target.operation;
+    const isNamed = request.headers[NAME_HEADERS.endpoint] !== undefined;
+    if (target.id !== BY_NAME || isNamed || !JOB_OPERATIONS.has(operation)) return undefined;
+    const job = await this.#options.jobs.get(jobId);
+    const pool = job === undefined ? undefined : this.#options.fleet.pool(job.endpointId);
+    if (pool === undefined) throw new FlashError("JOB_NOT_FOUND", `There is no job '${jobId}'.`);
+    requireScope(principal, pool.row);
+    return pool;
+  }
+
+  async #answerWorker(
+    target: Target & { kind: "v2" },
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const { keyring, fleet, jobs, clock } = this.#options;
+    // Unmodified workers append `&name=value` to a template without `?`.
+    const workerId = (target.operation[1] ?? "").split("&", 1)[0] ?? "";
+    const principal = keyring.find(request.headers.authorization);
+    const isOwn =
+      principal?.kind === "worker" &&
+      principal.endpointId === target.id &&
+      principal.workerId === workerId;
+    const pool = fleet.pool(target.id);
+    const worker = pool?.worker(workerId);
+    if (!isOwn || pool === undefined || worker === undefined) {
+      await sleep(clock, UNAUTHORIZED_HOLD_MS);
+      throw new FlashError("UNAUTHORIZED", "The key is not that of a running worker.");
+    }
+    if (request.headers.expect !== undefined) response.writeContinue();
+    const call = {
+      jobs,
+      endpointId: target.id,
+      releaseId: worker.version.releaseId,
+      worker: { id: workerId, secretOk: true },
+      onSeen: (id: string) => pool.seen(id),
+    };
+    await handleWorkerApi(call, target.operation, request, response);
+  }
+
+  /** The endpoint of that id, or of the name headers when the id is `flash`. */
+  #endpoint(id: string, request: IncomingMessage, principal: Principal): Pool {
+    const pool = id === BY_NAME ? this.#byName(request, principal) : this.#options.fleet.pool(id);
+    if (pool === undefined) {
+      throw new FlashError("ENDPOINT_NOT_FOUND", `There is no endpoint '${id}'.`, {
+        hint: "'flash status' lists the endpoints with their URLs.",
+      });
+    }
+    requireScope(principal, pool.row);
+    return pool;
+  }
+
+  #byName(request: IncomingMessage, principal: Principal): Pool {
+    const app = nameOf(request, "app");
+    const environment = nameOf(request, "environment");
+    const name = nameOf(request, "endpoint");
+    // Asked before looking: a worker learns nothing about other environments.
+    requireScope(principal, { app, environment });
+    const pool = this.#options.fleet.find(app, environment, name);
+    if (pool !== undefined) return pool;
+    throw new FlashError(
+      "ENDPOINT_NOT_FOUND",
+      `There is no endpoint '${name}' in the environment '${environment}' of the app '${app}'.`,
+      { hint: "Run 'flash deploy', or look at 'flash status'." },
+    );
+  }
+}
+
+/** The platform's own body for the wrong kind of endpoint, which its clients know. */
+function platformForm(error: unknown): Record<string, unknown> {
+  const isWrongKind = FlashError.is(error) && error.code === "WRONG_ENDPOINT_KIND";
+  return isWrongKind ? { error: error.message } : {};
+}
+
+function nameOf(request: IncomingMessage, part: keyof typeof NAME_HEADERS): string {
+  const value = request.headers[NAME_HEADERS[part]];
+  if (typeof value === "string" && value !== "") return value;
+  throw new FlashError("INVALID_REQUEST", `The header '${NAME_HEADERS[part]}' is missing.`, {
+    hint: "Calls by name need X-Flash-App, X-Flash-Environment and X-Flash-Endpoint.",
+  });
+}

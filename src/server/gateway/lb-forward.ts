@@ -1,0 +1,215 @@
+/**
+ * One try to have a worker answer a request. Both ways are streamed with back-pressure; nothing is
+ * buffered but what `lb-body` keeps. How it went is a value, never an exception:
+ *
+ *   answered   the worker's answer has begun to reach the client, which has all or a visibly broken one
+ *   left       the client has gone, and the worker has been told
+ *   lost       the connection ended before an answer; `hadArrived` says whether the worker may have
+ *              begun to work
+ *   refused    the gateway has to answer itself: too large, too slow
+ */
+
+import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { FlashError } from "../../contract/errors.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import type { WorkerLink } from "../workers/link.ts";
+import { pairsOf, type RequestBody } from "./lb-body.ts";
+import { headersForClient, headersForWorker } from "./lb-headers.ts";
+
+export type Outcome =
+  | { kind: "answered" }
+  | { kind: "left" }
+  | { kind: "lost"; hadArrived: boolean; cause: Error }
+  | { kind: "refused"; error: FlashError };
+
+export interface Exchange {
+  request: IncomingMessage;
+  response: ServerResponse;
+  body: RequestBody;
+  /** Path and query as the worker gets them. */
+  path: string;
+  /** For messages. */
+  endpoint: string;
+  /** Until the answer begins, ms. */
+  timeoutMs: number;
+}
+
+export function forward(
+  exchange: Exchange,
+  worker: { id: string; link: WorkerLink },
+): Promise<Outcome> {
+  return new Promise((resolve) => {
+    new Hop(exchange, worker, resolve).start();
+  });
+}
+
+class Hop {
+  readonly #exchange: Exchange;
+  readonly #workerId: string;
+  readonly #upstream: ClientRequest;
+  readonly #finish: (outcome: Outcome) => void;
+  readonly #timer: NodeJS.Timeout;
+  readonly #onClientClose = (): void => this.#clientClosed();
+  #state: "connecting" | "sent" | "answering" | "over" = "connecting";
+
+  constructor(
+    exchange: Exchange,
+    worker: { id: string; link: WorkerLink },
+    finish: (outcome: Outcome) => void,
+  ) {
+    this.#exchange = exchange;
+    this.#workerId = worker.id;
+    this.#finish = finish;
+    this.#upstream = worker.link.request({
+      method: exchange.request.method ?? "GET",
+      path: exchange.path,
+      headers: headersForWorker(exchange.request),
+    });
+    this.#timer = setTimeout(() => this.#tooSlow(), exchange.timeoutMs);
+  }
+
+  start(): void {
+    const { body, response } = this.#exchange;
+    const upstream = this.#upstream;
+    response.once("close", this.#onClientClose);
+    upstream.once("response", (answer) => this.#answer(answer));
+    upstream.on("information", (info) => this.#inform(info));
+    upstream.on("error", (cause) => this.#failed(cause));
+    upstream.once("socket", (socket: Socket) => {
+      if (socket.connecting) socket.once("connect", () => this.#connected());
+      else this.#connected();
+    });
+    // Without a body nothing can be lost by sending early.
+    if (body.isEmpty) upstream.end();
+  }
+
+  /** The body is touched only when there is a worker on the other side. */
+  #connected(): void {
+    if (this.#state !== "connecting") return;
+    this.#state = "sent";
+    const { body } = this.#exchange;
+    if (!body.isEmpty) body.sendTo(this.#upstream, { onTooLarge: () => this.#tooLarge() });
+  }
+
+  #answer(answer: IncomingMessage): void {
+    if (this.#state === "over") return;
+    this.#state = "answering";
+    clearTimeout(this.#timer);
+    const { response, request } = this.#exchange;
+    if (
+      Number(answer.headers["content-length"] ?? 0) > LIMITS.lbBodyBytes &&
+      request.method !== "HEAD"
+    ) {
+      this.#refuse(answerTooLarge(this.#exchange.endpoint));
+      return;
+    }
+    const headers = headersForClient(answer, this.#workerId);
+    const { trailer } = answer.headers;
+    const isChunked = answer.headers["content-length"] === undefined;
+    if (trailer !== undefined && isChunked && request.httpVersionMinor === 1) {
+      headers.push("Trailer", trailer);
+    }
+    // What is left of an unread request would be taken for the next one.
+    if (!request.complete) headers.push("Connection", "close");
+    response.writeHead(answer.statusCode ?? 502, answer.statusMessage ?? "", headers);
+    this.#stream(answer);
+  }
+
+  #stream(answer: IncomingMessage): void {
+    const { response } = this.#exchange;
+    // Events may come for as long as both sides like; anything else has a size.
+    const isEvents = answer.headers["content-type"]?.startsWith("text/event-stream") === true;
+    let left = isEvents ? Number.POSITIVE_INFINITY : LIMITS.lbBodyBytes;
+    if (isEvents) response.flushHeaders();
+    this.#upstream.setTimeout(LIMITS.lbProcessingMs, () => this.#breakOff());
+    answer.on("data", (chunk: Buffer) => {
+      left -= chunk.length;
+      if (left < 0) this.#breakOff();
+      else if (!response.write(chunk)) answer.pause();
+    });
+    response.on("drain", () => answer.resume());
+    answer.once("end", () => {
+      if (answer.rawTrailers.length > 0 && response.chunkedEncoding) {
+        response.addTrailers(pairsOf(answer.rawTrailers));
+      }
+      response.end();
+      this.#over({ kind: "answered" });
+    });
+    // The worker died in the middle: the client has to see that the answer is not whole.
+    answer.once("error", () => this.#breakOff());
+  }
+
+  /** Early hints pass; `100 Continue` is the gateway's own business. */
+  #inform(info: { statusCode: number; headers: NodeJS.Dict<string | string[]> }): void {
+    const { response } = this.#exchange;
+    const { link } = info.headers;
+    if (response.headersSent) return;
+    if (info.statusCode === 103 && link !== undefined) response.writeEarlyHints({ link });
+    else if (info.statusCode === 102) response.writeProcessing();
+  }
+
+  #failed(cause: Error): void {
+    if (this.#state === "answering") this.#breakOff();
+    else this.#over({ kind: "lost", hadArrived: this.#state === "sent", cause });
+  }
+
+  #clientClosed(): void {
+    if (this.#exchange.response.writableFinished) return;
+    this.#over({ kind: "left" });
+    this.#upstream.destroy();
+  }
+
+  #tooSlow(): void {
+    const { endpoint, timeoutMs } = this.#exchange;
+    this.#refuse(
+      new FlashError(
+        "EXECUTION_TIMEOUT",
+        `'${endpoint}' did not answer within ${timeoutMs / 1000} s.`,
+        { hint: "Answer earlier, stream the answer, or make it a queue endpoint." },
+      ),
+    );
+  }
+
+  #tooLarge(): void {
+    if (this.#state === "answering") this.#breakOff();
+    else this.#refuse(requestTooLarge());
+  }
+
+  #refuse(error: FlashError): void {
+    this.#over({ kind: "refused", error });
+    this.#upstream.destroy();
+  }
+
+  /** Both connections end without a proper end of the message. */
+  #breakOff(): void {
+    this.#over({ kind: "answered" });
+    this.#upstream.destroy();
+    this.#exchange.response.destroy();
+  }
+
+  #over(outcome: Outcome): void {
+    if (this.#state === "over") return;
+    this.#state = "over";
+    clearTimeout(this.#timer);
+    this.#exchange.response.off("close", this.#onClientClose);
+    if (outcome.kind !== "answered") this.#exchange.body.detach();
+    this.#finish(outcome);
+  }
+}
+
+export function requestTooLarge(): FlashError {
+  return new FlashError(
+    "PAYLOAD_TOO_LARGE",
+    `The body is larger than ${LIMITS.lbBodyBytes} bytes, the limit of load-balanced requests.`,
+    { hint: "Send a URL to the data instead of the data." },
+  );
+}
+
+function answerTooLarge(endpoint: string): FlashError {
+  return new FlashError(
+    "INVALID_OUTPUT",
+    `The answer of '${endpoint}' is larger than ${LIMITS.lbBodyBytes} bytes.`,
+    { hint: "Answer with a URL to the data, or stream it as events.", status: 502 },
+  );
+}

@@ -1,0 +1,96 @@
+/**
+ * Headers on their way through the gateway, as the flat lists that node:http reads and writes: order,
+ * case and repetition stay as they are. What belongs to one connection ends here, so that gateway and
+ * worker can never disagree about where a message ends.
+ */
+
+import type { IncomingMessage } from "node:http";
+import type { TLSSocket } from "node:tls";
+import { WORKER_ID_HEADER } from "../../contract/worker-env.ts";
+
+/** Of one connection only (RFC 9110 7.6.1), or framing that node:http writes itself. */
+const HOP_BY_HOP = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/**
+ * Not for the worker: the key, the affinity wish, `expect` (the gateway answers it), and what the
+ * gateway writes itself.
+ */
+const NOT_FOR_WORKER = new Set([
+  "authorization",
+  "expect",
+  "content-length",
+  WORKER_ID_HEADER,
+  "x-forwarded-for",
+  "x-forwarded-host",
+  "x-forwarded-proto",
+]);
+
+const NO_BODY_METHODS = new Set(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"]);
+
+/** True when the request carries a body. */
+export function hasBody(request: IncomingMessage): boolean {
+  const { "transfer-encoding": encoding, "content-length": length } = request.headers;
+  return encoding !== undefined || Number(length ?? 0) > 0;
+}
+
+/** The request's headers for the worker, with framing and `X-Forwarded-…` of our own. */
+export function headersForWorker(request: IncomingMessage): string[] {
+  const headers = withoutHop(request.rawHeaders, request.headers.connection, NOT_FOR_WORKER);
+  const { "content-length": length, "x-forwarded-for": before, host } = request.headers;
+  const peer = request.socket.remoteAddress ?? "unknown";
+  headers.push("X-Forwarded-For", before === undefined ? peer : `${String(before)}, ${peer}`);
+  if (host !== undefined) headers.push("X-Forwarded-Host", host);
+  headers.push("X-Forwarded-Proto", isEncrypted(request) ? "https" : "http");
+  // Said outright: with a header list node:http would send a GET's chunked body without framing.
+  if (!hasBody(request)) {
+    if (!NO_BODY_METHODS.has(request.method ?? "")) headers.push("Content-Length", "0");
+  } else if (length === undefined) headers.push("Transfer-Encoding", "chunked");
+  else headers.push("Content-Length", length);
+  return headers;
+}
+
+/** A worker's answer for the client. */
+export function headersForClient(answer: IncomingMessage, workerId: string): string[] {
+  const headers = withoutHop(answer.rawHeaders, answer.headers.connection, WORKER_ANSWER);
+  headers.push("X-Runpod-Worker-Id", workerId);
+  return headers;
+}
+
+const WORKER_ANSWER = new Set([WORKER_ID_HEADER]);
+
+function withoutHop(
+  raw: readonly string[],
+  connection: string | undefined,
+  also: ReadonlySet<string>,
+): string[] {
+  const named = connection === undefined ? undefined : namesIn(connection);
+  const kept: string[] = [];
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index] ?? "";
+    const lower = name.toLowerCase();
+    if (HOP_BY_HOP.has(lower) || also.has(lower) || named?.has(lower) === true) continue;
+    kept.push(name, raw[index + 1] ?? "");
+  }
+  return kept;
+}
+
+/** `Connection: close, X-Internal` makes `X-Internal` a header of this connection only. */
+function namesIn(connection: string): ReadonlySet<string> {
+  const names = connection.split(",").map((name) => name.trim().toLowerCase());
+  // Framing is never the client's to take away.
+  return new Set(names.filter((name) => name !== "content-length" && name !== "host"));
+}
+
+function isEncrypted(request: IncomingMessage): boolean {
+  return (request.socket as Partial<TLSSocket>).encrypted === true;
+}

@@ -1,0 +1,124 @@
+/**
+ * The data plane of load-balanced endpoints: holds a request until a worker is there, forwards it, and
+ * answers itself when no worker can.
+ *
+ *   lb-headers   what passes and what ends at the gateway
+ *   lb-body      the request's body: streamed, counted, kept as far as it may be sent again
+ *   lb-forward   one try with one worker
+ *   lb-upgrade   WebSockets
+ *
+ *   1  A body is not read before a worker is connected.
+ *   2  A request that may have reached a worker is sent again only when it is idempotent.
+ *   3  Every worker that is taken is given back, once.
+ */
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { FlashError } from "../../contract/errors.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import { WORKER_ID_HEADER } from "../../contract/worker-env.ts";
+import type { Pool } from "../workers/pool.ts";
+import type { PoolWorker } from "../workers/pool-worker.ts";
+import { readAffinity, type Affinity } from "../workers/select.ts";
+import { clientSignal, sendProblem } from "./http.ts";
+import { RequestBody } from "./lb-body.ts";
+import { forward, requestTooLarge, type Exchange, type Outcome } from "./lb-forward.ts";
+
+/** Workers that are tried for one request. */
+const MAX_TRIES = 5;
+
+/** Answers a request with path `path` (query included) for a load-balanced endpoint. */
+export async function serveLoadBalanced(
+  pool: Pool,
+  path: string,
+  http: { request: IncomingMessage; response: ServerResponse },
+): Promise<void> {
+  const { request, response } = http;
+  const body = new RequestBody({ request, response, maxBytes: LIMITS.lbBodyBytes });
+  if (body.isAnnouncedTooLarge) throw requestTooLarge();
+  const exchange: Exchange = {
+    request,
+    response,
+    body,
+    path,
+    endpoint: pool.row.name,
+    timeoutMs: timeoutOf(pool),
+  };
+  const affinity = readAffinity(affinityHeader(request));
+  let lastTried: string | undefined;
+  for (let tries = 1; ; tries++) {
+    let worker: PoolWorker;
+    try {
+      worker = pool.tryAcquire(affinity) ?? (await hold(pool, affinity, response));
+    } catch (error) {
+      if (response.destroyed) return;
+      refuse(response, error, lastTried);
+      return;
+    }
+    lastTried = worker.id;
+    const outcome = await tryWorker(pool, worker, exchange);
+    if (outcome.kind === "answered" || outcome.kind === "left") return;
+    if (outcome.kind === "refused") {
+      refuse(response, outcome.error, worker.id);
+      return;
+    }
+    if (tries < MAX_TRIES && mayRepeat(outcome, body)) continue;
+    refuse(response, workerLost(pool.row.name, outcome.cause), worker.id);
+    return;
+  }
+}
+
+/** The value of the affinity header; several of them are none. */
+export function affinityHeader(request: IncomingMessage): string | undefined {
+  const value = request.headers[WORKER_ID_HEADER];
+  return typeof value === "string" ? value : undefined;
+}
+
+/** Waits for a worker, until the client goes away. */
+async function hold(pool: Pool, affinity: Affinity, response: ServerResponse): Promise<PoolWorker> {
+  return await pool.acquire(affinity, clientSignal(response));
+}
+
+async function tryWorker(pool: Pool, worker: PoolWorker, exchange: Exchange): Promise<Outcome> {
+  const { link } = worker;
+  try {
+    // A ready worker has a link; its end may have come between choosing and sending.
+    if (link === undefined) {
+      return { kind: "lost", hadArrived: false, cause: new Error("the worker has no address") };
+    }
+    const outcome = await forward(exchange, { id: worker.id, link });
+    if (outcome.kind === "lost" && !outcome.hadArrived) pool.suspect(worker);
+    return outcome;
+  } finally {
+    pool.giveBack(worker);
+  }
+}
+
+function mayRepeat(outcome: Outcome & { kind: "lost" }, body: RequestBody): boolean {
+  if (!body.mayRepeat) return false;
+  return !outcome.hadArrived || body.isIdempotent;
+}
+
+/** A problem document that names the worker, when one was involved. */
+function refuse(response: ServerResponse, error: unknown, workerId: string | undefined): void {
+  if (workerId !== undefined && !response.headersSent) {
+    response.setHeader("X-Runpod-Worker-Id", workerId);
+  }
+  const reason = FlashError.is(error) ? error.details?.["reason"] : undefined;
+  sendProblem(response, error, {
+    // The platform's own shape, for its clients.
+    ...(FlashError.is(error) ? { error: error.message } : {}),
+    ...(reason === undefined ? {} : { reason }),
+  });
+}
+
+function timeoutOf(pool: Pool): number {
+  const { executionTimeoutMs } = pool.active.manifest.options;
+  return executionTimeoutMs > 0 ? executionTimeoutMs : LIMITS.lbProcessingMs;
+}
+
+function workerLost(endpoint: string, cause: Error): FlashError {
+  return new FlashError("WORKER_LOST", `The worker of '${endpoint}' died before it answered.`, {
+    hint: "Whether it has acted on the request is not known; send it again if that is safe.",
+    cause,
+  });
+}

@@ -1,0 +1,297 @@
+/**
+ * The server room: durable jobs, load-balanced requests, workers that come and go, and the API that
+ * controls them, in one process over a store and a compute driver.
+ *
+ *   store/     what must survive (SQLite)
+ *   jobs/      what happens to jobs
+ *   gateway/   every HTTP request
+ *   scaler/    how many workers there should be
+ *   workers/   the workers there are, and the process driver
+ *   control/   builds, deployments, status, logs
+ *
+ * It does not build and never runs user code itself.
+ */
+
+import { mkdir } from "node:fs/promises";
+import http, { type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import type { Compute } from "../contract/compute.ts";
+import type { LogLine } from "../contract/control.ts";
+import { FlashError } from "../contract/errors.ts";
+import { DEFAULTS, LIMITS } from "../contract/limits.ts";
+import type { EndpointRow, Store } from "../contract/store.ts";
+import { systemClock, type Clock } from "../kit/clock.ts";
+import { silentLog, type Log } from "../kit/log.ts";
+import { Builds } from "./control/builds.ts";
+import { Control } from "./control/control.ts";
+import { readOrCreateKey } from "./control/key.ts";
+import { Logs } from "./control/logs.ts";
+import { Keyring } from "./gateway/auth.ts";
+import { Gateway } from "./gateway/gateway.ts";
+import { Jobs } from "./jobs/jobs.ts";
+import { Scaler } from "./scaler/scaler.ts";
+import { Fleet } from "./workers/fleet.ts";
+import type { PoolHost } from "./workers/pool.ts";
+
+export { SqliteStore, openStore, type StoreOptions } from "./store/store.ts";
+export { ProcessCompute, type ProcessComputeOptions } from "./workers/process-compute.ts";
+export { keyFile, readKey, readOrCreateKey } from "./control/key.ts";
+export type { Control } from "./control/control.ts";
+
+export interface FlashServerOptions {
+  /** FLASH_HOME: builds, logs and the key are kept here. */
+  home: string;
+  /** Default 127.0.0.1. */
+  host?: string;
+  /** Default 4747; 0 takes any free port. */
+  port?: number;
+  /** Closed with the server. */
+  store: Store;
+  /** Closed with the server. */
+  compute: Compute;
+  clock?: Clock;
+  log?: Log;
+  /** Default: the key in `home/key`, made on first use. */
+  key?: string;
+  /** Lets webhooks reach loopback and private networks. Default false. */
+  allowPrivateWebhooks?: boolean;
+  /** Of the package, for `GET /api/v1/server`. */
+  version: string;
+}
+
+/** Long enough for the slowest upload of the largest artifact, ms. */
+const REQUEST_TIMEOUT_MS = 30 * 60_000;
+/** A client that does not finish its headers in this time is slow on purpose, ms. */
+const HEADERS_TIMEOUT_MS = 20_000;
+/** Longer than the idle time of the load balancers that may stand in front, ms. */
+const KEEP_ALIVE_MS = 75_000;
+
+export class FlashServer {
+  /** Base URL, without a slash at the end. */
+  readonly url: string;
+  /** The server key. */
+  readonly key: string;
+  /** For use within this process, as by `flash run`. */
+  readonly control: Control;
+  readonly #parts: Parts;
+  #closing: Promise<void> | undefined;
+  readonly #closed = Promise.withResolvers<void>();
+
+  /** Resolves when the server answers. Throws `CONFLICT` when the port is taken. */
+  static async start(options: FlashServerOptions): Promise<FlashServer> {
+    await mkdir(options.home, { recursive: true, mode: 0o700 });
+    const key = options.key ?? (await readOrCreateKey(options.home));
+    const parts = assemble(options, key);
+    parts.listener.on("request", (request, response) => parts.gateway.handle(request, response));
+    parts.listener.on("checkContinue", (request, response) =>
+      parts.gateway.handle(request, response),
+    );
+    parts.listener.on("upgrade", (request, socket, head) =>
+      parts.gateway.handleUpgrade(request, socket, head),
+    );
+    await options.compute.reclaim();
+    await parts.fleet.load();
+    await listen(parts, options);
+    const server = new FlashServer(parts, key);
+    parts.onStop = () => void server.close();
+    await parts.jobs.start({ livingWorkers: new Set() });
+    parts.scaler.start();
+    return server;
+  }
+
+  private constructor(parts: Parts, key: string) {
+    this.#parts = parts;
+    this.key = key;
+    this.url = parts.url;
+    this.control = parts.control;
+  }
+
+  /** Resolves when the server has been closed, by {@link close} or over the control API. */
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  /** Answers a request that came in elsewhere. Never throws. */
+  handle(request: IncomingMessage, response: ServerResponse): void {
+    this.#parts.gateway.handle(request, response);
+  }
+
+  /** Answers an upgrade request that came in elsewhere. Never throws. */
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#parts.gateway.handleUpgrade(request, socket, head);
+  }
+
+  /**
+   * Refuses new work, lets requests and jobs finish for `graceMs` (default 30 s), then ends workers,
+   * connections, compute and store. Jobs that were cut off are requeued. Idempotent.
+   */
+  close(options: { graceMs?: number } = {}): Promise<void> {
+    this.#closing ??= this.#close(options.graceMs ?? LIMITS.workerGraceMs).then(
+      this.#closed.resolve,
+      (error: unknown) => {
+        this.#closed.resolve();
+        throw error;
+      },
+    );
+    return this.#closing;
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    const { gateway, listener, scaler, fleet, jobs, logs, options } = this.#parts;
+    gateway.close();
+    const quiet = new Promise<void>((resolve) => {
+      listener.close(() => resolve());
+    });
+    listener.closeIdleConnections();
+    await scaler.close();
+    await fleet.close(graceMs);
+    listener.closeAllConnections();
+    await quiet;
+    await jobs.close();
+    await logs.close();
+    await options.compute.close();
+    await options.store.close();
+  }
+}
+
+interface Parts {
+  options: FlashServerOptions;
+  listener: http.Server;
+  gateway: Gateway;
+  fleet: Fleet;
+  jobs: Jobs;
+  scaler: Scaler;
+  control: Control;
+  logs: Logs;
+  /** Known once the server listens. */
+  url: string;
+  onStop: () => void;
+}
+
+function assemble(options: FlashServerOptions, key: string): Parts {
+  const { store, home, version } = options;
+  const clock = options.clock ?? systemClock;
+  const log = options.log ?? silentLog;
+  const keyring = new Keyring(key);
+  const builds = new Builds({ store: store.control, home, clock });
+  const logs = new Logs({ home, clock, log });
+  const jobs = new Jobs({
+    store,
+    clock,
+    log,
+    targetOf: async (endpointId, releaseId) => {
+      const endpoint = (await fleet.versionOf(endpointId, releaseId))?.manifest;
+      if (endpoint === undefined) return undefined;
+      return { retries: endpoint.options.retries, isCode: endpoint.form !== "image" };
+    },
+    allowPrivateWebhooks: options.allowPrivateWebhooks ?? false,
+  });
+  const host: PoolHost = {
+    compute: options.compute,
+    clock,
+    log,
+    serverUrl: () => parts.url,
+    admit: (secret, { workerId, endpoint }) => {
+      const { id: endpointId, app, environment } = endpoint;
+      keyring.admit(secret, { workerId, endpointId, app, environment });
+    },
+    expel: (secret) => keyring.expel(secret),
+    onLine: (endpoint, worker, line) => {
+      const time = new Date(line.at).toISOString();
+      const { stream, text: message } = line;
+      logs.add(logSource(endpoint), { time, worker, stream, message });
+    },
+    onEvent: (endpoint, worker, message) => {
+      const time = new Date(clock.now()).toISOString();
+      const line: Omit<LogLine, "endpoint"> = { time, worker, stream: "system", message };
+      logs.add(logSource(endpoint), line);
+      log.warn("worker trouble", { endpoint: endpoint.name, worker, message });
+    },
+    wake: (endpointId) => scaler.wake(endpointId),
+    jobs: {
+      heldBy: async (workerId) => (await store.jobs.running({ workerId })).length,
+      drainWorker: (workerId) => jobs.drainWorker(workerId),
+      workerGone: (workerId, exit) => jobs.workerGone(workerId, exit),
+    },
+  };
+  const fleet = new Fleet({ store, host, folderOf: (buildId) => builds.folderOf(buildId) });
+  const scaler = new Scaler({ store, fleet, clock, log });
+  const control = new Control({
+    ...{ store, fleet, scaler, builds, logs, clock, home, version },
+    url: () => parts.url,
+    stop: () => parts.onStop(),
+  });
+  const isLoopback = isLoopbackAddress(options.host ?? "127.0.0.1");
+  const gateway = new Gateway({ fleet, jobs, control, keyring, clock, log, isLoopback });
+  const listener = http.createServer({
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+  });
+  const onStop = (): void => undefined;
+  const parts: Parts = {
+    ...{ options, listener, gateway, fleet, jobs, scaler, control, logs, onStop },
+    url: "",
+  };
+  followJobs(parts);
+  return parts;
+}
+
+/** What happens to jobs moves the scaler and the workers. */
+function followJobs({ jobs, fleet, scaler }: Parts): void {
+  jobs.onQueued((endpointId) => scaler.wake(endpointId));
+  jobs.onSettled((job) => {
+    if (job.workerId !== null) fleet.pool(job.endpointId)?.worked(job.workerId);
+    scaler.wake(job.endpointId);
+  });
+  jobs.onOverdue((job) => {
+    fleet.pool(job.endpointId)?.kill(job.workerId, "a job took longer than its limit");
+  });
+  jobs.onLost((job) => {
+    fleet.pool(job.endpointId)?.kill(job.workerId, "it fell silent");
+  });
+  jobs.onStopPod((workerId) => {
+    for (const pool of fleet.pools) {
+      const worker = pool.worker(workerId);
+      if (worker !== undefined) pool.drain(worker, "it asked to be replaced");
+    }
+  });
+}
+
+async function listen(parts: Parts, options: FlashServerOptions): Promise<void> {
+  const host = options.host ?? "127.0.0.1";
+  const port = options.port ?? DEFAULTS.serverPort;
+  await new Promise<void>((resolve, reject) => {
+    parts.listener.once("error", (cause: NodeJS.ErrnoException) => {
+      const isTaken = cause.code === "EADDRINUSE";
+      reject(
+        new FlashError(
+          isTaken ? "CONFLICT" : "INVALID_CONFIG",
+          isTaken
+            ? `Port ${port} of ${host} is taken.`
+            : `The server cannot listen on ${host}:${port} (${cause.code ?? cause.message}).`,
+          { hint: "Choose another with --port or FLASH_PORT.", cause },
+        ),
+      );
+    });
+    parts.listener.listen(port, host, resolve);
+  });
+  const { port: actual } = parts.listener.address() as AddressInfo;
+  parts.url = `http://${reachable(host)}:${actual}`;
+}
+
+/** The name under which this machine reaches a server that listens on `host`. */
+function reachable(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  if (host === "::") return "[::1]";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+function isLoopbackAddress(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\./.test(host);
+}
+
+function logSource(endpoint: EndpointRow): { app: string; environment: string; endpoint: string } {
+  return { app: endpoint.app, environment: endpoint.environment, endpoint: endpoint.name };
+}
