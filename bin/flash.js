@@ -15,12 +15,17 @@ const NEEDED = [22, 18];
 /** What also works on an older Node: it only prints, or writes files. */
 const UNDEMANDING = ["init", "help", "--help", "-h", "--version", "-v"];
 
+/** Set for the process that was started with a newer Node, so that it can never look for another. */
+const RESTARTED = "FLASH_RESTARTED";
+
 const self = fileURLToPath(import.meta.url);
 const args = process.argv.slice(2);
+const wasRestarted = process.env[RESTARTED] === "1";
+delete process.env[RESTARTED];
 
 if (isNewEnough(process.version)) await start();
 else {
-  const newer = findNode();
+  const newer = wasRestarted ? undefined : findNode();
   if (newer !== undefined) restartWith(newer);
   else if (args.length === 0 || args.some((arg) => UNDEMANDING.includes(arg))) await start();
   else refuse();
@@ -66,6 +71,7 @@ function isNewEnough(version) {
 function restartWith(node) {
   const child = spawn(node, [...process.execArgv, self, ...args], {
     stdio: "inherit",
+    env: { ...process.env, [RESTARTED]: "1" },
   });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
     process.on(signal, () => {

@@ -165,7 +165,8 @@ function readOverrides(table: Table, at: KeyPath, mistakes: Mistake[]): Endpoint
 function fromToml(option: string, value: unknown): unknown {
   if (option === "gpu") return mapOneOrMany(value, gpuOf);
   if (option === "template" || option === "volume") return mapOneOrMany(value, withCamelCaseKeys);
-  return value;
+  // The parser's tables have no prototype; everybody else's objects have one.
+  return isTable(value) ? { ...value } : value;
 }
 
 function mapOneOrMany(value: unknown, map: (one: unknown) => unknown): unknown {
