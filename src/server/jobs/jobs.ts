@@ -1,9 +1,38 @@
-/** Jobs of queue endpoints, over a store and a clock. */
+/**
+ * The jobs room: the life of a job between its submission and its end. The store makes every move
+ * atomic and durable; this room decides which move, and wakes whoever waits for it.
+ *
+ *   jobs             the verbs: submit, take, done, ping, cancel, …; recovery at the start
+ *   rules            pure decisions: policies, retries, retention, texts
+ *   attempts         deadlines of running attempts: leases, execution timeouts
+ *   polls            workers that wait for a job
+ *   stops            telling workers which jobs to give up
+ *   bells            requests that wait for a job's end or its next chunk
+ *   webhooks         telling others how a job ended; private-address: whom not to tell
+ *   sweeper          what the passing of time does: ttl, retention, delayed starts
+ *
+ * Invariants:
+ *   1. Memory holds only who waits and when to look. Killing the process loses no job.
+ *   2. Nothing is acknowledged, and nobody is woken with it, before the store has committed it.
+ *      Polls are woken earlier only to look: their look is behind the write in the same group.
+ *   3. Every word of a worker is checked against the attempt it holds; a stale one changes nothing.
+ *   4. A job that was handed to nobody, because its poll was gone, goes back to its old place.
+ */
 
 import type { Clock } from "../../kit/clock.ts";
+import { newJobId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Job, JobDocument } from "../../contract/job.ts";
-import type { Store, TakenJob } from "../../contract/store.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import { isFinal } from "../../contract/states.ts";
+import type { Outcome, Store, TakenJob } from "../../contract/store.ts";
+import { Attempts, LEASE_MS, type Attempt } from "./attempts.ts";
+import { Bells } from "./bells.ts";
+import { Polls, type Poll } from "./polls.ts";
+import * as rules from "./rules.ts";
+import { Stops } from "./stops.ts";
+import { Sweeper } from "./sweeper.ts";
+import { Webhooks } from "./webhooks.ts";
 
 /** What a client asks for. Durations are ms, times epoch ms. */
 export interface JobRequest {
@@ -76,58 +105,575 @@ export interface TakeRequest {
   signal?: AbortSignal;
 }
 
+/** A word of a worker about a job. `attempt` is its fencing number, where the worker knows it. */
+export interface WorkerWord {
+  jobId: string;
+  workerId: string;
+  attempt?: number;
+}
+
+export type Verdict = "accepted" | "stale";
+
 export interface StreamAnswer {
   status: JobDocument["status"];
   stream: { output: unknown }[];
 }
 
-export declare class Jobs {
-  constructor(options: JobsOptions);
+/** Further polls of a draining worker are held this long: answered at once, they would spin. */
+const DRAINED_HOLD_MS = 200;
+/** Chunks in one answer of a stream. */
+const CHUNKS_AT_ONCE = 100;
+/** The stream of a cancelled job answers this long; then 404, the only end the Python client knows. */
+const CANCELLED_STREAM_MS = 10_000;
+const PURGE_STEP = 500;
+
+export class Jobs {
+  readonly #options: JobsOptions;
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #polls: Polls;
+  readonly #stops: Stops;
+  readonly #attempts: Attempts;
+  readonly #webhooks: Webhooks;
+  readonly #sweeper: Sweeper;
+  /** Rung with the final job. */
+  readonly #ends: Bells<Job>;
+  /** Rung when a chunk came or the job ended. */
+  readonly #chunks: Bells;
+  /** How long the clients of a job are willing to wait: their result is kept that long. */
+  readonly #waits = new Map<string, number[]>();
+  readonly #cancels = new Map<string, Promise<Job | undefined>>();
+  readonly #background = new Set<Promise<void>>();
+  readonly #onQueued = new Listeners<string>();
+  readonly #onSettled = new Listeners<Job>();
+  readonly #onOverdue = new Listeners<TakenJob>();
+  readonly #onLost = new Listeners<TakenJob>();
+  readonly #onStopPod = new Listeners<string>();
+  #isClosed = false;
+
+  constructor(options: JobsOptions) {
+    const { store, clock, log } = options;
+    this.#options = options;
+    this.#store = store;
+    this.#clock = clock;
+    this.#polls = new Polls(clock);
+    this.#stops = new Stops(clock);
+    this.#ends = new Bells(clock);
+    this.#chunks = new Bells(clock);
+    this.#attempts = new Attempts(clock, (attempt, why) => this.#attemptOver(attempt, why));
+    const allowPrivate = options.allowPrivateWebhooks ?? false;
+    this.#webhooks = new Webhooks({ store, clock, log, allowPrivate });
+    this.#sweeper = new Sweeper({
+      store,
+      clock,
+      log,
+      onExpired: (job) => this.#expired(job),
+      onDue: (endpointId) => this.#announce(endpointId),
+    });
+  }
+
+  /**
+   * Recovery, then timers. Running attempts of workers that are not in `livingWorkers` (default: none
+   * lives) go back to their places in the queue; it was not the job's fault.
+   */
+  async start({ livingWorkers }: { livingWorkers?: ReadonlySet<string> } = {}): Promise<void> {
+    const running = await this.#store.jobs.running();
+    const orphans = running.filter(({ workerId }) => livingWorkers?.has(workerId) !== true);
+    for (const job of running) {
+      if (!orphans.includes(job)) {
+        this.#attempts.add(job, this.#now() - (job.startedAt ?? this.#now()));
+      }
+    }
+    await this.putBack(orphans);
+    await this.#sweeper.start();
+    this.#webhooks.kick();
+  }
+
+  /** Ends every wait; what was under way is committed or will be found by the next start. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#polls.close();
+    this.#stops.close();
+    this.#attempts.close();
+    this.#ends.ringAll();
+    this.#chunks.ringAll();
+    await this.#sweeper.close();
+    await this.#webhooks.close();
+    await Promise.all(this.#background);
+  }
+
+  // --- what clients do
+
   /** Accepts a job. Throws `NOT_ACCEPTED` for a wrong policy or webhook, `STORAGE_FULL`, `UNAVAILABLE`. */
-  submit(target: JobTarget, request: JobRequest, via: "run" | "runsync"): Promise<Job>;
-  get(id: string): Promise<Job | undefined>;
+  async submit(target: JobTarget, request: JobRequest, via: "run" | "runsync"): Promise<Job> {
+    const now = this.#now();
+    const policy = rules.readPolicy(target, request.policy);
+    const id = newJobId(via);
+    const { endpointId, releaseId } = target;
+    const submitted = this.#store.jobs.submit([
+      {
+        id,
+        endpointId,
+        releaseId,
+        via,
+        input: request.inputText ?? JSON.stringify(request.input ?? null),
+        policy,
+        webhook: rules.readWebhook(request.webhook, this.#options.allowPrivateWebhooks ?? false),
+        extra: request.extra === undefined ? null : JSON.stringify(request.extra),
+        runAt: rules.readRunAt(request.runAt, now, policy.ttlMs),
+        createdAt: now,
+        idempotencyKey: request.idempotencyKey ?? null,
+      },
+    ]);
+    // The poll's look joins the submission's transaction: one flush for both. See invariant 2.
+    this.#polls.ring(endpointId, releaseId);
+    const [job] = await submitted;
+    if (job === undefined) throw new Error("the store accepted no job");
+    if (job.id === id) this.#queued(job);
+    return job;
+  }
+
+  /** The job, until its retention is over. */
+  async get(id: string): Promise<Job | undefined> {
+    const job = await this.#store.jobs.get(id);
+    return job === undefined || this.#isGone(job) ? undefined : job;
+  }
+
   /** The job once it is final, or as it is when the wait ends first. */
-  waitFinal(id: string, waitMs: number, signal?: AbortSignal): Promise<Job | undefined>;
-  /** Long poll. A job never goes to an aborted poll. */
-  take(request: TakeRequest): Promise<TakenJob[]>;
-  /** Returns jobs that a poll took but could not deliver; not a failure of the job. */
-  putBack(jobs: readonly TakenJob[]): Promise<void>;
-  done(request: {
-    jobId: string;
-    workerId: string;
-    attempt?: number;
-    body: DoneBody;
-  }): Promise<"accepted" | "stale">;
-  chunk(request: {
-    jobId: string;
-    workerId: string;
-    attempt?: number;
-    output: unknown;
-  }): Promise<"accepted" | "stale">;
-  /** A sign of life with the jobs the worker says it holds; undefined when it does not say. */
-  ping(workerId: string, endpointId: string, jobIds: string[] | undefined): Promise<void>;
-  /** Long poll: jobs that this worker should stop. */
-  stopsFor(workerId: string, holdMs: number, signal?: AbortSignal): Promise<string[]>;
-  cancel(id: string): Promise<Job | undefined>;
-  retry(id: string): Promise<{ job: Job; moved: boolean } | undefined>;
-  purge(endpointId: string): Promise<number>;
-  stream(
+  async waitFinal(id: string, waitMs: number, signal?: AbortSignal): Promise<Job | undefined> {
+    const endsAt = this.#clock.elapsed() + waitMs;
+    const bell = this.#ends.hang(id);
+    const waits = this.#waits.get(id) ?? [];
+    this.#waits.set(id, [...waits, waitMs]);
+    try {
+      for (;;) {
+        const job = bell.value ?? (await this.get(id));
+        const left = endsAt - this.#clock.elapsed();
+        const isOver = left <= 0 || signal?.aborted === true || this.#isClosed;
+        if (job === undefined || isFinal(job.state) || isOver) return job;
+        await bell.wait(left, signal);
+      }
+    } finally {
+      bell.close();
+      const rest = (this.#waits.get(id) ?? []).toSpliced(
+        this.#waits.get(id)?.indexOf(waitMs) ?? 0,
+        1,
+      );
+      if (rest.length === 0) this.#waits.delete(id);
+      else this.#waits.set(id, rest);
+    }
+  }
+
+  /** Chunks that nobody has read yet; waits for one, or for the end. Undefined for an unknown job. */
+  async stream(
     id: string,
-    options: { waitMs: number; signal?: AbortSignal },
-  ): Promise<StreamAnswer | undefined>;
-  workerGone(workerId: string, cause: GoneCause): Promise<void>;
+    { waitMs, signal }: { waitMs: number; signal?: AbortSignal },
+  ): Promise<StreamAnswer | undefined> {
+    const endsAt = this.#clock.elapsed() + waitMs;
+    const bell = this.#chunks.hang(id);
+    try {
+      for (;;) {
+        // The state first: a final one then has every chunk behind it.
+        const job = await this.get(id);
+        if (job === undefined || this.#isLongCancelled(job)) return undefined;
+        const chunks = await this.#store.jobs.drainChunks(id, CHUNKS_AT_ONCE);
+        const left = endsAt - this.#clock.elapsed();
+        const isOver = left <= 0 || signal?.aborted === true || this.#isClosed;
+        if (chunks.length > 0 || isFinal(job.state) || isOver) {
+          return this.#streamAnswer(job, chunks);
+        }
+        await bell.wait(left, signal);
+      }
+    } finally {
+      bell.close();
+    }
+  }
+
+  /** Queued and running jobs become CANCELLED at once, final ones stay. Undefined for an unknown job. */
+  cancel(id: string): Promise<Job | undefined> {
+    const known = this.#cancels.get(id);
+    if (known !== undefined) return known;
+    const cancelling = this.#cancel(id).finally(() => this.#cancels.delete(id));
+    this.#cancels.set(id, cancelling);
+    return cancelling;
+  }
+
+  /** From FAILED or TIMED_OUT back into the queue. Undefined for an unknown job. */
+  async retry(id: string): Promise<{ job: Job; moved: boolean } | undefined> {
+    if ((await this.get(id)) === undefined) return undefined;
+    const result = await this.#store.jobs.retry(id, this.#now());
+    if (result?.moved === true) this.#queued(result.job);
+    return result;
+  }
+
+  /** Cancels what waits in the endpoint's queue. Returns how many. */
+  async purge(endpointId: string): Promise<number> {
+    const request = {
+      endpointId,
+      now: this.#now(),
+      retentionMs: LIMITS.retentionRunMs,
+      limit: PURGE_STEP,
+    };
+    for (let removed = 0; ;) {
+      const jobs = await this.#store.jobs.purge(request);
+      for (const job of jobs) this.#settled(job);
+      removed += jobs.length;
+      if (jobs.length < PURGE_STEP) return removed;
+    }
+  }
+
+  /** Cancels everything of an endpoint that is about to be removed, running jobs included. */
+  async cancelAll(endpointId: string): Promise<void> {
+    await this.purge(endpointId);
+    const running = await this.#store.jobs.running({ endpointId });
+    await Promise.all(running.map(({ id }) => this.cancel(id)));
+  }
+
+  // --- what workers do
+
+  /**
+   * Long poll for jobs. Each returned job is an attempt that runs from now on; a caller that cannot
+   * deliver it gives it back with {@link putBack}.
+   */
+  async take(request: TakeRequest): Promise<TakenJob[]> {
+    const wasDraining = this.#polls.isDraining(request.workerId);
+    const holdMs = wasDraining ? Math.min(request.holdMs, DRAINED_HOLD_MS) : request.holdMs;
+    const endsAt = this.#clock.elapsed() + holdMs;
+    if (wasDraining) {
+      const bell = this.#ends.hang(request.workerId);
+      await bell.wait(holdMs, request.signal);
+      bell.close();
+      return [];
+    }
+    return this.#polls.during(request, async (poll) => {
+      while (!poll.isClosed) {
+        poll.answerRing();
+        const jobs = await this.#takeNow(request, poll);
+        const left = endsAt - this.#clock.elapsed();
+        if (jobs.length > 0 || left <= 0) return jobs;
+        await poll.wait(left);
+      }
+      return [];
+    });
+  }
+
+  /** Takes back jobs that did not reach their worker. They keep their place; nothing counts as failed. */
+  async putBack(jobs: readonly Job[]): Promise<void> {
+    await Promise.all(
+      jobs.map((job) => this.#settle(job, { kind: "requeued", runAt: job.runAt, blameless: true })),
+    );
+  }
+
+  /** A result, an error or a progress update. */
+  async done(word: WorkerWord & { body: DoneBody }): Promise<Verdict> {
+    const { body, workerId } = word;
+    const job = await this.#heldJob(word);
+    try {
+      if (job === undefined) return "stale";
+      if (body.status === "IN_PROGRESS") return await this.#progress(job, body);
+      const settled = await this.#settle(job, await this.#outcomeOf(job, body));
+      return settled === undefined ? "stale" : "accepted";
+    } finally {
+      if (body.stopPod === true) {
+        this.drainWorker(workerId);
+        this.#onStopPod.emit(workerId);
+      }
+    }
+  }
+
+  /** One value of a generator. Texts over the limit of a chunk arrive as several. */
+  async chunk(word: WorkerWord & { output: unknown; outputText?: string }): Promise<Verdict> {
+    const job = await this.#heldJob(word);
+    if (job === undefined) return "stale";
+    const pieces = splitChunk(word.output, word.outputText);
+    const appended = await Promise.all(
+      pieces.map((piece) => this.#store.jobs.appendChunk(job.id, job.attempt, piece)),
+    );
+    if (!appended.every(Boolean)) return "stale";
+    this.#chunks.ring(job.id);
+    return "accepted";
+  }
+
+  /** A sign of life with the jobs the worker says it holds; undefined when it does not say. */
+  async ping(workerId: string, endpointId: string, jobIds: string[] | undefined): Promise<void> {
+    this.#stops.pinged(workerId, jobIds ?? []);
+    const { lost, renewed, unknown } = this.#attempts.ping(workerId, jobIds);
+    await Promise.all([
+      this.#store.jobs.renew(workerId, renewed, this.#now() + LEASE_MS),
+      ...lost.map((attempt) => this.#lose(attempt, "it no longer lists the job")),
+      ...unknown.map((id) => this.#strayJob(id, workerId, endpointId)),
+    ]);
+  }
+
+  /** Long poll: jobs that this worker should stop. */
+  stopsFor(workerId: string, holdMs: number, signal?: AbortSignal): Promise<string[]> {
+    return this.#stops.next(workerId, holdMs, signal);
+  }
+
+  /** The worker is gone: its jobs go back to the queue once more, or fail with the cause. */
+  async workerGone(workerId: string, cause: GoneCause): Promise<void> {
+    const text = rules.describeGone(workerId, cause);
+    const held = await this.#store.jobs.running({ workerId });
+    await Promise.all(held.map((job) => this.#loseJob(job, text)));
+    this.#stops.forgetWorker(workerId);
+    this.#attempts.forgetWorker(workerId);
+    this.#polls.forget(workerId);
+  }
+
   /** Open polls of this worker are answered at once with nothing, further ones too. */
-  drainWorker(workerId: string): void;
-  /** Submitted, requeued, or newly due. */
-  onQueued(listener: (endpointId: string) => void): () => void;
-  onSettled(listener: (job: Job) => void): () => void;
-  /** The execution timeout was reached: the job is FAILED, its worker should be ended. */
-  onOverdue(listener: (job: TakenJob) => void): () => void;
-  /** The attempt's worker fell silent; the job went back to the queue or failed. */
-  onLost(listener: (job: TakenJob) => void): () => void;
+  drainWorker(workerId: string): void {
+    this.#polls.drain(workerId);
+    this.#stops.release(workerId);
+  }
+
+  // --- what others hear
+
+  /** Submitted, requeued, or newly due. Each of these returns a function that ends it. */
+  onQueued(listener: (endpointId: string) => void): () => void {
+    return this.#onQueued.add(listener);
+  }
+
+  onSettled(listener: (job: Job) => void): () => void {
+    return this.#onSettled.add(listener);
+  }
+
+  /** The execution timeout was reached: the job is FAILED already, its worker should be ended. */
+  onOverdue(listener: (job: TakenJob) => void): () => void {
+    return this.#onOverdue.add(listener);
+  }
+
+  /** The attempt's worker fell silent or dropped the job, which went back to the queue or failed. */
+  onLost(listener: (job: TakenJob) => void): () => void {
+    return this.#onLost.add(listener);
+  }
+
   /** The worker asked to be replaced. It gets no further job. */
-  onStopPod(listener: (workerId: string) => void): () => void;
-  /** Recovery, then timers. Attempts of workers that are not in `livingWorkers` go back to the queue. */
-  start(options?: { livingWorkers?: ReadonlySet<string> }): Promise<void>;
-  close(): Promise<void>;
+  onStopPod(listener: (workerId: string) => void): () => void {
+    return this.#onStopPod.add(listener);
+  }
+
+  // --- moves
+
+  async #cancel(id: string): Promise<Job | undefined> {
+    const before = await this.get(id);
+    if (before === undefined || isFinal(before.state)) return before;
+    const job = await this.#store.jobs.cancel(id, this.#now(), this.#retentionOf(before));
+    if (job?.state !== "CANCELLED") return job;
+    // Taken between the look and the move or not: the record says whether a worker has it.
+    if (job.workerId !== null) this.#stops.add(job.workerId, id);
+    this.#settled(job);
+    return job;
+  }
+
+  async #takeNow(request: TakeRequest, poll: Poll): Promise<TakenJob[]> {
+    const { endpointId, releaseId, workerId, limit } = request;
+    const now = this.#now();
+    const jobs = await this.#store.jobs.take({
+      endpointId,
+      ...(releaseId === undefined ? {} : { releaseId }),
+      workerId,
+      limit,
+      now,
+      leaseUntil: now + LEASE_MS,
+    });
+    for (const job of jobs) {
+      this.#stops.remove(workerId, job.id);
+      this.#attempts.add(job);
+    }
+    if (jobs.length === 0 || !poll.isClosed) return jobs;
+    await this.putBack(jobs);
+    return [];
+  }
+
+  /** Every end and every requeue of an attempt goes through here. Undefined when it was stale. */
+  async #settle(job: Job, outcome: Outcome): Promise<Job | undefined> {
+    const now = this.#now();
+    const settling = this.#store.jobs.settle({
+      jobId: job.id,
+      attempt: job.attempt,
+      outcome,
+      now,
+      retentionMs: this.#retentionOf(job),
+    });
+    if (outcome.kind === "requeued") this.#polls.ring(job.endpointId, job.releaseId);
+    const settled = await settling;
+    this.#attempts.remove(job.id, job.attempt);
+    if (settled === undefined) return undefined;
+    if (settled.state === "IN_QUEUE") this.#queued(settled);
+    else this.#settled(settled);
+    return settled;
+  }
+
+  async #outcomeOf(job: Job, body: DoneBody): Promise<Outcome> {
+    const output = body.outputText ?? JSON.stringify(body.output) ?? null;
+    const maxBytes = job.via === "run" ? LIMITS.runBodyBytes : LIMITS.runsyncBodyBytes;
+    if (output !== null && output.length > maxBytes / 4 && Buffer.byteLength(output) > maxBytes) {
+      const error = `the output of ${Buffer.byteLength(output)} bytes is over the limit of ${maxBytes} bytes`;
+      return { kind: "failed", error, output: null };
+    }
+    if (!Boolean(body.error)) return { kind: "completed", output };
+    const { targetOf, random = Math.random } = this.#options;
+    return rules.afterError(job, await targetOf(job.endpointId, job.releaseId), {
+      error: rules.errorText(body.error),
+      output,
+      mayRetry: body.retryable !== false,
+      now: this.#now(),
+      random: random(),
+    });
+  }
+
+  async #progress(job: Job, body: DoneBody): Promise<Verdict> {
+    const output = body.outputText ?? JSON.stringify(body.output) ?? "null";
+    const isRunning = await this.#store.jobs.progress(job.id, job.attempt, output);
+    return isRunning ? "accepted" : "stale";
+  }
+
+  /** The job a worker speaks about, if it holds it in the attempt it names. */
+  async #heldJob({ jobId, workerId, attempt }: WorkerWord): Promise<Job | undefined> {
+    const job = await this.#store.jobs.get(jobId);
+    const isHeld =
+      job?.state === "IN_PROGRESS" &&
+      job.workerId === workerId &&
+      (attempt === undefined || attempt === job.attempt);
+    return isHeld ? job : undefined;
+  }
+
+  /** A worker lists a job that is not among its known attempts. */
+  async #strayJob(id: string, workerId: string, endpointId: string): Promise<void> {
+    const job = await this.#heldJob({ jobId: id, workerId });
+    if (job === undefined || job.endpointId !== endpointId) this.#stops.add(workerId, id);
+  }
+
+  #attemptOver(attempt: Attempt, why: "lease" | "time"): void {
+    this.#inBackground(
+      why === "time"
+        ? this.#overdue(attempt)
+        : this.#lose(attempt, `it gave no sign of life for ${LEASE_MS / 1000} s`),
+    );
+  }
+
+  async #overdue({ jobId, workerId, attempt }: Attempt): Promise<void> {
+    const job = await this.#heldJob({ jobId, workerId, attempt });
+    if (job === undefined) return;
+    const error = rules.describeOverdue(job);
+    const settled = await this.#settle(job, { kind: "failed", error, output: null });
+    if (settled === undefined) return;
+    this.#stops.add(workerId, jobId);
+    this.#onOverdue.emit(job as TakenJob);
+  }
+
+  async #lose({ jobId, workerId, attempt }: Attempt, what: string): Promise<void> {
+    const job = await this.#heldJob({ jobId, workerId, attempt });
+    if (job === undefined) return;
+    if ((await this.#loseJob(job, `worker ${workerId} was lost: ${what}`)) === undefined) return;
+    this.#stops.add(workerId, jobId);
+    this.#onLost.emit(job as TakenJob);
+  }
+
+  async #loseJob(job: Job, cause: string): Promise<Job | undefined> {
+    const target = await this.#options.targetOf(job.endpointId, job.releaseId);
+    return this.#settle(job, rules.afterLoss(job, target, cause));
+  }
+
+  #expired(job: Job): void {
+    if (job.workerId !== null) this.#stops.add(job.workerId, job.id);
+    this.#attempts.remove(job.id, job.attempt);
+    this.#settled(job);
+  }
+
+  // --- wake-ups
+
+  #queued(job: Job): void {
+    if (job.runAt > this.#now()) this.#sweeper.wakeAt(job.runAt);
+    else {
+      this.#polls.ring(job.endpointId, job.releaseId);
+      this.#onQueued.emit(job.endpointId);
+    }
+  }
+
+  /** Jobs of this endpoint may be due: its polls look one after the other until one finds nothing. */
+  #announce(endpointId: string): void {
+    this.#polls.ring(endpointId);
+    this.#onQueued.emit(endpointId);
+  }
+
+  #settled(job: Job): void {
+    this.#attempts.remove(job.id, job.attempt);
+    this.#ends.ring(job.id, job);
+    this.#chunks.ring(job.id);
+    if (job.webhook !== null) this.#webhooks.kick();
+    this.#onSettled.emit(job);
+  }
+
+  #inBackground(work: Promise<unknown>): void {
+    const guarded = work
+      .then(() => undefined)
+      .catch((error: unknown) => {
+        this.#options.log.error("a job could not be moved", { error: `${error}` });
+      })
+      .finally(() => this.#background.delete(guarded));
+    this.#background.add(guarded);
+  }
+
+  // --- small questions
+
+  #now(): number {
+    return Math.floor(this.#clock.now());
+  }
+
+  #isGone(job: Job): boolean {
+    return job.dropAt !== null && job.dropAt <= this.#now();
+  }
+
+  #isLongCancelled(job: Job): boolean {
+    const since = this.#now() - (job.finishedAt ?? this.#now());
+    return job.state === "CANCELLED" && since > CANCELLED_STREAM_MS;
+  }
+
+  #retentionOf(job: Job): number {
+    return rules.retentionMs(job.via, Math.max(0, ...(this.#waits.get(job.id) ?? [])));
+  }
+
+  #streamAnswer(job: Job, chunks: readonly string[]): StreamAnswer {
+    // A full answer may not be the last one, and clients stop at a final status.
+    const mayHaveMore = isFinal(job.state) && chunks.length > 0;
+    return {
+      status: mayHaveMore ? "IN_PROGRESS" : job.state,
+      stream: chunks.map((chunk) => ({ output: JSON.parse(chunk) as unknown })),
+    };
+  }
+}
+
+class Listeners<T> {
+  readonly #listeners = new Set<(value: T) => void>();
+
+  add(listener: (value: T) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  emit(value: T): void {
+    for (const listener of this.#listeners) listener(value);
+  }
+}
+
+/** JSON texts of one chunk: a long string becomes several strings, other values stay whole. */
+function splitChunk(output: unknown, outputText: string | undefined): string[] {
+  const text = outputText ?? JSON.stringify(output) ?? "null";
+  // UTF-8 needs at most three bytes for a UTF-16 unit.
+  const size = Math.floor(LIMITS.streamChunkBytes / 3);
+  if (typeof output !== "string" || Buffer.byteLength(text) <= LIMITS.streamChunkBytes) {
+    return [text];
+  }
+  const pieces: string[] = [];
+  for (let at = 0; at < output.length;) {
+    let end = Math.min(at + size, output.length);
+    const last = output.charCodeAt(end - 1);
+    // Not between the halves of one character.
+    if (end < output.length && last >= 0xd800 && last <= 0xdbff) end--;
+    pieces.push(JSON.stringify(output.slice(at, end)));
+    at = end;
+  }
+  return pieces;
 }
