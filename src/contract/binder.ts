@@ -24,11 +24,13 @@ import {
   Definitions,
   alternativesWithParts,
   holdsRich,
+  isKnownKey,
   isObjectSchema,
+  propertyNames,
   unknownKey,
   type JsonSchema,
 } from "./schema.ts";
-import { compileSchema, type Validator } from "./validator.ts";
+import { MAX_ISSUES, compileSchema, type Validator } from "./validator.ts";
 
 /** A call on its way out. */
 export interface EncodedCall {
@@ -107,8 +109,9 @@ export class Binder {
       else if (source === "query") call.query.push(...pairs(name, toTexts(value, schema)));
       else if (source === "form") form.push(...formFields(name, value, parameter));
       else if (source === "body") withKey(named, name, value);
-      else if (this.#isQueryFirst()) call.query.push(...queryOfObject(value, schema));
-      else call.body = { kind: "json", value };
+      else if (this.#isQueryFirst())
+        call.query.push(...queryOfObject(ownKeys(value, schema), schema));
+      else call.body = { kind: "json", value: ownKeys(value, schema) };
     }
     if (form.length > 0) call.body = { kind: "form", fields: form };
     else if (this.#route === undefined || this.#bound.some(({ source }) => source === "body")) {
@@ -149,6 +152,17 @@ export class Binder {
     });
     if (issues.length > 0) throw this.#invalid(issues, parts);
     return this.#spread(args);
+  }
+
+  /** As {@link decode}, with bytes as the parameter's type has them: Uint8Array, or File and Blob. */
+  async receive(parts: RequestParts): Promise<unknown[]> {
+    const { parameters } = this.#signature;
+    return Promise.all(
+      this.decode(parts).map((value, index) => {
+        const parameter = parameters[Math.min(index, parameters.length - 1)];
+        return parameter?.carrier === "bytes" ? fitBytes(value, parameter) : value;
+      }),
+    );
   }
 
   /** The arguments of a queue endpoint's `input`. Throws `INVALID_INPUT`. */
@@ -236,6 +250,7 @@ export class Binder {
     const values = new Map<string, unknown>();
     const free = this.#bound.filter(({ source }) => source !== "path" && source !== "request");
     for (const [key, value] of given) {
+      if (issues.length >= MAX_ISSUES) break;
       const bound = free.find(({ parameter }) => parameter.name === key);
       if (bound !== undefined) {
         const isForm = body.kind === "form";
@@ -272,31 +287,28 @@ export class Binder {
     const { parameter, schema, validate } = bound;
     const value = this.#wholeValue(schema, parts);
     // An absent body means {} if the type allows it, as it does when every property is optional.
-    const isAbsent =
-      value === undefined ||
-      value === null ||
-      (isPlainJsonObject(value) && Object.keys(value).length === 0);
-    if (isAbsent && !parameter.required) return undefined;
-    return validate(isAbsent ? {} : value, "", issues);
+    const isAbsent = value === undefined || value === null;
+    if (!isAbsent && !isPlainJsonObject(value)) return validate(value, "", issues);
+    const whole: Record<string, unknown> = {};
+    for (const [key, item] of Object.entries(value ?? {})) {
+      if (issues.length >= MAX_ISSUES) break;
+      if (isKnownKey(key, schema, schema)) withKey(whole, key, item);
+      else if (!this.#isInQuery(parts) && !this.#isInPath(key)) {
+        const message = unknownKey(propertyNames(schema, schema));
+        issues.push({ path: joinPath("", key), message });
+      }
+    }
+    const isEmpty = Object.keys(whole).length === 0;
+    return isEmpty && !parameter.required ? undefined : validate(whole, "", issues);
   }
 
   #wholeValue(schema: JsonSchema, parts: RequestParts): unknown {
     const { body, query } = parts;
-    if (this.#isInQuery(parts)) {
-      const known = [...query].filter(([key]) => isKnownKey(key, schema));
-      return objectOfTexts(known, schema);
-    }
-    if (body.kind === "form") {
-      const texts = body.fields.filter((field) => typeof field[1] === "string");
-      return objectOfTexts(texts as [string, string][], schema);
-    }
-    if (body.kind === "none" || !isPlainJsonObject(body.value)) {
-      return body.kind === "none" ? undefined : body.value;
-    }
-    const kept = Object.entries(body.value).filter(
-      ([key]) => !this.#isInPath(key) || isKnownKey(key, schema),
-    );
-    return Object.fromEntries(kept);
+    if (this.#isInQuery(parts)) return objectOfTexts([...query], schema);
+    if (body.kind === "json") return body.value;
+    if (body.kind === "none") return undefined;
+    const texts = body.fields.filter((field) => typeof field[1] === "string");
+    return objectOfTexts(texts as [string, string][], schema);
   }
 
   #isInPath(name: string): boolean {
@@ -426,9 +438,15 @@ function pairs(name: string, texts: readonly string[]): [string, string][] {
   return texts.map((text) => [name, text]);
 }
 
+/** The object without keys its type does not name: a value may be wider than its type. */
+function ownKeys(value: unknown, schema: JsonSchema): Record<string, unknown> {
+  const entries = Object.entries(value as Record<string, unknown>);
+  return Object.fromEntries(entries.filter(([key]) => isKnownKey(key, schema, schema)));
+}
+
 /** An object parameter as query pairs: one key a property. */
-function queryOfObject(value: unknown, schema: JsonSchema): [string, string][] {
-  return Object.entries(value as Record<string, unknown>).flatMap(([key, item]) =>
+function queryOfObject(value: Record<string, unknown>, schema: JsonSchema): [string, string][] {
+  return Object.entries(value).flatMap(([key, item]) =>
     pairs(key, toTexts(item, propertySchema(schema, key), schema)),
   );
 }
@@ -453,17 +471,6 @@ function propertySchema(schema: JsonSchema, key: string): JsonSchema {
   });
   const [only] = found;
   return found.length > 1 ? { anyOf: found } : (only ?? {});
-}
-
-/** True when the type has a place for the key: other keys of a query string are somebody else's. */
-function isKnownKey(key: string, schema: JsonSchema): boolean {
-  return alternativesWithParts(schema, schema).some((branch) => {
-    if (ownValue(branch.properties, key) !== undefined) return true;
-    if (branch.patternProperties !== undefined) return true;
-    const { additionalProperties, properties, allOf } = branch;
-    if (additionalProperties === undefined) return properties === undefined && allOf === undefined;
-    return additionalProperties !== false;
-  });
 }
 
 type FieldValue = string | Blob;
@@ -509,6 +516,17 @@ function formValue(found: readonly FieldValue[], bound: Bound, issues: Issue[]):
   // Text in place of a file is a file that holds the text.
   const files = found.map((one) => (typeof one === "string" ? new Blob([one]) : one));
   return schema.type === "array" ? files : files.at(-1);
+}
+
+async function fitBytes(value: unknown, parameter: Parameter): Promise<unknown> {
+  if (Array.isArray(value)) return Promise.all(value.map((one) => fitBytes(one, parameter)));
+  const { schema } = parameter;
+  const isPlainBytes = holdsRich(schema, schema);
+  if (isPlainBytes && value instanceof Blob) return new Uint8Array(await value.arrayBuffer());
+  if (!isPlainBytes && value instanceof Uint8Array) {
+    return new File([value as Uint8Array<ArrayBuffer>], parameter.name);
+  }
+  return value;
 }
 
 function objectSchema(inBody: readonly Bound[]): JsonSchema {

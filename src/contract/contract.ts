@@ -4,7 +4,9 @@
  *   errors      the one error class, its table of codes, problem documents, error reports
  *   limits      limits that are promises, with unit and reason
  *   hardware    GPU and CPU catalogue, CUDA versions, data centres
- *   options     endpoint options, their mistakes and their resolved form
+ *   options     endpoint options and their resolved form
+ *   option-checks   what is wrong with options
+ *   names       names of apps and endpoints; the closest known word
  *   routes      methods, paths, reserved paths, conflicts, the route table
  *   json        JSON values and paths into them
  *   schema      the JSON Schema subset

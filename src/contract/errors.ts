@@ -86,6 +86,10 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
+export function isErrorCode(value: unknown): value is ErrorCode {
+  return typeof value === "string" && Object.hasOwn(ERRORS, value);
+}
+
 /** One thing that is wrong with an input, found at `path`. */
 export interface Issue {
   /** JSON path without the leading `$`: `x`, `user.emails[0]`, empty for the whole input. */
@@ -138,7 +142,8 @@ export class FlashError extends Error {
 
 /** Exit code for any thrown value: a FlashError's own, otherwise 1. */
 export function exitCodeOf(error: unknown): number {
-  return FlashError.is(error) ? ERRORS[error.code].exit : 1;
+  // Another copy of the package may know codes that this one does not.
+  return FlashError.is(error) && isErrorCode(error.code) ? ERRORS[error.code].exit : 1;
 }
 
 /** An RFC 9457 problem document. */
@@ -174,16 +179,25 @@ export function problemOf(error: FlashError): Problem {
 /** The reverse of {@link problemOf}; undefined when `value` is no problem document of ours. */
 export function errorOfProblem(value: unknown): FlashError | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const problem = value as Partial<Problem>;
-  if (typeof problem.code !== "string" || !(problem.code in ERRORS)) return undefined;
-  return new FlashError(problem.code, problem.detail ?? ERRORS[problem.code].title, {
-    ...(problem.hint === undefined ? {} : { hint: problem.hint }),
-    ...(problem.issues === undefined ? {} : { issues: problem.issues }),
-    ...(problem.error === undefined
-      ? {}
-      : { details: { error: problem.error }, cause: errorOfReport(problem.error) }),
-    ...(typeof problem.status === "number" ? { status: problem.status } : {}),
+  const { code, detail, hint, issues, error, status } = value as { [K in keyof Problem]?: unknown };
+  if (!isErrorCode(code)) return undefined;
+  const report = typeof error === "object" && error !== null ? (error as ErrorReport) : undefined;
+  return new FlashError(code, typeof detail === "string" ? detail : ERRORS[code].title, {
+    ...(typeof hint === "string" ? { hint } : {}),
+    ...(Array.isArray(issues) ? { issues: issues.filter(isIssue) } : {}),
+    ...(report === undefined ? {} : { details: { error: report }, cause: errorOfReport(report) }),
+    ...(isFailureStatus(status) ? { status } : {}),
   });
+}
+
+function isIssue(value: unknown): value is Issue {
+  const { path, message } = (value ?? {}) as { path?: unknown; message?: unknown };
+  return typeof path === "string" && typeof message === "string";
+}
+
+/** Whatever a peer says, an error never turns into a success or into no status at all. */
+function isFailureStatus(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 400 && (value as number) <= 599;
 }
 
 /** A user's error as it travels: class name, message, stack (source-mapped) and causes. */
@@ -213,12 +227,16 @@ export function reportOf(thrown: unknown, depth = 0): ErrorReport {
 }
 
 /** Rebuilds an error from its report. It has the name, message, stack, code and causes of the original. */
-export function errorOfReport(report: ErrorReport): Error {
-  const options = report.cause === undefined ? undefined : { cause: errorOfReport(report.cause) };
-  const error = new Error(report.message, options);
-  error.name = report.name;
-  if (report.stack !== undefined) error.stack = report.stack;
-  if (report.code !== undefined) Object.assign(error, { code: report.code });
+export function errorOfReport(report: ErrorReport, depth = 0): Error {
+  const { name, message, stack, code, cause } = report as { [K in keyof ErrorReport]?: unknown };
+  const inner =
+    typeof cause === "object" && cause !== null && depth < MAX_CAUSES
+      ? { cause: errorOfReport(cause as ErrorReport, depth + 1) }
+      : undefined;
+  const error = new Error(typeof message === "string" ? message : "", inner);
+  error.name = typeof name === "string" ? name : "Error";
+  if (typeof stack === "string") error.stack = stack;
+  if (typeof code === "string") Object.assign(error, { code });
   return error;
 }
 
@@ -236,6 +254,6 @@ function describeThrown(value: unknown): string {
   try {
     return JSON.stringify(value) ?? String(value);
   } catch {
-    return String(value);
+    return typeof value === "bigint" ? `${value}n` : Object.prototype.toString.call(value);
   }
 }

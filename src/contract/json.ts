@@ -76,7 +76,8 @@ function render(value: unknown, room: number): string {
   if (value === undefined) return "nothing";
   if (typeof value === "string") return JSON.stringify(value.slice(0, room + 1));
   if (typeof value === "bigint") return `${value}n`;
-  if (typeof value !== "object" || value === null) return String(value);
+  if (value === null || typeof value === "number" || typeof value === "boolean") return `${value}`;
+  if (typeof value !== "object") return typeof value;
   const isList = Array.isArray(value);
   const entries: Iterable<[string, unknown]> = isList
     ? Object.entries(value.slice(0, room))

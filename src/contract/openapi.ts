@@ -151,15 +151,8 @@ class Writer {
     return binder.sources().flatMap(({ parameter, source }) => {
       const { name, description, schema, required, rest } = parameter;
       if (source === "query") {
-        return [
-          {
-            name,
-            in: "query",
-            required: required && rest !== true,
-            ...optional({ description }),
-            ...this.#textSchema(this.#schemas.add(schema), schema),
-          },
-        ];
+        const isNeeded = required && rest !== true;
+        return [this.#queryParameter({ name, schema, required: isNeeded, description })];
       }
       const isQuery = route.method === "GET" || route.method === "DELETE";
       return source === "whole" && isQuery ? this.#objectInQuery(parameter) : [];
@@ -179,16 +172,32 @@ class Writer {
       return [{ name, required: false, ...optional({ description }), ...whole }];
     }
     const { $defs } = schema;
-    return Object.entries(object.properties).map(([key, part]) => {
-      const self = { ...part, ...optional({ $defs }) };
-      return {
+    const isNeeded = (key: string): boolean => required && (object.required ?? []).includes(key);
+    return Object.entries(object.properties).map(([key, part]) =>
+      this.#queryParameter({
         name: key,
-        in: "query",
-        required: required && (object.required ?? []).includes(key),
-        ...optional({ description: part.description }),
-        ...this.#textSchema(this.#schemas.add(self), self),
-      };
-    });
+        schema: $defs === undefined ? part : Object.assign({ $defs }, part),
+        required: isNeeded(key),
+        description: part.description,
+      }),
+    );
+  }
+
+  #queryParameter({
+    name,
+    schema,
+    required,
+    description,
+  }: Pick<Parameter, "name" | "schema" | "required"> & {
+    description: string | undefined;
+  }): OpenApiObject {
+    return {
+      name,
+      in: "query",
+      required,
+      ...optional({ description }),
+      ...this.#textSchema(this.#schemas.add(schema), schema),
+    };
   }
 
   /** Objects travel in a query or path as JSON text; everything else as OpenAPI expects anyway. */
@@ -366,7 +375,7 @@ const PROBLEM: JsonSchema = {
   required: ["type", "title", "status", "code", "detail"],
 };
 
-const RESPONSES: Record<string, OpenApiObject> = {
+const RESPONSES = {
   InvalidInput: problemResponse(ERRORS.INVALID_INPUT.title),
   FunctionFailed: problemResponse(ERRORS.FUNCTION_ERROR.title),
   Refused: problemResponse("The request was refused"),
@@ -376,13 +385,13 @@ function problemResponse(description: string): OpenApiObject {
   return { description, content: { [PROBLEM_TYPE]: { schema: { $ref: `${SCHEMAS}Problem` } } } };
 }
 
-function responseRef(name: keyof typeof RESPONSES & string): OpenApiObject {
+function responseRef(name: keyof typeof RESPONSES): OpenApiObject {
   return { $ref: `#/components/responses/${name}` };
 }
 
 const COUNT: JsonSchema = { type: "integer", minimum: 0 };
 
-const JOB_SCHEMAS: Record<string, JsonSchema> = {
+const JOB_SCHEMAS = {
   Job: {
     type: "object",
     properties: {
@@ -424,14 +433,14 @@ const JOB_SCHEMAS: Record<string, JsonSchema> = {
     },
     required: ["jobs", "workers"],
   },
-};
+} satisfies Record<string, JsonSchema>;
 
 interface QueueOperation {
   id: string;
   method: "get" | "post";
   path: string;
   summary: string;
-  answer: keyof typeof JOB_SCHEMAS & string;
+  answer: keyof typeof JOB_SCHEMAS;
   answerWords: string;
   takesInput?: boolean;
 }

@@ -38,7 +38,8 @@ export function pathMistake(path: unknown): string | undefined {
       if (/[{}]/.test(segment)) {
         return `path '${path}' has a malformed parameter in '${segment}'; write a whole segment such as /{user_id}`;
       }
-      if (/[?#\s]/.test(segment)) return `path '${path}' must not hold '?', '#' or white space`;
+      const wrong = segmentMistake(segment);
+      if (wrong !== undefined) return `path '${path}' ${wrong}`;
       continue;
     }
     if (names.has(name)) return `path '${path}' names the parameter '${name}' twice`;
@@ -47,19 +48,29 @@ export function pathMistake(path: unknown): string | undefined {
   return undefined;
 }
 
-/** True for `/ping`, `/ping/`, `/PING` … and for anything below `/execute` that could shadow it. */
+function segmentMistake(segment: string): string | undefined {
+  if (segment === "") return "has an empty segment; write single slashes";
+  if (/[?#\s]/.test(segment)) return "must not hold '?', '#' or white space";
+  const decoded = decodeSegment(segment);
+  // Clients resolve these before they send, so such a route could never be reached.
+  return decoded === "." || decoded === ".." ? `must not hold the segment '${segment}'` : undefined;
+}
+
+/** True for `/ping`, `/ping/`, `/PING`, `/%70ing` … */
 export function isReserved(path: string): boolean {
-  const plain = `/${segmentsOf(path).join("/")}`.toLowerCase();
+  const plain = `/${segmentsOf(path).map(decodeSegment).join("/")}`.toLowerCase();
   return (RESERVED_PATHS as readonly string[]).includes(plain);
 }
 
 /**
- * Two routes conflict when their keys are equal: parameter names, a trailing slash and the case
- * of the method do not tell routes apart.
+ * Two routes conflict when their keys are equal: parameter names, a trailing slash and how a
+ * character is escaped do not tell routes apart.
  */
 export function conflictKey(route: Route): string {
   const path = segmentsOf(route.path)
-    .map((segment) => (parameterOf(segment) === undefined ? segment : "{}"))
+    .map((segment) =>
+      parameterOf(segment) === undefined ? encodeURIComponent(decodeSegment(segment)) : "{}",
+    )
     .join("/");
   return `${route.method} /${path}`;
 }
@@ -101,8 +112,9 @@ export class RouteTable<T> {
     let branch = this.#root;
     for (const segment of segmentsOf(route.path)) {
       if (parameterOf(segment) === undefined) {
-        const next = branch.fixed.get(segment) ?? newBranch<T>();
-        branch.fixed.set(segment, next);
+        const text = decodeSegment(segment);
+        const next = branch.fixed.get(text) ?? newBranch<T>();
+        branch.fixed.set(text, next);
         branch = next;
       } else {
         branch.parameter ??= newBranch<T>();
@@ -128,7 +140,8 @@ export class RouteTable<T> {
       return { kind: "match" as const, value: hit.value, params };
     });
     if (found !== undefined) return found;
-    return allowed.size > 0 ? { kind: "wrong-method", allowed: [...allowed] } : { kind: "none" };
+    if (allowed.size === 0) return { kind: "none" };
+    return { kind: "wrong-method", allowed: HTTP_METHODS.filter((name) => allowed.has(name)) };
   }
 }
 
@@ -143,7 +156,7 @@ function descend<T, R>(
   const segment = segments[depth];
   if (segment === undefined) return branch.methods.size > 0 ? visit(branch, values) : undefined;
   const decoded = decodeSegment(segment);
-  const fixed = branch.fixed.get(segment) ?? branch.fixed.get(decoded);
+  const fixed = branch.fixed.get(decoded);
   if (fixed !== undefined) {
     const found = descend(fixed, segments, depth + 1, values, visit);
     if (found !== undefined) return found;

@@ -81,10 +81,11 @@ export function alternatives(
 
 /** The alternatives and the parts of those that are intersections. */
 export function alternativesWithParts(schema: JsonSchema, root: JsonSchema): JsonSchema[] {
-  return alternatives(schema, root).flatMap((branch) => [
-    branch,
-    ...(branch.allOf ?? []).flatMap((part) => alternativesWithParts(part, root)),
-  ]);
+  return alternatives(schema, root).flatMap((branch) => {
+    const parts = (branch.allOf ?? []).flatMap((part) => alternativesWithParts(part, root));
+    parts.unshift(branch);
+    return parts;
+  });
 }
 
 /** True when every value of the schema is a JSON object that is not a rich value. */
@@ -98,6 +99,36 @@ function isObjectBranch(branch: JsonSchema, root: JsonSchema): boolean {
   if (branch.type !== undefined) return branch.type === "object";
   if (branch.allOf !== undefined) return branch.allOf.some((part) => isObjectSchema(part, root));
   return branch.properties !== undefined;
+}
+
+/**
+ * True when an object type has a place for the key. Types written in TypeScript are open, so this is
+ * asked only where an unknown key is a likely mistake: in the object that is a whole body.
+ */
+export function isKnownKey(key: string, schema: JsonSchema, root: JsonSchema): boolean {
+  return alternativesWithParts(schema, root).some((branch) => {
+    if (ownValue(branch.properties, key) !== undefined) return true;
+    const patterns = Object.keys(branch.patternProperties ?? {});
+    if (patterns.some((pattern) => regExpOf(pattern).test(key))) return true;
+    const { additionalProperties, properties, allOf } = branch;
+    if (additionalProperties !== undefined) return additionalProperties !== false;
+    return properties === undefined && allOf === undefined && patterns.length === 0;
+  });
+}
+
+/** Names of the properties that an object type, or any of its alternatives, declares. */
+export function propertyNames(schema: JsonSchema, root: JsonSchema): string[] {
+  const branches = alternativesWithParts(schema, root);
+  return [...new Set(branches.flatMap(({ properties }) => Object.keys(properties ?? {})))];
+}
+
+/** Patterns are written for `u`; some that people write, such as `\-`, only work without. */
+export function regExpOf(pattern: string): RegExp {
+  try {
+    return new RegExp(pattern, "u");
+  } catch {
+    return new RegExp(pattern);
+  }
 }
 
 /** The schemas that a schema holds directly, definitions left out. */

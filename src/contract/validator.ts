@@ -28,6 +28,7 @@ import {
   hasType,
   holdsRich,
   isOfKind,
+  regExpOf,
   resolveRef,
   unknownKey,
   type JsonSchema,
@@ -35,7 +36,7 @@ import {
 } from "./schema.ts";
 
 /** More issues than this help nobody, and a hostile body could hold millions. */
-const MAX_ISSUES = 100;
+export const MAX_ISSUES = 100;
 
 /** Checks a JSON value and returns it with rich values revived; problems go to `issues`. */
 export type Validator = (value: unknown, path: string, issues: Issue[]) => unknown;
@@ -475,15 +476,6 @@ function decodeBase64(text: string): Uint8Array | undefined {
     return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   } catch {
     return undefined;
-  }
-}
-
-/** Patterns are written for `u`; some that people write, such as `\-`, only work without. */
-function regExpOf(pattern: string): RegExp {
-  try {
-    return new RegExp(pattern, "u");
-  } catch {
-    return new RegExp(pattern);
   }
 }
 

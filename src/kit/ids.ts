@@ -28,13 +28,14 @@ let sequence = 0;
  * scattering over it. Within one millisecond a counter keeps the order.
  */
 export function uuidv7(now = Date.now()): string {
-  if (now > lastTime) [lastTime, sequence] = [now, 0];
+  const time = Math.floor(now);
+  if (time > lastTime) [lastTime, sequence] = [time, 0];
   else if (++sequence > 0xfff) [lastTime, sequence] = [lastTime + 1, 0];
   const random = crypto.getRandomValues(new Uint8Array(8));
   const hex = [...random].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  const time = lastTime.toString(16).padStart(12, "0");
+  const stamp = lastTime.toString(16).padStart(12, "0");
   const variant = (8 + ((random[0] ?? 0) & 3)).toString(16);
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${sequence.toString(16).padStart(3, "0")}-${variant}${hex.slice(1, 4)}-${hex.slice(4, 16)}`;
+  return `${stamp.slice(0, 8)}-${stamp.slice(8)}-7${sequence.toString(16).padStart(3, "0")}-${variant}${hex.slice(1, 4)}-${hex.slice(4, 16)}`;
 }
 
 /** A job id as the platform writes it: UUID and region suffix, `sync-` for jobs of `/runsync`. */
