@@ -11,6 +11,7 @@ import {
   type AnyFunction,
   type RouteDeclaration,
 } from "../contract/registry.ts";
+import { newJobId } from "../kit/ids.ts";
 import type { RemoteCall } from "./calls.ts";
 import { peerByName, peerOf, type Peer } from "./connection.ts";
 import { nameOf, type Handle } from "./declare.ts";
@@ -124,7 +125,10 @@ function queueCallable(target: QueueTarget, options: CallOptions = {}): object {
   const { handle, method, work } = target;
   const call = (...args: unknown[]): Promise<unknown> =>
     atPlace(target, args, options, {
-      here: () => runInProcess(async () => collect(work(args)), options),
+      here: () => {
+        const job = { id: newJobId("runsync"), endpoint: endpointOf(target) };
+        return runInProcess(async () => collect(work(args)), { job, signal: options.signal });
+      },
       remote: (remote) => callRemotely((calls) => calls.callQueue(method, remote)),
     });
   const submit =
@@ -132,7 +136,7 @@ function queueCallable(target: QueueTarget, options: CallOptions = {}): object {
     (...args: unknown[]): Promise<EndpointJob> =>
       atPlace(target, args, options, {
         here: async () => {
-          const job = startLocalJob(target.label, () => work(args), options.signal);
+          const job = startLocalJob(endpointOf(target), () => work(args), options.signal);
           return operation === "run" ? job : job.wait();
         },
         remote: (remote) => callRemotely((calls) => calls.submitCall(operation, method, remote)),
@@ -146,6 +150,11 @@ function queueCallable(target: QueueTarget, options: CallOptions = {}): object {
     endpoint: infoOf(handle),
   });
   return declared(call, handle);
+}
+
+/** What a job's context calls its endpoint. */
+function endpointOf({ handle, label }: QueueTarget): string {
+  return nameOf(handle) ?? label;
 }
 
 function methodTarget(handle: Handle, type: AnyClass, name: string): QueueTarget {
@@ -169,14 +178,15 @@ function atPlace<T>(
 }
 
 async function* streamOf(
-  { handle, label, method, work }: QueueTarget,
+  target: QueueTarget,
   args: readonly unknown[],
   options: CallOptions,
 ): AsyncGenerator {
+  const { handle, method, work } = target;
   const place = placeCall(handle);
   if (place === "refused") throw describingError();
   if (place === "in-process") {
-    yield* startLocalJob(label, () => work(args), options.signal).stream();
+    yield* startLocalJob(endpointOf(target), () => work(args), options.signal).stream();
     return;
   }
   const peer = await remotely(handle, place, async (found) => found);
