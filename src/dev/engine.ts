@@ -3,30 +3,144 @@
  *
  * Invariants:
  *   1. What is served is always a build that was whole: a failed build or deployment changes nothing.
- *   2. One build at a time; what is saved meanwhile is built after it.
+ *   2. One build at a time; the caller waits for one before it asks for the next.
  */
 
-import { mkdir } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import path from "node:path";
 import type { Duplex } from "node:stream";
-import { Project, formatDiagnostics, type Diagnostic } from "../compiler/compiler.ts";
-import type { Artifact } from "../contract/cloud.ts";
-import { FlashError } from "../contract/errors.ts";
-import { createLog, type Log } from "../kit/log.ts";
-import { FlashServer, ProcessCompute, SqliteStore } from "../server/server.ts";
+import { Project, type BuiltProject, type ProjectOptions } from "../compiler/compiler.ts";
+import type { LogLine } from "../contract/control.ts";
+import type { Log } from "../kit/log.ts";
+import { FlashServer, ProcessCompute, openStore } from "../server/server.ts";
 import type { FrontEngine, Served } from "./front.ts";
 
 /** The one environment of a dev server. */
-export const DEV_ENVIRONMENT = "dev";
+const ENVIRONMENT = "dev";
+
+/**
+ * Every save makes a build, and a queued job keeps the build that accepted it; what is older than
+ * this many builds is dropped at the next start.
+ */
+const KEPT_BUILDS = 20;
 
 export interface EngineOptions {
-  root: string;
-  app: string;
+  project: ProjectOptions;
   home: string;
   version: string;
+  log: Log;
+  /** Told every line that a worker writes. */
+  onLine: (line: LogLine) => void;
 }
 
-export type BuildResult =
-  | { kind: "served"; served: Served; tookMs: number }
-  | { kind: "failed"; error: FlashError; text: string };
+export class Engine implements FrontEngine {
+  readonly #options: EngineOptions;
+  readonly #server: FlashServer;
+  readonly #project: Project;
+  #followed: { names: string; stop: AbortController; done: Promise<void> } | undefined;
+  served: Served | undefined;
+  problem: string | undefined;
+
+  private constructor(options: EngineOptions, server: FlashServer) {
+    this.#options = options;
+    this.#server = server;
+    this.#project = new Project(options.project);
+  }
+
+  /** Starts the server; nothing is built yet. Throws when another dev server uses the home. */
+  static async start(options: EngineOptions): Promise<Engine> {
+    const { home, version, log } = options;
+    await mkdir(home, { recursive: true });
+    await dropOldBuilds(path.join(home, "builds"));
+    // Losing the last moments to a power cut is fine here; waiting for the disk on every job is not.
+    const store = openStore({ home, durability: "relaxed" });
+    const compute = new ProcessCompute({ home, log });
+    try {
+      const server = await FlashServer.start({
+        ...{ home, host: "127.0.0.1", port: 0, store, compute, version, log },
+        allowPrivateWebhooks: true,
+      });
+      return new Engine(options, server);
+    } catch (error) {
+      await compute.close();
+      await store.close();
+      throw error;
+    }
+  }
+
+  get key(): string {
+    return this.#server.key;
+  }
+
+  handle(request: IncomingMessage, response: ServerResponse): void {
+    this.#server.handle(request, response);
+  }
+
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#server.handleUpgrade(request, socket, head);
+  }
+
+  /**
+   * Builds and serves the project: all of it, or what the changed files (absolute) touch. Throws
+   * `BUILD_FAILED` with every mistake; what was served before still is.
+   */
+  async build(changed?: readonly string[]): Promise<BuiltProject> {
+    const built =
+      changed === undefined ? await this.#project.build() : await this.#project.rebuild(changed);
+    await this.#serve(built);
+    return built;
+  }
+
+  /** Lets running work finish for `graceMs`, then ends every worker. Idempotent. */
+  async close(graceMs: number): Promise<void> {
+    this.#followed?.stop.abort();
+    await this.#server.close({ graceMs });
+    await this.#followed?.done;
+    await this.#project.close();
+  }
+
+  async #serve({ artifact }: BuiltProject): Promise<void> {
+    const { manifest } = artifact;
+    const { app } = manifest;
+    const { control } = this.#server;
+    const build = await control.putBuild(app, createReadStream(artifact.file));
+    const { endpoints } = await control.deploy({
+      app,
+      environment: ENVIRONMENT,
+      build: build.id,
+    });
+    this.served = { manifest, ids: new Map(endpoints.map(({ name, id }) => [name, id])) };
+    await this.#follow(app);
+  }
+
+  /** Follows the output of the endpoints there are now. */
+  async #follow(app: string): Promise<void> {
+    const names = [...(this.served?.ids.keys() ?? [])].sort().join("\n");
+    if (names === this.#followed?.names) return;
+    this.#followed?.stop.abort();
+    const stop = new AbortController();
+    const lines = await this.#server.control.logs(
+      { app, environment: ENVIRONMENT },
+      { tail: 0, follow: true, signal: stop.signal },
+    );
+    const done = this.#forward(lines);
+    this.#followed = { names, stop, done };
+  }
+
+  async #forward(lines: AsyncIterable<LogLine>): Promise<void> {
+    for await (const line of lines) this.#options.onLine(line);
+  }
+}
+
+async function dropOldBuilds(folder: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  const ages = await Promise.all(
+    names.map(async (name) => ({ name, at: (await stat(path.join(folder, name))).mtimeMs })),
+  );
+  const old = ages.sort((a, b) => b.at - a.at).slice(KEPT_BUILDS);
+  await Promise.all(
+    old.map(({ name }) => rm(path.join(folder, name), { recursive: true, force: true })),
+  );
+}

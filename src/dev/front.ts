@@ -37,6 +37,8 @@ export interface FrontEngine {
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
 }
 
+const REQUEST_TIMEOUT_MS = 30 * 60_000;
+
 export class Front {
   readonly #server: Server;
   readonly #engine: FrontEngine;
@@ -52,14 +54,16 @@ export class Front {
     this.port = port;
     this.url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
     server.on("request", (request, response) => this.#serve(request, response));
+    // The engine decides whether it wants the body.
+    server.on("checkContinue", (request, response) => this.#serve(request, response));
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
   }
 
   /** Throws `CONFLICT` when no port is free. */
   static async listen(engine: FrontEngine, options: ListenOptions): Promise<Front> {
     const server = createServer();
-    // Node's own limits would cut a long upload or a stream that says nothing for a while.
-    server.requestTimeout = 0;
+    // Long enough for a slow upload of the largest body.
+    server.requestTimeout = REQUEST_TIMEOUT_MS;
     const { host } = options;
     const address = host === "localhost" ? "127.0.0.1" : host;
     const port = await listen(server, { ...options, host: address });
@@ -112,9 +116,9 @@ export class Front {
     if (!isRead) return false;
     if (pathname === "/") sendJson(response, this.#index());
     else if (pathname === "/ping") sendJson(response, { status: "healthy" });
-    else if (pathname === "/openapi.json")
-      sendJson(response, describeApi(this.#served(), this.url));
-    else if (pathname === "/docs" || pathname.startsWith(apiBrowserPrefix)) {
+    else if (pathname === "/openapi.json") {
+      sendJson(response, describeApi(this.#served(), { url: this.url, isOpen: this.#isOpen }));
+    } else if (pathname === "/docs" || pathname.startsWith(apiBrowserPrefix)) {
       sendApiBrowser(response, pathname);
     } else return false;
     return true;
@@ -145,8 +149,10 @@ export class Front {
     const id = ids.get(name);
     if (endpoint === undefined || id === undefined) throw unknownEndpoint(name, manifest.endpoints);
     request.url = `${endpoint.kind === "qb" ? `/v2/${id}` : `/lb/${id}`}${rest}${search}`;
+    // The engine reads `headers`, workers get `rawHeaders`. It answers for this machine's name only,
+    // and would take `x.localhost` for the endpoint with the id x.
+    if (!isPlainLocal(request.headers.host)) request.headers.host = "localhost";
     if (!this.#isOpen) return;
-    // The engine reads `headers`; `rawHeaders` is what a worker would see, and it gets no key.
     request.headers.authorization = `Bearer ${this.#engine.key}`;
   }
 
@@ -160,6 +166,10 @@ export class Front {
           : `Fix this, and save:\n\n${problem.trim()}`,
     });
   }
+}
+
+function isPlainLocal(host: string | undefined): boolean {
+  return host === undefined || /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i.test(host);
 }
 
 function unknownEndpoint(name: string, endpoints: readonly EndpointManifest[]): FlashError {

@@ -1,0 +1,195 @@
+/**
+ * `flash run`: the whole house on one machine, rebuilt on save.
+ *
+ *   dev          this file: starts the parts, reacts to changes, stops the parts
+ *   engine       the production server with the newest good build on it
+ *   front        HTTP with names instead of ids
+ *   access       who may use it without a key
+ *   port         which port
+ *   api          the API description
+ *   api-browser  the pages at /docs
+ *   watch        which files changed
+ *   talk         events as lines for people
+ *
+ * It does nothing otherwise than production does: a request goes through the same gateway to the same
+ * workers. Jobs live in a store of their own under the project's `.flash/dev` and outlive restarts.
+ */
+
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import pc from "picocolors";
+import { formatDiagnostics, type BuiltProject, type ProjectOptions } from "../compiler/compiler.ts";
+import { FlashError } from "../contract/errors.ts";
+import { createLog } from "../kit/log.ts";
+import { Engine } from "./engine.ts";
+import { Front } from "./front.ts";
+import { describeEvent, type DevEvent } from "./talk.ts";
+import { SourceWatcher } from "./watch.ts";
+
+export type { DevEvent } from "./talk.ts";
+
+export interface DevOptions {
+  /** Folder of the project. */
+  root: string;
+  app: string;
+  /** Default `localhost`. On any other than a loopback host, requests need the key. */
+  host?: string;
+  /** 0 takes any free port. */
+  port: number;
+  /** Fail when the port is taken. Default: take the next free one. */
+  strictPort?: boolean;
+  /** Rebuild on save. Default true. */
+  reload?: boolean;
+  /** Where jobs, builds and logs are kept. Default: `.flash/dev` in the project. */
+  home?: string;
+  /** Options of endpoints that win over the code, as flash.toml has them. */
+  overrides?: ProjectOptions["overrides"];
+  /** Told everything that happens. Default: writes it to stderr for people. */
+  onEvent?: (event: DevEvent) => void;
+}
+
+export interface DevServer {
+  /** Base URL, without a slash at the end. */
+  readonly url: string;
+  /** Stops everything it started. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** What runs when the dev server is told to stop may take this long, ms. */
+const GRACE_MS = 2000;
+
+/**
+ * Serves a project. Resolves when it is reachable; with `reload` even when the first build failed,
+ * since the next save may mend it. Throws `BUILD_FAILED` without `reload`, `CONFLICT` when no port is free.
+ */
+export async function runDev(options: DevOptions): Promise<DevServer> {
+  const server = new RunningDev(options);
+  try {
+    await server.start();
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+  return server;
+}
+
+class RunningDev implements DevServer {
+  readonly #options: DevOptions;
+  readonly #tell: (event: DevEvent) => void;
+  #engine: Engine | undefined;
+  #front: Front | undefined;
+  #watcher: SourceWatcher | undefined;
+  #isAnnounced = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: DevOptions) {
+    this.#options = options;
+    this.#tell = options.onEvent ?? tellOnStderr();
+  }
+
+  get url(): string {
+    return this.#front?.url ?? "";
+  }
+
+  async start(): Promise<void> {
+    const { root, host = "localhost", port, strictPort = false } = this.#options;
+    const engine = await this.#startEngine();
+    this.#engine = engine;
+    this.#front = await Front.listen(engine, { host, port, strictPort });
+    if (port !== 0 && this.#front.port !== port) {
+      this.#tell({ kind: "port-taken", wanted: port, used: this.#front.port });
+    }
+    if (this.#options.reload === false) {
+      this.#announce(await engine.build());
+      return;
+    }
+    // Watching begins first: what is saved during the first build must not be missed.
+    this.#watcher = await SourceWatcher.open({
+      root,
+      onChange: (changed) => this.#rebuild(engine, changed),
+      onProblem: ({ message }) =>
+        this.#tell({ kind: "warning", text: `File watching disabled: ${message}` }),
+    });
+    await this.#attempt(engine, async () => this.#announce(await engine.build()));
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#isAnnounced) this.#tell({ kind: "stopping" });
+    this.#front?.stop();
+    await this.#watcher?.close();
+    await this.#engine?.close(GRACE_MS);
+    await this.#front?.end();
+  }
+
+  async #startEngine(): Promise<Engine> {
+    const { root, app, overrides, home = path.join(root, ".flash", "dev") } = this.#options;
+    return Engine.start({
+      project: { root, app, ...(overrides === undefined ? {} : { overrides }) },
+      home,
+      version: ownVersion(),
+      log: createLog({
+        level: "error",
+        format: "text",
+        write: (text) => this.#tell({ kind: "warning", text: text.trimEnd() }),
+      }),
+      onLine: ({ endpoint, stream, message }) =>
+        this.#tell({ kind: "output", endpoint, stream, text: message }),
+    });
+  }
+
+  async #rebuild(engine: Engine, changed: readonly string[]): Promise<void> {
+    await this.#attempt(engine, async () => {
+      const started = performance.now();
+      const built = await engine.build(changed);
+      if (!this.#isAnnounced) this.#announce(built);
+      else {
+        this.#warn(built);
+        this.#tell({
+          kind: "reloaded",
+          manifest: built.manifest,
+          changed: changed.map((file) => path.relative(this.#options.root, file)),
+          tookMs: performance.now() - started,
+        });
+      }
+    });
+  }
+
+  /** Runs a build; a mistake of the project's is told and remembered, any other error is told. */
+  async #attempt(engine: Engine, build: () => Promise<void>): Promise<void> {
+    try {
+      await build();
+      engine.problem = undefined;
+    } catch (error) {
+      const text = FlashError.is(error) ? error.message : String((error as Error).stack ?? error);
+      engine.problem = text;
+      this.#tell({ kind: "failed", text, keepsServing: engine.served !== undefined });
+    }
+  }
+
+  #announce(built: BuiltProject): void {
+    this.#warn(built);
+    this.#tell({ kind: "ready", url: this.url, manifest: built.manifest });
+    this.#isAnnounced = true;
+  }
+
+  #warn({ warnings }: BuiltProject): void {
+    if (warnings.length === 0) return;
+    this.#tell({ kind: "warning", text: formatDiagnostics(warnings) });
+  }
+}
+
+function tellOnStderr(): (event: DevEvent) => void {
+  const isColored = process.stderr.isTTY && !process.env.NO_COLOR;
+  const colors = pc.createColors(isColored);
+  return (event) => void process.stderr.write(`${describeEvent(event, colors)}\n`);
+}
+
+function ownVersion(): string {
+  const file = new URL("../../package.json", import.meta.url);
+  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+}
