@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 
 const NEEDED = [22, 18];
 /** What also works on an older Node: it only prints, or writes files. */
-const UNDEMANDING = ["init", "help", "--help", "-h", "--version", "-v"];
+const UNDEMANDING = new Set(["init", "help", "--help", "-h", "--version", "-v"]);
 
 /** Set for the process that was started with a newer Node, so that it can never look for another. */
 const RESTARTED = "FLASH_RESTARTED";
@@ -27,7 +27,7 @@ if (isNewEnough(process.version)) await start();
 else {
   const newer = wasRestarted ? undefined : findNode();
   if (newer !== undefined) restartWith(newer);
-  else if (args.length === 0 || args.some((arg) => UNDEMANDING.includes(arg))) await start();
+  else if (args.length === 0 || args.some((arg) => UNDEMANDING.has(arg))) await start();
   else refuse();
 }
 

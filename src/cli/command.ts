@@ -37,6 +37,7 @@ export type OptionDefinition = readonly [
 /** One use of a command. */
 export interface Invocation {
   args: readonly (string | undefined)[];
+  /** By name in camelCase. A command reads them as the type that its own definition makes true. */
   options: Readonly<Record<string, unknown>>;
   output: Output;
   env: NodeJS.ProcessEnv;
@@ -47,9 +48,4 @@ export interface Invocation {
   ownSignals: () => void;
   /** The text of `--help`. */
   help: string;
-}
-
-/** The options of a command as its own type. The definition in the same file is what makes it true. */
-export function optionsOf<T>(invocation: Invocation): T {
-  return invocation.options as T;
 }

@@ -158,7 +158,7 @@ function readOverrides(table: Table, at: KeyPath, mistakes: Mistake[]): Endpoint
     const place = [...at, keys.get(option) ?? option];
     mistakes.push({ at: place, message, ...(hint === undefined ? {} : { hint }) });
   }
-  return overrides as EndpointOverrides;
+  return overrides;
 }
 
 /** What TOML cannot say as TypeScript does: keys of nested options in snake_case, names of constants. */

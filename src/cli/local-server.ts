@@ -6,44 +6,25 @@
  *   2. Only a process that has confirmed that it is this home's server is ever sent a signal.
  */
 
-import { spawn, type ChildProcess } from "node:child_process";
-import { open, mkdir, readFile, realpath, rename, stat } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import path from "node:path";
 // Not kit/clock: its timers do not keep a process alive, and here nothing else does.
 import { setTimeout as pause } from "node:timers/promises";
 import type { ServerDocument } from "../contract/control.ts";
-import { errorOfProblem, FlashError } from "../contract/errors.ts";
+import { FlashError } from "../contract/errors.ts";
 import { DEFAULTS } from "../contract/limits.ts";
-import { abortable } from "../kit/abort.ts";
 import { systemClock } from "../kit/clock.ts";
 import { ControlClient } from "../clouds/clouds.ts";
 import { readKey, readOrCreateKey } from "../server/control/key.ts";
-import { ENTRY_FILE } from "./package.ts";
+import { serverLogFile, startInBackground, type StartOptions } from "./background.ts";
 import { readRecord } from "./server-record.ts";
-
-/** The server's own first words, over the channel that `start` opens to it. */
-export type StartMessage = { url: string } | { problem: unknown };
-
-export interface StartOptions {
-  /** Undefined: FLASH_PORT or 4747, or wherever this home's server already runs. */
-  port?: number | undefined;
-  host?: string | undefined;
-  durability?: string | undefined;
-  env: NodeJS.ProcessEnv;
-  signal: AbortSignal;
-}
 
 /** A silent server is given up after this long, ms. */
 const PROBE_MS = 5000;
-/** A start may have to bring the store up to date, ms. */
-const START_MS = 60_000;
 /** A stop waits for running requests and jobs; their grace period is 30 s. */
 const STOP_MS = 60_000;
 /** A process that is not our child can only be looked at now and then, ms. */
 const POLL_MS = 50;
-/** The log of an earlier run is put aside when it has become larger than this, bytes. */
-const MAX_LOG_BYTES = 10_000_000;
-
 type Probe =
   | { kind: "ours"; document: ServerDocument }
   | { kind: "other"; what: string }
@@ -57,7 +38,7 @@ export class LocalServer {
   }
 
   get logFile(): string {
-    return path.join(this.home, "logs", "server.log");
+    return serverLogFile(this.home);
   }
 
   /** The home's key; undefined when no server has been started there yet. */
@@ -92,7 +73,7 @@ export class LocalServer {
     const running = (await this.running(signal)) ?? (await this.#at(port, signal));
     if (running !== undefined) return { url: mustListenOn(running, port).url, isNew: false };
     try {
-      return { url: await this.#spawn(options), isNew: true };
+      return { url: await startInBackground(this.home, options), isNew: true };
     } catch (error) {
       // Somebody else may have started it at the same moment.
       const other = await this.running(signal);
@@ -157,82 +138,6 @@ export class LocalServer {
     }
   }
 
-  async #spawn(options: StartOptions): Promise<string> {
-    const log = await this.#openLog();
-    try {
-      const child = spawn(
-        process.execPath,
-        [...process.execArgv, ENTRY_FILE, ...startArguments(options)],
-        {
-          // The server outlives this command and must not keep the project's folder in use.
-          cwd: this.home,
-          detached: true,
-          stdio: ["ignore", log.fd, log.fd, "ipc"],
-          env: { ...options.env, FLASH_HOME: this.home },
-        },
-      );
-      return await this.#ready(child, options.signal);
-    } finally {
-      await log.close();
-    }
-  }
-
-  async #openLog(): Promise<Awaited<ReturnType<typeof open>>> {
-    await mkdir(path.dirname(this.logFile), { recursive: true, mode: 0o700 });
-    const size = await stat(this.logFile).then(
-      ({ size }) => size,
-      () => 0,
-    );
-    if (size > MAX_LOG_BYTES) await rename(this.logFile, `${this.logFile}.1`);
-    return await open(this.logFile, "a", 0o600);
-  }
-
-  async #ready(child: ChildProcess, signal: AbortSignal): Promise<string> {
-    const started = new Promise<string>((resolve, reject) => {
-      child.once("error", reject);
-      child.once("exit", (code, killedBy) => reject(this.#startError(code ?? killedBy)));
-      child.once("message", (message: StartMessage) => {
-        if ("url" in message) resolve(message.url);
-        else reject(errorOfProblem(message.problem) ?? this.#startError("a problem"));
-      });
-    });
-    const late = systemClock.after(START_MS, () => child.kill("SIGTERM"));
-    try {
-      return await abortable(started, signal);
-    } catch (error) {
-      child.kill("SIGTERM");
-      throw FlashError.is(error) ? await this.#withLog(error) : error;
-    } finally {
-      late();
-      child.removeAllListeners();
-      // From here on nothing ties the two processes together.
-      if (child.connected) child.disconnect();
-      child.unref();
-    }
-  }
-
-  #startError(outcome: unknown): FlashError {
-    return new FlashError(
-      "UNAVAILABLE",
-      `The Flash server ended while it started (${String(outcome)}).`,
-      {
-        hint: `Its log is ${this.logFile}.`,
-      },
-    );
-  }
-
-  /** A server that ended without a word has said why in its log. */
-  async #withLog(error: FlashError): Promise<FlashError> {
-    if (error.code !== "UNAVAILABLE") return error;
-    const text = await readFile(this.logFile, "utf8").catch(() => "");
-    const tail = text.trimEnd().split("\n").slice(-5).join("\n  ");
-    const message = tail === "" ? error.message : `${error.message}\n  ${tail}`;
-    return new FlashError(error.code, message, {
-      cause: error,
-      hint: `Its log is ${this.logFile}.`,
-    });
-  }
-
   /** A process that nobody has reaped still has its id, so the record's absence counts as well. */
   async #isThere(pid: number): Promise<boolean> {
     const record = await readRecord(this.home);
@@ -240,8 +145,8 @@ export class LocalServer {
     try {
       process.kill(pid, 0);
       return true;
-    } catch {
-      return false;
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code !== "ESRCH";
     }
   }
 }
@@ -260,17 +165,6 @@ function mustListenOn(document: ServerDocument, port: number | undefined): Serve
     `The server of ${document.home} already runs at ${document.url}, not on port ${port}.`,
     { hint: "Leave the port out to use it, stop it first, or set FLASH_HOME for a second server." },
   );
-}
-
-function startArguments({ port, host, durability }: StartOptions): string[] {
-  return [
-    "server",
-    "start",
-    "--foreground",
-    ...(port === undefined ? [] : ["--port", String(port)]),
-    ...(host === undefined ? [] : ["--host", host]),
-    ...(durability === undefined ? [] : ["--durability", durability]),
-  ];
 }
 
 async function samePath(a: string, b: string): Promise<boolean> {

@@ -14,10 +14,15 @@
  *   project       project root, app name, .env
  *   config        flash.toml
  *   target        which cloud, which key, which environment
+ *   home          FLASH_HOME
  *   local-server  the server of this machine: find, start, stop
+ *   background    starting it as a process of its own
+ *   server-record   how a running server is found again
  *   server-process  the server itself, composed
  *   compile       the build that `build` and `deploy` share
- *   curl          sample calls of an endpoint
+ *   curl          sample calls of an endpoint, with sample values from sample
+ *   template      what `init` writes
+ *   machine-node  which Node the machine has
  */
 
 import { INTERRUPTED, reportFailure } from "./failure.ts";

@@ -5,7 +5,7 @@ import { FlashError } from "../contract/errors.ts";
 
 /** True when a person can answer. */
 export function hasTerminal(): boolean {
-  return process.stdin.isTTY === true && process.stderr.isTTY === true;
+  return process.stdin.isTTY && process.stderr.isTTY;
 }
 
 /** Yes or no; Enter alone means no. Throws `INVALID_USAGE` without a terminal. */

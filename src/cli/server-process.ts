@@ -4,11 +4,10 @@
  */
 
 import { mkdir, realpath } from "node:fs/promises";
-import path from "node:path";
 import { DEFAULTS } from "../contract/limits.ts";
 import type { Durability } from "../contract/store.ts";
 import { createLog, type Log } from "../kit/log.ts";
-import { FlashServer, ProcessCompute, SqliteStore } from "../server/server.ts";
+import { FlashServer, openStore, ProcessCompute } from "../server/server.ts";
 import { ownVersion } from "./package.ts";
 import { removeRecord, writeRecord } from "./server-record.ts";
 
@@ -29,73 +28,60 @@ export interface ServerProcessOptions {
 export class ServerProcess {
   readonly url: string;
   readonly home: string;
+  /** Resolves when nothing of the server is left, whoever stopped it. */
+  readonly closed: Promise<void>;
   readonly #server: FlashServer;
-  readonly #compute: ProcessCompute;
-  readonly #store: SqliteStore;
-  #closing: Promise<void> | undefined;
 
-  private constructor(home: string, parts: Parts) {
+  private constructor(home: string, server: FlashServer) {
     this.home = home;
-    this.url = parts.server.url;
-    this.#server = parts.server;
-    this.#compute = parts.compute;
-    this.#store = parts.store;
+    this.url = server.url;
+    this.#server = server;
+    // Last: the absence of the record says that nothing of this server is left.
+    this.closed = server.closed.then(() => removeRecord(home, process.pid));
   }
 
-  /** Throws when the port is in use, or the home is used by another server. */
+  /** Throws `CONFLICT` when the port is taken, or the home is used by another server. */
   static async start(options: ServerProcessOptions): Promise<ServerProcess> {
     await mkdir(options.home, { recursive: true, mode: 0o700 });
     const home = await realpath(options.home);
-    const log = options.log ?? serverLog();
-    const version = ownVersion();
-    const store = await SqliteStore.open({
-      path: path.join(home, "flash.db"),
-      durability: options.durability ?? "strict",
+    const server = await startServer(home, options);
+    const own = new ServerProcess(home, server);
+    await writeRecord(home, {
+      pid: process.pid,
+      url: server.url,
+      version: ownVersion(),
+      startedAt: new Date().toISOString(),
     });
-    const compute = new ProcessCompute({ home, log });
-    try {
-      const server = await FlashServer.start({
-        home,
-        host: options.host ?? "127.0.0.1",
-        port: options.port ?? DEFAULTS.serverPort,
-        store,
-        compute,
-        log,
-        version,
-      });
-      await writeRecord(home, {
-        pid: process.pid,
-        url: server.url,
-        version,
-        startedAt: new Date().toISOString(),
-      });
-      return new ServerProcess(home, { server, compute, store });
-    } catch (error) {
-      await compute.close();
-      await store.close();
-      throw error;
-    }
+    return own;
   }
 
   /** Finishes running work within the grace period, then ends everything. Idempotent. */
   async close(): Promise<void> {
-    this.#closing ??= this.#close();
-    await this.#closing;
-  }
-
-  async #close(): Promise<void> {
     await this.#server.close();
-    await this.#compute.close();
-    await this.#store.close();
-    // Last: its absence says that nothing of this server is left.
-    await removeRecord(this.home, process.pid);
+    await this.closed;
   }
 }
 
-interface Parts {
-  server: FlashServer;
-  compute: ProcessCompute;
-  store: SqliteStore;
+async function startServer(home: string, options: ServerProcessOptions): Promise<FlashServer> {
+  const log = options.log ?? serverLog();
+  const store = openStore({ home, durability: options.durability ?? "strict" });
+  const compute = new ProcessCompute({ home, log });
+  try {
+    return await FlashServer.start({
+      home,
+      store,
+      compute,
+      log,
+      host: options.host ?? "127.0.0.1",
+      port: options.port ?? DEFAULTS.serverPort,
+      version: ownVersion(),
+    });
+  } catch (error) {
+    // A server that has started closes both itself.
+    await compute.close();
+    await store.close();
+    throw error;
+  }
 }
 
 /** The server's log on stderr: lines for people in a terminal, JSON otherwise. */

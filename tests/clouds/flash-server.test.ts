@@ -59,7 +59,7 @@ describe("deploying", () => {
 
     assert.deepEqual(result, document);
     const [upload, release] = server.requests;
-    assert.ok(upload?.body.equals(bytes));
+    assert.ok(upload !== undefined && upload.body.equals(bytes));
     assert.deepEqual(upload.query, { app: "shop" });
     assert.equal(upload.authorization, "Bearer flash_secret");
     assert.deepEqual(JSON.parse(String(release?.body)), { ...TARGET, build: "build_1" });
@@ -141,7 +141,9 @@ describe("errors", () => {
 
   test("an answer that is not of a Flash server is an error that says so", async (t) => {
     const { server, cloud } = await open(t);
-    server.routes.set("GET /api/v1/status", (_, response) => response.end("<h1>hello</h1>"));
+    server.routes.set("GET /api/v1/status", (_, response) => {
+      response.end("<h1>hello</h1>");
+    });
     await assert.rejects(cloud.status(TARGET), /not JSON/);
     await assert.rejects(cloud.environments("shop"), /answered GET .* with 404/);
   });

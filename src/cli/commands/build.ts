@@ -1,6 +1,6 @@
 /** `flash build`: checks and bundles the project, without deploying it. */
 
-import { optionsOf, type CommandDefinition, type OptionDefinition } from "../command.ts";
+import type { CommandDefinition, OptionDefinition } from "../command.ts";
 import type { CompileOptions } from "../compile.ts";
 import { count, megabytes, seconds } from "../output.ts";
 import { openProject } from "../project.ts";
@@ -28,7 +28,7 @@ export const build: CommandDefinition = {
   ],
   async run(invocation) {
     const { cwd, env, output } = invocation;
-    const options = optionsOf<CompileOptions & { app?: string }>(invocation);
+    const options = invocation.options as CompileOptions & { app?: string };
     const project = openProject({ cwd, env, app: options.app });
     const { compile } = await import("../compile.ts");
     const built = await compile(project, { options, env, output });

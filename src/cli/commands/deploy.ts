@@ -6,7 +6,7 @@
 import type { DeploymentDocument, EndpointDocument } from "../../contract/control.ts";
 import type { Manifest } from "../../contract/manifest.ts";
 import { findEndpoint } from "../../contract/manifest.ts";
-import { optionsOf, type CommandDefinition, type Invocation } from "../command.ts";
+import type { CommandDefinition, Invocation } from "../command.ts";
 import type { CompileOptions } from "../compile.ts";
 import { columns, count, megabytes, seconds, type Output } from "../output.ts";
 import { openProject, type Project } from "../project.ts";
@@ -32,7 +32,7 @@ export const deploy: CommandDefinition = {
   options: [...TARGET_OPTIONS, ...BUILD_OPTIONS],
   async run(invocation) {
     const { cwd, env, output, signal } = invocation;
-    const options = optionsOf<TargetOptions & CompileOptions>(invocation);
+    const options = invocation.options as TargetOptions & CompileOptions;
     const project = openProject({ cwd, env, app: options.app });
     const { cloud, isLocal } = await openDestination(invocation, project, { start: true });
     const { environment, existing } = await chooseEnvironment(invocation, project, cloud);

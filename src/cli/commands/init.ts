@@ -3,7 +3,7 @@
 import { existsSync, statSync } from "node:fs";
 import path from "node:path";
 import { FlashError } from "../../contract/errors.ts";
-import { optionsOf, type CommandDefinition, type Invocation } from "../command.ts";
+import type { CommandDefinition, Invocation } from "../command.ts";
 import { isNodeNewEnough, machineNodeVersion } from "../machine-node.ts";
 import type { Output } from "../output.ts";
 import { ownVersion } from "../package.ts";
@@ -45,7 +45,7 @@ export const init: CommandDefinition = {
 
 async function createProject(name: string, invocation: Invocation): Promise<void> {
   const { cwd, env, output } = invocation;
-  const options = optionsOf<Options>(invocation);
+  const options = invocation.options as Options;
   const folder = path.resolve(cwd, name);
   mustBeFolder(folder);
   const isHere = folder === path.resolve(cwd);
@@ -87,7 +87,7 @@ async function mayWrite(
   files: readonly TemplateFile[],
   invocation: Invocation,
 ): Promise<boolean> {
-  const options = optionsOf<Options>(invocation);
+  const options = invocation.options as Options;
   const conflicts = conflictsOf(folder, files);
   if (conflicts.length === 0 || options.force === true) return true;
   const list = conflicts.map((name) => `  ${name}`).join("\n");

@@ -2,7 +2,7 @@
 
 import type { LogLine } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
-import { optionsOf, type CommandDefinition } from "../command.ts";
+import type { CommandDefinition } from "../command.ts";
 import type { Output } from "../output.ts";
 import { openProject } from "../project.ts";
 import {
@@ -35,7 +35,7 @@ export const logs: CommandDefinition = {
   ],
   async run(invocation) {
     const { args, cwd, env, output, signal } = invocation;
-    const { app, follow = false, tail = DEFAULT_TAIL } = optionsOf<Options>(invocation);
+    const { app, follow = false, tail = DEFAULT_TAIL } = invocation.options as Options;
     const [endpoint] = args;
     const project = openProject({ cwd, env, app });
     const { cloud } = await openDestination(invocation, project, { start: false });

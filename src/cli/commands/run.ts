@@ -1,7 +1,7 @@
 /** `flash run`, `flash dev`: the project on this machine, reloaded on every save. */
 
 import { DEFAULTS } from "../../contract/limits.ts";
-import { optionsOf, type CommandDefinition } from "../command.ts";
+import type { CommandDefinition } from "../command.ts";
 import { loadDotEnv, openProject } from "../project.ts";
 import { parsePort } from "../target.ts";
 
@@ -36,7 +36,7 @@ export const run: CommandDefinition = {
   ],
   async run(invocation) {
     const { cwd, env } = invocation;
-    const options = optionsOf<Options>(invocation);
+    const options = invocation.options as Options;
     const project = openProject({ cwd, env, app: options.app });
     loadDotEnv(project.root, env);
     invocation.ownSignals();

@@ -1,10 +1,10 @@
 /** `flash server start`: the Flash server of this machine, in the background or right here. */
 
-import { FlashError, problemOf } from "../../contract/errors.ts";
+import { FlashError } from "../../contract/errors.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
-import { optionsOf } from "../command.ts";
+import { failureDocument } from "../failure.ts";
 import { flashHome } from "../home.ts";
-import type { StartMessage } from "../local-server.ts";
+import type { StartMessage } from "../background.ts";
 import { parsePort, portOf } from "../target.ts";
 
 interface Options {
@@ -30,7 +30,7 @@ export const serverStart: CommandDefinition = {
     ["--durability <mode>", "strict: on disk before acknowledged (default); relaxed", parseMode],
   ],
   async run(invocation) {
-    const options = optionsOf<Options>(invocation);
+    const options = invocation.options as Options;
     const port = options.port ?? portOf(invocation.env);
     if (options.foreground === true) await serve({ ...options, port }, invocation);
     else await startInBackground({ ...options, port }, invocation);
@@ -63,11 +63,12 @@ async function serve(options: Settings, invocation: Invocation): Promise<void> {
     await tellStarter({ url: server.url });
     output.print(`${output.colors.green("✓")} the Flash server runs at ${server.url}`);
     output.document({ url: server.url, home: server.home, log: null, started: true });
-    await stop;
+    // The control API may stop it as well.
+    await Promise.race([stop, server.closed]);
     output.say("stopping...");
     await server.close();
   } catch (error) {
-    if (FlashError.is(error)) await tellStarter({ problem: problemOf(error) });
+    await tellStarter({ problem: failureDocument(error) });
     throw error;
   }
 }
@@ -112,9 +113,8 @@ function stopSignals({ ownSignals, output }: Invocation): Promise<void> {
 
 /** `flash server start` without `--foreground` waits for these words of the process it has started. */
 async function tellStarter(message: StartMessage): Promise<void> {
-  const { send } = process;
-  if (send === undefined || !process.connected) return;
-  await new Promise<void>((resolve) => send.call(process, message, () => resolve()));
+  if (!process.connected) return;
+  await new Promise<void>((resolve) => process.send?.(message, () => resolve()));
   // A channel that stays open would keep a finished server alive.
   if (process.connected) process.disconnect();
 }

@@ -1,7 +1,7 @@
 /** `flash status`: what is deployed, and how it does. */
 
 import type { EndpointStatus, StatusDocument } from "../../contract/control.ts";
-import { optionsOf, type CommandDefinition } from "../command.ts";
+import type { CommandDefinition } from "../command.ts";
 import { columns, type Output } from "../output.ts";
 import { openProject } from "../project.ts";
 import {
@@ -22,7 +22,7 @@ export const status: CommandDefinition = {
   options: TARGET_OPTIONS,
   async run(invocation) {
     const { cwd, env, output, signal } = invocation;
-    const { app } = optionsOf<TargetOptions>(invocation);
+    const { app } = invocation.options as TargetOptions;
     const project = openProject({ cwd, env, app });
     const { cloud } = await openDestination(invocation, project, { start: false });
     const { environment } = await chooseEnvironment(invocation, project, cloud);

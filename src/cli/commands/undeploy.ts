@@ -4,7 +4,7 @@ import type { Cloud, Target } from "../../contract/cloud.ts";
 import type { EndpointStatus } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { closest } from "../../contract/options.ts";
-import { optionsOf, type CommandDefinition, type Invocation } from "../command.ts";
+import type { CommandDefinition, Invocation } from "../command.ts";
 import { columns, count, type Output } from "../output.ts";
 import { openProject } from "../project.ts";
 import { confirm, confirmPhrase } from "../prompt.ts";
@@ -43,7 +43,7 @@ export const undeploy: CommandDefinition = {
   ],
   async run(invocation) {
     const { args, cwd, env } = invocation;
-    const options = optionsOf<Options>(invocation);
+    const options = invocation.options as Options;
     const [name] = args;
     if ((name === undefined) === (options.all === undefined)) {
       throw new FlashError(
@@ -145,7 +145,7 @@ async function removeAll(removal: Removal, invocation: Invocation): Promise<void
 }
 
 function isForced(invocation: Invocation): boolean {
-  const { force, yes } = optionsOf<Options>(invocation);
+  const { force, yes } = invocation.options as Options;
   return force === true || yes === true;
 }
 

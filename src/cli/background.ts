@@ -1,0 +1,118 @@
+/** Starts the Flash server as a process of its own that outlives the command, and waits until it is ready. */
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { mkdir, open, readFile, rename, stat } from "node:fs/promises";
+import path from "node:path";
+import { errorOfProblem, FlashError } from "../contract/errors.ts";
+import { abortable } from "../kit/abort.ts";
+import { systemClock } from "../kit/clock.ts";
+import { ENTRY_FILE } from "./package.ts";
+
+export interface StartOptions {
+  /** Undefined: 4747, or wherever this home's server already runs. */
+  port?: number | undefined;
+  host?: string | undefined;
+  durability?: string | undefined;
+  env: NodeJS.ProcessEnv;
+  signal: AbortSignal;
+}
+
+/** The server's own first words, over the channel that is opened to it. */
+export type StartMessage = { url: string } | { problem: unknown };
+
+/** A start may have to bring the store up to date, ms. */
+const START_MS = 60_000;
+/** The log of earlier runs is put aside when it has become larger than this, bytes. */
+const MAX_LOG_BYTES = 10_000_000;
+/** So much of what a server wrote is shown when it ends without a word. */
+const SHOWN_LINES = 5;
+
+export function serverLogFile(home: string): string {
+  return path.join(home, "logs", "server.log");
+}
+
+/** Resolves with the server's URL. Throws what the server says, or `UNAVAILABLE` with its log. */
+export async function startInBackground(home: string, options: StartOptions): Promise<string> {
+  const log = await openLog(serverLogFile(home));
+  try {
+    const command = [...process.execArgv, ENTRY_FILE, ...startArguments(options)];
+    const child = spawn(process.execPath, command, {
+      // The server must not keep the project's folder in use.
+      cwd: home,
+      detached: true,
+      stdio: ["ignore", log.handle.fd, log.handle.fd, "ipc"],
+      env: { ...options.env, FLASH_HOME: home },
+    });
+    return await ready(child, options.signal);
+  } catch (error) {
+    if (!(error instanceof SilentEnd)) throw error;
+    throw await endedError(serverLogFile(home), log.size, error);
+  } finally {
+    await log.handle.close();
+  }
+}
+
+/** The server ended before it said anything. */
+class SilentEnd extends Error {}
+
+interface OpenLog {
+  handle: Awaited<ReturnType<typeof open>>;
+  /** Where this start's lines begin, bytes. */
+  size: number;
+}
+
+async function openLog(file: string): Promise<OpenLog> {
+  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  const known = await stat(file).catch(() => undefined);
+  const isFull = known !== undefined && known.size > MAX_LOG_BYTES;
+  if (isFull) await rename(file, `${file}.1`);
+  return { handle: await open(file, "a", 0o600), size: isFull ? 0 : (known?.size ?? 0) };
+}
+
+async function ready(child: ChildProcess, signal: AbortSignal): Promise<string> {
+  const started = new Promise<string>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code, killedBy) => reject(new SilentEnd(`${code ?? killedBy}`)));
+    child.once("message", (message: StartMessage) => {
+      if ("url" in message) resolve(message.url);
+      else reject(errorOfProblem(message.problem) ?? new SilentEnd("an unknown problem"));
+    });
+  });
+  const forget = systemClock.after(START_MS, () => child.kill("SIGTERM"));
+  try {
+    return await abortable(started, signal);
+  } catch (error) {
+    child.kill("SIGTERM");
+    throw error;
+  } finally {
+    forget();
+    child.removeAllListeners();
+    // From here on nothing ties the two processes together.
+    if (child.connected) child.disconnect();
+    child.unref();
+  }
+}
+
+async function endedError(file: string, from: number, cause: Error): Promise<FlashError> {
+  const text = await readFile(file).then(
+    (bytes) => bytes.subarray(from).toString("utf8").trimEnd(),
+    () => "",
+  );
+  const shown = text.split("\n").slice(-SHOWN_LINES).join("\n  ");
+  return new FlashError(
+    "UNAVAILABLE",
+    `The Flash server ended while it started (${cause.message}).${shown === "" ? "" : `\n  ${shown}`}`,
+    { hint: `Its log is ${file}.`, cause },
+  );
+}
+
+function startArguments({ port, host, durability }: StartOptions): string[] {
+  return [
+    "server",
+    "start",
+    "--foreground",
+    ...(port === undefined ? [] : ["--port", String(port)]),
+    ...(host === undefined ? [] : ["--host", host]),
+    ...(durability === undefined ? [] : ["--durability", durability]),
+  ];
+}
