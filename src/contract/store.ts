@@ -100,11 +100,22 @@ export interface JobStore {
     limit: number;
   }): Promise<{ jobs: Job[]; total: number }>;
   counts(endpointId: string): Promise<JobCounts>;
-  /** For the scaler: due jobs of an endpoint by release, low priority left out. */
+  /**
+   * For the scaler: an endpoint's jobs by release. `waiting` and `oldestAt` are about due jobs that are
+   * not of low priority; `lowPriority` counts the due ones that are.
+   */
   queue(
     endpointId: string,
     now: number,
-  ): Promise<{ releaseId: string; waiting: number; oldestAt: number; running: number }[]>;
+  ): Promise<
+    {
+      releaseId: string;
+      waiting: number;
+      lowPriority: number;
+      oldestAt: number;
+      running: number;
+    }[]
+  >;
   /** The endpoints that have queued or running jobs. */
   busyEndpoints(): Promise<string[]>;
   /** Earliest `runAt` in the future over all queued jobs, to wake up for it. */

@@ -381,7 +381,7 @@ describe("numbers", () => {
       newJob({ policy: low }),
     ]);
     assert.deepEqual(await store.jobs.queue("ep1", 2000), [
-      { releaseId: "rel_1", waiting: 2, oldestAt: 1100, running: 0 },
+      { releaseId: "rel_1", waiting: 2, lowPriority: 1, oldestAt: 1100, running: 0 },
     ]);
     assert.equal(await store.jobs.nextRunAt(2000), 9000);
     assert.deepEqual(await store.jobs.busyEndpoints(), ["ep1"]);

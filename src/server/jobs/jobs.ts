@@ -10,6 +10,7 @@
  *   bells            requests that wait for a job's end or its next chunk
  *   webhooks         telling others how a job ended; private-address: whom not to tell
  *   sweeper          what the passing of time does: ttl, retention, delayed starts
+ *   steady           wall time that never goes back
  *
  * Invariants:
  *   1. Memory holds only who waits and when to look. Killing the process loses no job.
@@ -19,7 +20,7 @@
  *   4. A job that was handed to nobody, because its poll was gone, goes back to its old place.
  */
 
-import type { Clock } from "../../kit/clock.ts";
+import { sleep, type Clock } from "../../kit/clock.ts";
 import { newJobId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Job, JobDocument } from "../../contract/job.ts";
@@ -31,7 +32,8 @@ import { Bells } from "./bells.ts";
 import { Polls, type Poll } from "./polls.ts";
 import * as rules from "./rules.ts";
 import { Stops } from "./stops.ts";
-import { Sweeper } from "./sweeper.ts";
+import { steadyClock } from "./steady.ts";
+import { Sweeper, type DueJobs } from "./sweeper.ts";
 import { Webhooks } from "./webhooks.ts";
 
 /** What a client asks for. Durations are ms, times epoch ms. */
@@ -67,7 +69,7 @@ export interface JobsOptions {
   clock: Clock;
   log: Log;
   /** Undefined when the release or the endpoint is no longer there. */
-  targetOf(endpointId: string, releaseId: string): Promise<RetryRules | undefined>;
+  targetOf: (endpointId: string, releaseId: string) => Promise<RetryRules | undefined>;
   /** Lets webhooks reach loopback and private networks. Default false. */
   allowPrivateWebhooks?: boolean;
   /** Spreads delays; for tests. */
@@ -126,6 +128,8 @@ const CHUNKS_AT_ONCE = 100;
 /** The stream of a cancelled job answers this long; then 404, the only end the Python client knows. */
 const CANCELLED_STREAM_MS = 10_000;
 const PURGE_STEP = 500;
+/** A move that the store refused is tried again after this. */
+const INSIST_MS = 1000;
 
 export class Jobs {
   readonly #options: JobsOptions;
@@ -140,8 +144,6 @@ export class Jobs {
   readonly #ends: Bells<Job>;
   /** Rung when a chunk came or the job ended. */
   readonly #chunks: Bells;
-  /** How long the clients of a job are willing to wait: their result is kept that long. */
-  readonly #waits = new Map<string, number[]>();
   readonly #cancels = new Map<string, Promise<Job | undefined>>();
   readonly #background = new Set<Promise<void>>();
   readonly #onQueued = new Listeners<string>();
@@ -152,7 +154,8 @@ export class Jobs {
   #isClosed = false;
 
   constructor(options: JobsOptions) {
-    const { store, clock, log } = options;
+    const { store, log } = options;
+    const clock = steadyClock(options.clock);
     this.#options = options;
     this.#store = store;
     this.#clock = clock;
@@ -168,7 +171,7 @@ export class Jobs {
       clock,
       log,
       onExpired: (job) => this.#expired(job),
-      onDue: (endpointId) => this.#announce(endpointId),
+      onDue: (due) => this.#becameDue(due),
     });
   }
 
@@ -209,6 +212,7 @@ export class Jobs {
   async submit(target: JobTarget, request: JobRequest, via: "run" | "runsync"): Promise<Job> {
     const now = this.#now();
     const policy = rules.readPolicy(target, request.policy);
+    const runAt = rules.readRunAt(request.runAt, now, policy.ttlMs);
     const id = newJobId(via);
     const { endpointId, releaseId } = target;
     const submitted = this.#store.jobs.submit([
@@ -221,13 +225,13 @@ export class Jobs {
         policy,
         webhook: rules.readWebhook(request.webhook, this.#options.allowPrivateWebhooks ?? false),
         extra: request.extra === undefined ? null : JSON.stringify(request.extra),
-        runAt: rules.readRunAt(request.runAt, now, policy.ttlMs),
+        runAt,
         createdAt: now,
         idempotencyKey: request.idempotencyKey ?? null,
       },
     ]);
     // The poll's look joins the submission's transaction: one flush for both. See invariant 2.
-    this.#polls.ring(endpointId, releaseId);
+    if (runAt <= now) this.#polls.ring(endpointId, releaseId);
     const [job] = await submitted;
     if (job === undefined) throw new Error("the store accepted no job");
     if (job.id === id) this.#queued(job);
@@ -243,9 +247,7 @@ export class Jobs {
   /** The job once it is final, or as it is when the wait ends first. */
   async waitFinal(id: string, waitMs: number, signal?: AbortSignal): Promise<Job | undefined> {
     const endsAt = this.#clock.elapsed() + waitMs;
-    const bell = this.#ends.hang(id);
-    const waits = this.#waits.get(id) ?? [];
-    this.#waits.set(id, [...waits, waitMs]);
+    const bell = this.#ends.hang(id, waitMs);
     try {
       for (;;) {
         const job = bell.value ?? (await this.get(id));
@@ -256,12 +258,6 @@ export class Jobs {
       }
     } finally {
       bell.close();
-      const rest = (this.#waits.get(id) ?? []).toSpliced(
-        this.#waits.get(id)?.indexOf(waitMs) ?? 0,
-        1,
-      );
-      if (rest.length === 0) this.#waits.delete(id);
-      else this.#waits.set(id, rest);
     }
   }
 
@@ -281,7 +277,7 @@ export class Jobs {
         const left = endsAt - this.#clock.elapsed();
         const isOver = left <= 0 || signal?.aborted === true || this.#isClosed;
         if (chunks.length > 0 || isFinal(job.state) || isOver) {
-          return this.#streamAnswer(job, chunks);
+          return await this.#streamAnswer(job, chunks);
         }
         await bell.wait(left, signal);
       }
@@ -301,8 +297,11 @@ export class Jobs {
 
   /** From FAILED or TIMED_OUT back into the queue. Undefined for an unknown job. */
   async retry(id: string): Promise<{ job: Job; moved: boolean } | undefined> {
-    if ((await this.get(id)) === undefined) return undefined;
-    const result = await this.#store.jobs.retry(id, this.#now());
+    const job = await this.get(id);
+    if (job === undefined) return undefined;
+    const retrying = this.#store.jobs.retry(id, this.#now());
+    this.#polls.ring(job.endpointId, job.releaseId);
+    const result = await retrying;
     if (result?.moved === true) this.#queued(result.job);
     return result;
   }
@@ -341,9 +340,7 @@ export class Jobs {
     const holdMs = wasDraining ? Math.min(request.holdMs, DRAINED_HOLD_MS) : request.holdMs;
     const endsAt = this.#clock.elapsed() + holdMs;
     if (wasDraining) {
-      const bell = this.#ends.hang(request.workerId);
-      await bell.wait(holdMs, request.signal);
-      bell.close();
+      await sleep(this.#clock, holdMs, request.signal).catch(() => undefined);
       return [];
     }
     return this.#polls.during(request, async (poll) => {
@@ -360,8 +357,9 @@ export class Jobs {
 
   /** Takes back jobs that did not reach their worker. They keep their place; nothing counts as failed. */
   async putBack(jobs: readonly Job[]): Promise<void> {
+    const outcome = { kind: "requeued", blameless: true } as const;
     await Promise.all(
-      jobs.map((job) => this.#settle(job, { kind: "requeued", runAt: job.runAt, blameless: true })),
+      jobs.map((job) => this.#insist(() => this.#settle(job, { ...outcome, runAt: job.runAt }))),
     );
   }
 
@@ -415,7 +413,7 @@ export class Jobs {
   async workerGone(workerId: string, cause: GoneCause): Promise<void> {
     const text = rules.describeGone(workerId, cause);
     const held = await this.#store.jobs.running({ workerId });
-    await Promise.all(held.map((job) => this.#loseJob(job, text)));
+    await Promise.all(held.map((job) => this.#insist(() => this.#loseJob(job, text))));
     this.#stops.forgetWorker(workerId);
     this.#attempts.forgetWorker(workerId);
     this.#polls.forget(workerId);
@@ -496,7 +494,9 @@ export class Jobs {
       now,
       retentionMs: this.#retentionOf(job),
     });
-    if (outcome.kind === "requeued") this.#polls.ring(job.endpointId, job.releaseId);
+    if (outcome.kind === "requeued" && outcome.runAt <= now) {
+      this.#polls.ring(job.endpointId, job.releaseId);
+    }
     const settled = await settling;
     this.#attempts.remove(job.id, job.attempt);
     if (settled === undefined) return undefined;
@@ -512,9 +512,10 @@ export class Jobs {
       const error = `the output of ${Buffer.byteLength(output)} bytes is over the limit of ${maxBytes} bytes`;
       return { kind: "failed", error, output: null };
     }
-    if (!Boolean(body.error)) return { kind: "completed", output };
-    const { targetOf, random = Math.random } = this.#options;
-    return rules.afterError(job, await targetOf(job.endpointId, job.releaseId), {
+    const isError = body.error !== undefined && body.error !== null && body.error !== "";
+    if (!isError) return { kind: "completed", output };
+    const random = this.#options.random ?? Math.random;
+    return rules.afterError(job, await this.#rulesOf(job), {
       error: rules.errorText(body.error),
       output,
       mayRetry: body.retryable !== false,
@@ -546,10 +547,9 @@ export class Jobs {
   }
 
   #attemptOver(attempt: Attempt, why: "lease" | "time"): void {
-    this.#inBackground(
-      why === "time"
-        ? this.#overdue(attempt)
-        : this.#lose(attempt, `it gave no sign of life for ${LEASE_MS / 1000} s`),
+    const silence = `it gave no sign of life for ${LEASE_MS / 1000} s`;
+    this.#inBackground(() =>
+      why === "time" ? this.#overdue(attempt) : this.#lose(attempt, silence),
     );
   }
 
@@ -572,8 +572,7 @@ export class Jobs {
   }
 
   async #loseJob(job: Job, cause: string): Promise<Job | undefined> {
-    const target = await this.#options.targetOf(job.endpointId, job.releaseId);
-    return this.#settle(job, rules.afterLoss(job, target, cause));
+    return this.#settle(job, rules.afterLoss(job, await this.#rulesOf(job), cause));
   }
 
   #expired(job: Job): void {
@@ -586,15 +585,11 @@ export class Jobs {
 
   #queued(job: Job): void {
     if (job.runAt > this.#now()) this.#sweeper.wakeAt(job.runAt);
-    else {
-      this.#polls.ring(job.endpointId, job.releaseId);
-      this.#onQueued.emit(job.endpointId);
-    }
+    else this.#onQueued.emit(job.endpointId);
   }
 
-  /** Jobs of this endpoint may be due: its polls look one after the other until one finds nothing. */
-  #announce(endpointId: string): void {
-    this.#polls.ring(endpointId);
+  #becameDue({ endpointId, releaseId, jobs }: DueJobs): void {
+    for (let left = jobs; left > 0 && this.#polls.ring(endpointId, releaseId); left--);
     this.#onQueued.emit(endpointId);
   }
 
@@ -606,20 +601,26 @@ export class Jobs {
     this.#onSettled.emit(job);
   }
 
-  #inBackground(work: Promise<unknown>): void {
-    const guarded = work
-      .then(() => undefined)
-      .catch((error: unknown) => {
-        this.#options.log.error("a job could not be moved", { error: `${error}` });
-      })
-      .finally(() => this.#background.delete(guarded));
+  #inBackground(work: () => Promise<unknown>): void {
+    const guarded = this.#insist(work).finally(() => this.#background.delete(guarded));
     this.#background.add(guarded);
+  }
+
+  /** For moves that nobody else will ask for again: a full disk only puts them off. */
+  async #insist(work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#options.log.error("a job could not be moved yet", { error: String(error) });
+      if (this.#isClosed) return;
+      this.#clock.after(INSIST_MS, () => this.#inBackground(work));
+    }
   }
 
   // --- small questions
 
   #now(): number {
-    return Math.floor(this.#clock.now());
+    return this.#clock.now();
   }
 
   #isGone(job: Job): boolean {
@@ -632,15 +633,20 @@ export class Jobs {
   }
 
   #retentionOf(job: Job): number {
-    return rules.retentionMs(job.via, Math.max(0, ...(this.#waits.get(job.id) ?? [])));
+    return rules.retentionMs(job.via, this.#ends.patience(job.id));
   }
 
-  #streamAnswer(job: Job, chunks: readonly string[]): StreamAnswer {
-    // A full answer may not be the last one, and clients stop at a final status.
+  #rulesOf(job: Job): Promise<RetryRules | undefined> {
+    return this.#options.targetOf(job.endpointId, job.releaseId);
+  }
+
+  async #streamAnswer(job: Job, chunks: readonly string[]): Promise<StreamAnswer> {
+    // Clients stop at a final status, so it may only come with the last chunk.
     const mayHaveMore = isFinal(job.state) && chunks.length > 0;
+    const more = mayHaveMore ? await this.#store.jobs.drainChunks(job.id, 1) : [];
     return {
-      status: mayHaveMore ? "IN_PROGRESS" : job.state,
-      stream: chunks.map((chunk) => ({ output: JSON.parse(chunk) as unknown })),
+      status: more.length > 0 ? "IN_PROGRESS" : job.state,
+      stream: [...chunks, ...more].map((chunk) => ({ output: JSON.parse(chunk) as unknown })),
     };
   }
 }

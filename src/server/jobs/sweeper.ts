@@ -15,8 +15,14 @@ export interface SweeperOptions {
   clock: Clock;
   log: Log;
   onExpired: (job: Job) => void;
-  /** Delayed jobs of this endpoint have become due. */
-  onDue: (endpointId: string) => void;
+  onDue: (due: DueJobs) => void;
+}
+
+/** Jobs of one endpoint and release that may start, some of them only since now. */
+export interface DueJobs {
+  endpointId: string;
+  releaseId: string;
+  jobs: number;
 }
 
 export class Sweeper {
@@ -57,7 +63,7 @@ export class Sweeper {
   /** One sweep at a time; a call during one waits for it. */
   sweep(): Promise<void> {
     this.#sweeping ??= this.#sweep()
-      .catch((error: unknown) => this.#options.log.error("sweep failed", { error: `${error}` }))
+      .catch((error: unknown) => this.#options.log.error("sweep failed", { error: String(error) }))
       .finally(() => (this.#sweeping = undefined));
     return this.#sweeping;
   }
@@ -86,8 +92,10 @@ export class Sweeper {
     const { store, onDue } = this.#options;
     await this.#look();
     for (const endpointId of await store.jobs.busyEndpoints()) {
-      const releases = await store.jobs.queue(endpointId, this.#now());
-      if (releases.some(({ waiting }) => waiting > 0)) onDue(endpointId);
+      for (const due of await store.jobs.queue(endpointId, this.#now())) {
+        const jobs = due.waiting + due.lowPriority;
+        if (jobs > 0) onDue({ endpointId, releaseId: due.releaseId, jobs });
+      }
     }
   }
 
@@ -98,6 +106,6 @@ export class Sweeper {
   }
 
   #now(): number {
-    return Math.floor(this.#options.clock.now());
+    return this.#options.clock.now();
   }
 }

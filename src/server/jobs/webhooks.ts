@@ -56,7 +56,9 @@ export class Webhooks {
     if (this.#closing.signal.aborted) return;
     this.#lookAgain = true;
     this.#looking ??= this.#look()
-      .catch((error: unknown) => this.#options.log.error("webhooks stopped", { error: `${error}` }))
+      .catch((error: unknown) =>
+        this.#options.log.error("webhooks stopped", { error: String(error) }),
+      )
       .finally(() => (this.#looking = undefined));
   }
 
@@ -73,7 +75,7 @@ export class Webhooks {
     while (this.#lookAgain && !this.#closing.signal.aborted) {
       this.#lookAgain = false;
       // Rows under way are still due, so they must not hide the ones behind them.
-      const rows = await store.webhooks.due(Math.floor(clock.now()), MAX_OPEN * 2);
+      const rows = await store.webhooks.due(clock.now(), MAX_OPEN * 2);
       for (const row of rows) {
         if (this.#open.has(row.id) || this.#open.size >= MAX_OPEN) continue;
         const delivery = this.#deliver(row).finally(() => {
@@ -105,10 +107,10 @@ export class Webhooks {
         await store.webhooks.remove(row.id);
       } else {
         const delayMs = backoffMs(BACKOFF, Math.max(0, row.tries - 1));
-        await store.webhooks.postpone(row.id, Math.floor(clock.now() + delayMs));
+        await store.webhooks.postpone(row.id, clock.now() + delayMs);
       }
     } catch (error) {
-      log.error("webhook not recorded", { job: row.jobId, error: `${error}` });
+      log.error("webhook not recorded", { job: row.jobId, error: String(error) });
     }
   }
 
@@ -134,7 +136,7 @@ export class Webhooks {
       const status = await send(url, { headers, body: row.body, signal, allowPrivate });
       return status >= 200 && status < 300 ? undefined : `the receiver answered ${status}`;
     } catch (error) {
-      return timeout.signal.aborted ? `no answer within ${TIMEOUT_MS} ms` : `${error}`;
+      return timeout.signal.aborted ? `no answer within ${TIMEOUT_MS} ms` : String(error);
     } finally {
       cancel();
     }

@@ -283,11 +283,15 @@ export class SqliteJobStore implements JobStore {
     for (const lane of this.#counters(endpointId)) {
       if (lane.waiting === 0 && lane.running === 0) continue;
       const { release_id: releaseId } = lane;
-      const sums = releases.get(releaseId) ?? { releaseId, waiting: 0, oldestAt: now, running: 0 };
+      const sums = releases.get(releaseId) ?? { ...NO_JOBS, releaseId, oldestAt: now };
       sums.running += lane.running;
-      if (lane.low === 0 && lane.waiting > 0) {
-        // Delayed jobs are few beside a long queue, so they are counted and the due ones are the rest.
-        sums.waiting += lane.waiting - Number(this.#sql.delayed.get(lane.id, now)?.["jobs"]);
+      // Delayed jobs are few beside a long queue, so they are counted and the due ones are the rest.
+      const delayed =
+        lane.waiting === 0 ? 0 : Number(this.#sql.delayed.get(lane.id, now)?.["jobs"]);
+      const due = lane.waiting - delayed;
+      if (lane.low === 1) sums.lowPriority += due;
+      else if (due > 0) {
+        sums.waiting += due;
         const first = Number(this.#sql.first.get(lane.id)?.["run_at"]);
         sums.oldestAt = Math.min(sums.oldestAt, first);
       }
@@ -333,6 +337,8 @@ export class SqliteJobStore implements JobStore {
     return this.#sql.counters.all(endpointId) as unknown as Counters[];
   }
 }
+
+const NO_JOBS = { waiting: 0, lowPriority: 0, running: 0 };
 
 type QueueSums = Awaited<ReturnType<JobStore["queue"]>>[number];
 
