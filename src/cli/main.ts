@@ -9,6 +9,7 @@
  *   output        stdout, stderr, colours, columns
  *   failure       errors in words, exit codes
  *   interrupt     Ctrl-C
+ *   stop-signals  Ctrl-C and SIGTERM for commands that run until stopped
  *   package       our own package: folder, version
  *   prompt        questions, and what happens without a terminal
  *   project       project root, app name, .env

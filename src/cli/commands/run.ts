@@ -3,6 +3,7 @@
 import { DEFAULTS } from "../../contract/limits.ts";
 import type { CommandDefinition } from "../command.ts";
 import { loadDotEnv, openProject } from "../project.ts";
+import { stopSignals } from "../stop-signals.ts";
 import { parsePort } from "../target.ts";
 
 interface Options {
@@ -39,15 +40,18 @@ export const run: CommandDefinition = {
     const options = invocation.options as Options;
     const project = openProject({ cwd, env, app: options.app });
     loadDotEnv(project.root, env);
-    invocation.ownSignals();
+    const stop = stopSignals(invocation, "stopped at once");
     const { runDev } = await import("../../dev/dev.ts");
-    await runDev({
+    const server = await runDev({
       root: project.root,
       app: project.app,
       host: options.host ?? (env.FLASH_HOST?.trim() || "localhost"),
       port: options.port ?? DEFAULTS.devPort,
       strictPort: options.strictPort === true,
       reload: options.reload,
+      overrides: project.config.endpoints,
     });
+    await stop;
+    await server.close();
   },
 };

@@ -5,6 +5,7 @@ import type { CommandDefinition, Invocation } from "../command.ts";
 import { failureDocument } from "../failure.ts";
 import { flashHome } from "../home.ts";
 import type { StartMessage } from "../background.ts";
+import { stopSignals } from "../stop-signals.ts";
 import { parsePort, portOf } from "../target.ts";
 
 interface Options {
@@ -55,7 +56,10 @@ async function startInBackground(options: Settings, invocation: Invocation): Pro
 
 async function serve(options: Settings, invocation: Invocation): Promise<void> {
   const { env, output } = invocation;
-  const stop = stopSignals(invocation);
+  const stop = stopSignals(
+    invocation,
+    "stopped at once; interrupted work runs again after the next start",
+  );
   try {
     await refuseSecondServer(invocation, options.port);
     const { ServerProcess } = await import("../server-process.ts");
@@ -91,24 +95,6 @@ async function refuseSecondServer(
           : "Stop it with 'flash server stop' first, or set FLASH_HOME for a second server.",
     },
   );
-}
-
-/** Resolves on the first SIGINT or SIGTERM: finish what runs. The second one does not wait for it. */
-function stopSignals({ ownSignals, output }: Invocation): Promise<void> {
-  ownSignals();
-  return new Promise((resolve) => {
-    let isStopping = false;
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      process.on(signal, () => {
-        if (isStopping) {
-          output.say("stopped at once; interrupted work runs again after the next start");
-          process.exit(1);
-        }
-        isStopping = true;
-        resolve();
-      });
-    }
-  });
 }
 
 /** `flash server start` without `--foreground` waits for these words of the process it has started. */
