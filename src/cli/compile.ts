@@ -6,9 +6,9 @@ import { buildProject, formatDiagnostics } from "../compiler/compiler.ts";
 import type { Artifact } from "../contract/cloud.ts";
 import { FlashError } from "../contract/errors.ts";
 import type { Manifest } from "../contract/manifest.ts";
-import { checkEndpointNames } from "./config.ts";
+import { checkEndpointNames, overridesOf } from "./config.ts";
 import type { Output } from "./output.ts";
-import { loadDotEnv, type Project } from "./project.ts";
+import { readDotEnv, type Project } from "./project.ts";
 
 export interface CompileOptions {
   /** Name of the archive inside `.flash/`. */
@@ -21,7 +21,7 @@ export interface Compiled {
   manifest: Manifest;
   artifact: Artifact;
   manifestFile: string;
-  /** How many files the archive holds. */
+  /** How many project files are in the bundles. */
   files: number;
   warnings: unknown[];
   tookMs: number;
@@ -30,17 +30,18 @@ export interface Compiled {
 /** Throws `BUILD_FAILED` with every mistake of the project, `INVALID_CONFIG` for flash.toml's. */
 export async function compile(
   project: Project,
-  use: { options: CompileOptions; env: NodeJS.ProcessEnv; output: Output },
+  use: { options: CompileOptions; env: NodeJS.ProcessEnv; output: Output; signal: AbortSignal },
 ): Promise<Compiled> {
   const { root, app, config } = project;
   const started = performance.now();
   const name = archiveName(use.options.output);
-  loadDotEnv(root, use.env);
   const built = await buildProject({
     root,
     app,
-    overrides: config.endpoints,
+    env: readDotEnv(root, use.env),
+    overrides: overridesOf(config),
     exclude: listOf(use.options.exclude),
+    signal: use.signal,
   });
   checkEndpointNames(config, built.manifest, root);
   const color = use.output.talkColors.isColorSupported;
@@ -50,7 +51,7 @@ export async function compile(
     manifest: built.manifest,
     artifact: { ...built.artifact, file },
     manifestFile: built.manifestFile,
-    files: built.files.length,
+    files: built.files,
     warnings: built.warnings,
     tookMs: performance.now() - started,
   };

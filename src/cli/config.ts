@@ -70,6 +70,13 @@ export function parseConfig(text: string): ProjectConfig {
   return config;
 }
 
+/** What flash.toml says about an endpoint, as the compiler asks for it. */
+export function overridesOf(
+  config: ProjectConfig,
+): (name: string) => Partial<EndpointOptions> | undefined {
+  return (name) => (Object.hasOwn(config.endpoints, name) ? config.endpoints[name] : undefined);
+}
+
 /** Throws `INVALID_CONFIG` when the file names an endpoint that the project does not have. */
 export function checkEndpointNames(config: ProjectConfig, manifest: Manifest, root: string): void {
   const known = manifest.endpoints.map(({ name }) => name);

@@ -59,13 +59,15 @@ export function validName(text: string): string {
 }
 
 /**
- * Adds the variables of the project's `.env` to this process, so that user code that is evaluated
- * here sees them. Never overrides one that is set; never shipped to a worker.
+ * The variables of the project's `.env` that are not set yet. They are for user code that is evaluated
+ * on this machine, and never shipped to a worker.
  */
-export function loadDotEnv(root: string, env: NodeJS.ProcessEnv): void {
+export function readDotEnv(root: string, env: NodeJS.ProcessEnv): Record<string, string> {
   const file = path.join(root, ".env");
-  if (!existsSync(file)) return;
+  if (!existsSync(file)) return {};
+  const added: Record<string, string> = {};
   for (const [name, value] of Object.entries(parseEnv(readFileSync(file, "utf8")))) {
-    env[name] ??= value;
+    if (env[name] === undefined && value !== undefined) added[name] = value;
   }
+  return added;
 }

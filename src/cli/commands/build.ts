@@ -9,7 +9,7 @@ import { openProject } from "../project.ts";
 export const BUILD_OPTIONS: readonly OptionDefinition[] = [
   ["-o, --output <name>", "name of the archive inside .flash/; default: artifact.tar.gz"],
   ["--exclude <packages>", "packages to leave out, separated by commas"],
-  ["--no-deps", "install the named packages alone, not what they depend on"],
+  ["--no-deps", "accepted for scripts of the original: what is imported is bundled here"],
 ];
 
 export const build: CommandDefinition = {
@@ -27,11 +27,11 @@ export const build: CommandDefinition = {
     ...BUILD_OPTIONS,
   ],
   async run(invocation) {
-    const { cwd, env, output } = invocation;
+    const { cwd, env, output, signal } = invocation;
     const options = invocation.options as CompileOptions & { app?: string };
     const project = openProject({ cwd, env, app: options.app });
     const { compile } = await import("../compile.ts");
-    const built = await compile(project, { options, env, output });
+    const built = await compile(project, { options, env, output, signal });
     const { manifest, artifact, files, tookMs } = built;
     const size = `${count(manifest.endpoints.length, "endpoint")}, ${count(files, "file")}, ${megabytes(artifact.bytes)}`;
     output.print(

@@ -1,9 +1,11 @@
 /** `flash run`, `flash dev`: the project on this machine, reloaded on every save. */
 
+import { overridesOf } from "../config.ts";
 import { DEFAULTS } from "../../contract/limits.ts";
 import type { CommandDefinition } from "../command.ts";
-import { loadDotEnv, openProject } from "../project.ts";
+import { openProject, readDotEnv } from "../project.ts";
 import { stopSignals } from "../stop-signals.ts";
+import { stopSignals } from "../interrupt.ts";
 import { parsePort } from "../target.ts";
 
 interface Options {
@@ -36,11 +38,11 @@ export const run: CommandDefinition = {
     ["-a, --app <name>", "app; default: FLASH_APP, flash.toml, the folder's name"],
   ],
   async run(invocation) {
-    const { cwd, env } = invocation;
-    const options = invocation.options as Options;
+    const { cwd, env, output } = invocation;
+    const options = invocation.options as Partial<Options>;
     const project = openProject({ cwd, env, app: options.app });
-    loadDotEnv(project.root, env);
-    const stop = stopSignals(invocation, "stopped at once");
+    Object.assign(env, readDotEnv(project.root, env));
+    const stop = stopSignals(invocation);
     const { runDev } = await import("../../dev/dev.ts");
     const server = await runDev({
       root: project.root,
@@ -48,9 +50,10 @@ export const run: CommandDefinition = {
       host: options.host ?? (env.FLASH_HOST?.trim() || "localhost"),
       port: options.port ?? DEFAULTS.devPort,
       strictPort: options.strictPort === true,
-      reload: options.reload,
-      overrides: project.config.endpoints,
+      reload: options.reload !== false,
+      overrides: overridesOf(project.config),
     });
+    output.document({ url: server.url, app: project.app });
     await stop;
     await server.close();
   },
