@@ -1,0 +1,39 @@
+/**
+ * The compiler: a project's sources → manifest and artifact, or every mistake in them. It owns what
+ * is found, described, checked and packed; deploying is another room's.
+ *
+ *   project          a build from end to end, and builds again after changes
+ *   candidates       1  which files may declare endpoints
+ *     ignore-rules      which files belong to the project
+ *     imports           who imports whom, by text
+ *   describe-build   2  all candidates as modules, for evaluation only
+ *     describe          the process that evaluates them
+ *     describe-child    the program in that process
+ *     describe-report   what it says
+ *     stack             stacks → places in the sources
+ *     endpoints         the report → names, files, options
+ *   types/           3  signatures and schemas, by the TypeScript compiler
+ *   check            4  rules over the whole project
+ *   bundle           5  one module for each endpoint
+ *   packages         6  what stays outside, installed for the workers' platform
+ *   manifest, pack   7  manifest, fingerprints, artifact
+ *   diagnostics      mistakes, their frames and their text
+ *   esbuild-plugins  how imports resolve
+ *   own-package      where the SDK and the worker runtime lie
+ */
+
+import { Project, type BuildRequest, type BuildResult } from "./project.ts";
+
+export { formatDiagnostics, type Diagnostic } from "./diagnostics.ts";
+export { Project, type BuildRequest, type BuildResult } from "./project.ts";
+export type { PackagePlatform } from "./packages.ts";
+
+/** Builds once. Throws `BUILD_FAILED`, with all mistakes in the message and in `details.diagnostics`. */
+export async function buildProject(request: BuildRequest): Promise<BuildResult> {
+  const project = new Project(request);
+  try {
+    return await project.build();
+  } finally {
+    await project.close();
+  }
+}

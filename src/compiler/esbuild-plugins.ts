@@ -1,0 +1,159 @@
+/**
+ * How imports are resolved in the two esbuild builds: `describe` leaves packages and the SDK outside,
+ * `bundle` takes both in.
+ */
+
+import { readFileSync } from "node:fs";
+import { isBuiltin } from "node:module";
+import { join, posix } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { BuildOptions, Loader, Message, OnResolveResult, Plugin, PluginBuild } from "esbuild";
+import { errorAt, warningAt, type Finding } from "./diagnostics.ts";
+import type { OwnPackage } from "./own-package.ts";
+import { projectPath } from "./stack.ts";
+
+/** Files beside code that `import` may name. */
+const ASSETS: Record<string, Loader> = {
+  ".txt": "text",
+  ".md": "text",
+  ".sql": "text",
+  ".html": "text",
+  ".css": "text",
+  ".csv": "text",
+  ".yaml": "text",
+  ".yml": "text",
+  ".toml": "text",
+  ".graphql": "text",
+  ".wasm": "binary",
+  ".bin": "binary",
+};
+
+/** What both builds share. The tsconfig nearest to each file is esbuild's own business. */
+export function baseOptions(root: string): BuildOptions & { metafile: true } {
+  return {
+    absWorkingDir: root,
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    target: "node22",
+    keepNames: true,
+    metafile: true,
+    logLevel: "silent",
+    logLimit: 0,
+    // Node's own conditions: with `module` a package would not be the one that Node loads.
+    conditions: [],
+    mainFields: ["main"],
+    loader: ASSETS,
+  };
+}
+
+/** The SDK as one module outside, so that all files and the describing process share its registry. */
+export function externalSdk(own: OwnPackage): Plugin {
+  const url = pathToFileURL(own.sdk).href;
+  return {
+    name: "flash-sdk-external",
+    setup(build) {
+      build.onResolve({ filter: /^runpod-flash$/ }, () => ({ path: url, external: true }));
+    },
+  };
+}
+
+/**
+ * The SDK taken in. Its files get a namespace of their own: as files they would leave this machine's
+ * paths in comments and source maps, and equal input would not give equal bytes.
+ */
+export function bundledSdk(own: OwnPackage): Plugin {
+  const namespace = "runpod-flash";
+  return {
+    name: "flash-sdk-bundled",
+    setup(build) {
+      const entry = own.sdk.slice(own.base.length + 1);
+      build.onResolve({ filter: /^runpod-flash$/ }, () => ({ path: entry, namespace }));
+      build.onResolve({ filter: /^\./, namespace }, ({ path, importer }) => ({
+        path: posix.join(posix.dirname(importer), path),
+        namespace,
+      }));
+      build.onLoad({ filter: /.*/, namespace }, ({ path }) => ({
+        contents: readFileSync(join(own.base, path), "utf8").replace(
+          /^\/\/# sourceMapping.*$/m,
+          "",
+        ),
+        loader: path.endsWith(".ts") ? "ts" : "js",
+      }));
+    },
+  };
+}
+
+/**
+ * Packages stay outside, by the absolute URL of what the importing file would get: the build's
+ * output lies elsewhere. What is linked into the project, as in a workspace, is the project's.
+ */
+export function externalPackages(root: string): Plugin {
+  return {
+    name: "flash-packages-external",
+    setup(build) {
+      build.onResolve({ filter: /^[^./]/ }, async (args): Promise<OnResolveResult | undefined> => {
+        if (args.pluginData === RESOLVED || args.kind === "entry-point") return undefined;
+        if (isBuiltin(args.path) || args.path.startsWith("file:"))
+          return { path: args.path, external: true };
+        const found = await resolveAgain(build, args);
+        // Whether a package that is not there matters is seen when the module runs.
+        if (found.errors.length > 0) return { path: args.path, external: true };
+        if (found.external || projectPath(root, found.path) !== undefined) return found;
+        const isRequire = args.kind === "require-call" || args.kind === "require-resolve";
+        return { path: isRequire ? found.path : pathToFileURL(found.path).href, external: true };
+      });
+    },
+  };
+}
+
+const RESOLVED = Symbol("resolved");
+
+export function resolveAgain(
+  build: PluginBuild,
+  args: Parameters<Parameters<PluginBuild["onResolve"]>[1]>[0],
+): ReturnType<PluginBuild["resolve"]> {
+  const { path, importer, namespace, resolveDir, kind } = args;
+  return build.resolve(path, { importer, namespace, resolveDir, kind, pluginData: RESOLVED });
+}
+
+/** esbuild's messages as findings. Its columns count bytes from 0. */
+export function findingOf(message: Message, severity: "error" | "warning"): Finding {
+  const { location, notes } = message;
+  const place =
+    location === null
+      ? undefined
+      : {
+          file: location.file,
+          line: location.line,
+          column: Buffer.from(location.lineText).subarray(0, location.column).toString().length + 1,
+        };
+  const missing = /^Could not resolve "(.+)"$/.exec(message.text)?.[1];
+  const text = missing === undefined ? message.text : `Cannot import module '${missing}'`;
+  const hint =
+    missing === undefined ? notes.map((note) => note.text).join(" ") : adviceFor(missing);
+  return (severity === "error" ? errorAt : warningAt)(place, text, hint === "" ? undefined : hint);
+}
+
+/** What to do about a module that is not found. */
+export function adviceFor(specifier: string): string {
+  if (specifier.startsWith(".") || specifier.startsWith("/")) {
+    return "No such file. Check the path and its spelling.";
+  }
+  const name = packageName(specifier);
+  return `Install it with 'npm install ${name}', or check the spelling.`;
+}
+
+/** `@scope/name/deep/file` → `@scope/name`. */
+export function packageName(specifier: string): string {
+  return specifier
+    .split("/")
+    .slice(0, specifier.startsWith("@") ? 2 : 1)
+    .join("/");
+}
+
+export function isBuildFailure(
+  error: unknown,
+): error is { errors: Message[]; warnings: Message[] } {
+  return error instanceof Error && Array.isArray((error as { errors?: unknown }).errors);
+}

@@ -1,0 +1,173 @@
+/** Doc comments: what a function is for, what its parameters mean, and constraint tags. */
+
+import type { JsonSchema } from "../../contract/schema.ts";
+import { SyntaxKind, type Node, type TsSymbol } from "./typescript.ts";
+
+export interface Docs {
+  description: string | undefined;
+  /** By tag name, without `@`; the text behind it. */
+  tags: { name: string; text: string }[];
+  /** `@param` texts by parameter name. */
+  parameters: Map<string, string>;
+}
+
+const NO_DOCS: Docs = { description: undefined, tags: [], parameters: new Map() };
+
+/** The shape of JSDoc nodes, as far as it is read here. */
+interface DocNode extends Node {
+  readonly comment?: readonly DocPart[];
+  readonly tags?: readonly DocTag[];
+}
+interface DocTag extends Node {
+  readonly tagName: { readonly text: string };
+  readonly name?: { readonly text?: string; readonly right?: { readonly text: string } };
+  readonly comment?: readonly DocPart[];
+}
+interface DocPart {
+  readonly text?: string;
+  readonly name?: { readonly text?: string; readonly right?: { readonly text: string } };
+}
+
+/** The doc comment of a node itself; the last one counts, as for the language service. */
+export function docsOf(node: Node | undefined): Docs {
+  const comment: DocNode | undefined = node?.jsDoc?.at(-1);
+  if (comment === undefined) return NO_DOCS;
+  const docs: Docs = { description: textOf(comment.comment), tags: [], parameters: new Map() };
+  for (const tag of comment.tags ?? []) {
+    const text = textOf(tag.comment) ?? "";
+    const isNested = tag.name?.right !== undefined;
+    if (tag.kind === SyntaxKind.JSDocParameterTag) {
+      const name = tag.name?.text;
+      if (name !== undefined && !isNested && text !== "") {
+        docs.parameters.set(name, text.replace(/^-\s*/, ""));
+      }
+    } else docs.tags.push({ name: tag.tagName.text, text });
+  }
+  return docs;
+}
+
+/** The doc comment of a property or parameter symbol. */
+export function docsOfSymbol(symbol: TsSymbol): Docs {
+  const declaration = symbol.valueDeclaration ?? symbol.declarations[0];
+  return declaration === undefined ? NO_DOCS : docsOf(declaration.resolve());
+}
+
+/** A doc comment on the node, or on what it is the only content of, up to the statement. */
+export function docsAround(node: Node): Docs {
+  for (let one: Node | undefined = node; one !== undefined; one = one.parent) {
+    const docs = docsOf(one);
+    if (docs !== NO_DOCS) return docs;
+    if (one.kind === SyntaxKind.SourceFile || isStatement(one)) return NO_DOCS;
+  }
+  return NO_DOCS;
+}
+
+/** Up to the first full stop, question or exclamation mark that ends a sentence. */
+export function firstSentence(text: string): string {
+  const flat =
+    text
+      .split(/\n\s*\n/)[0]
+      ?.replace(/\s+/g, " ")
+      .trim() ?? "";
+  return /^.*?[.!?](?=\s|$)/.exec(flat)?.[0] ?? flat;
+}
+
+const NUMBERS = new Set([
+  "minimum",
+  "maximum",
+  "exclusiveMinimum",
+  "exclusiveMaximum",
+  "multipleOf",
+  "minLength",
+  "maxLength",
+  "minItems",
+  "maxItems",
+  "minProperties",
+  "maxProperties",
+]);
+const TEXTS = new Set(["pattern", "format", "title"]);
+
+/** Adds constraint tags to a schema. What a tag says wrong is told to `complain`. */
+export function constrain(
+  schema: JsonSchema,
+  docs: Docs,
+  complain: (message: string) => void,
+): JsonSchema {
+  const extra: Record<string, unknown> = {};
+  for (const { name, text } of docs.tags) {
+    const value = text.trim();
+    if (NUMBERS.has(name)) {
+      if (value === "" || !Number.isFinite(Number(value))) {
+        complain(`@${name} needs a number, got '${value}'`);
+      } else extra[name] = Number(value);
+    } else if (name === "pattern" && !isPattern(value)) {
+      complain(`@pattern is no regular expression: '${value}'`);
+    } else if (TEXTS.has(name)) extra[name] = value;
+    else if (isIntegerTag(name, value)) Object.assign(extra, integerType(schema));
+    else if (name === "uniqueItems") extra.uniqueItems = value !== "false";
+    else if (name === "deprecated") extra.deprecated = true;
+    else if (name === "default" || name === "example") {
+      const parsed = parseJson(value);
+      if (name === "default") extra.default = parsed;
+      else extra.examples = [...((extra.examples as unknown[] | undefined) ?? []), parsed];
+    }
+  }
+  return { ...schema, ...extra };
+}
+
+/** True when a tag of these docs narrows a type. */
+export function hasConstraints(docs: Docs): boolean {
+  return docs.tags.some(
+    ({ name, text }) => NUMBERS.has(name) || TEXTS.has(name) || isIntegerTag(name, text.trim()),
+  );
+}
+
+function isIntegerTag(name: string, text: string): boolean {
+  return (
+    name === "integer" ||
+    name === "int" ||
+    (/^(asType|type)$/.test(name) && /^\{?(integer|int)\}?$/.test(text))
+  );
+}
+
+function integerType(schema: JsonSchema): JsonSchema {
+  if (schema.type === "number") return { type: "integer" };
+  if (!Array.isArray(schema.type)) return {};
+  return { type: schema.type.map((type) => (type === "number" ? "integer" : type)) };
+}
+
+function isPattern(text: string): boolean {
+  try {
+    return new RegExp(text, "u") instanceof RegExp && text !== "";
+  } catch {
+    return false;
+  }
+}
+
+/** A tag's text as JSON where it is JSON, else as text. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function textOf(parts: readonly DocPart[] | undefined): string | undefined {
+  if (parts === undefined) return undefined;
+  const text = parts
+    .map((part) => `${part.name?.text ?? part.name?.right?.text ?? ""}${part.text ?? ""}`)
+    .join("")
+    .trim();
+  return text === "" ? undefined : text;
+}
+
+function isStatement(node: Node): boolean {
+  return (
+    node.kind === SyntaxKind.VariableStatement ||
+    node.kind === SyntaxKind.ExpressionStatement ||
+    node.kind === SyntaxKind.ExportAssignment ||
+    node.kind === SyntaxKind.FunctionDeclaration ||
+    node.kind === SyntaxKind.ClassDeclaration
+  );
+}

@@ -1,0 +1,581 @@
+/**
+ * TypeScript types → JSON Schema. One writer for each function, so that a name in `$defs` means one
+ * type in all its parameters. What JSON cannot carry is a problem when it is taken, and `{}` when it
+ * is returned: a result is described as far as it can be.
+ */
+
+import { canonical, show } from "../../contract/json.ts";
+import type { JsonSchema, SchemaType } from "../../contract/schema.ts";
+import { constrain, docsOf, docsOfSymbol, type Docs } from "./docs.ts";
+import { INSTEAD, knownType, type KnownType } from "./known.ts";
+import {
+  ElementFlags,
+  ObjectFlags,
+  SignatureKind,
+  SymbolFlags,
+  SyntaxKind,
+  TypeFlags,
+  type Checker,
+  type Node,
+  type TsSymbol,
+  type Type,
+} from "./typescript.ts";
+
+/** Types that are built from themselves without end are cut here. */
+const MAX_DEPTH = 60;
+/** A type that expands to more than this is no description of an input. */
+const MAX_TYPES = 20_000;
+
+export interface TypeProblem {
+  severity: "error" | "warning";
+  message: string;
+  hint?: string;
+}
+
+interface Definition {
+  /** Undefined for types without a name: they become one only when they refer to themselves. */
+  name: string | undefined;
+  schema: JsonSchema | undefined;
+  isRecursive: boolean;
+}
+
+export class SchemaWriter {
+  readonly problems: TypeProblem[] = [];
+  readonly #checker: Checker;
+  readonly #isInput: boolean;
+  readonly #definitions = new Map<number, Definition>();
+  readonly #names = new Map<number, string>();
+  readonly #reported = new Set<string>();
+  #depth = 0;
+  #visited = 0;
+
+  constructor(checker: Checker, direction: "input" | "output") {
+    this.#checker = checker;
+    this.#isInput = direction === "input";
+  }
+
+  /** A self-contained schema. `at` names the value in messages, such as `user`. */
+  write(type: Type, at: string): JsonSchema {
+    return this.#close(this.#convert(type, at));
+  }
+
+  /** The same with a doc comment's constraints. */
+  writeDocumented(type: Type, at: string, docs: Docs): JsonSchema {
+    return this.#close(this.#constrained(this.#convert(type, at), at, docs));
+  }
+
+  /** Type arguments of a generic platform type such as `Promise<T>`. */
+  argumentsOf(type: Type): readonly Type[] {
+    return type.isTypeReference() ? this.#checker.getTypeArguments(type) : [];
+  }
+
+  #convert(type: Type, at: string): JsonSchema {
+    if (++this.#visited > MAX_TYPES || this.#depth > MAX_DEPTH) {
+      return this.#refuse(at, "has a type that is too large to be described");
+    }
+    this.#depth++;
+    try {
+      return this.#convertKind(type, at);
+    } finally {
+      this.#depth--;
+    }
+  }
+
+  #convertKind(type: Type, at: string): JsonSchema {
+    const { flags } = type;
+    const known = knownType(type);
+    if (known !== undefined) return this.#platform(type, at, known);
+    const simple = simpleSchema(flags);
+    if (simple !== undefined) return simple;
+    if (type.isLiteralType()) return literalSchema([type.value]);
+    if (flags & TypeFlags.Never) return this.#refuse(at, "has the type never: no value fits");
+    if (flags & TypeFlags.ESSymbolLike)
+      return this.#refuse(at, "is a symbol, which JSON cannot carry");
+    if (type.isTemplateLiteralType()) return { type: "string", pattern: this.#pattern(type) };
+    if (flags & TypeFlags.StringMapping) return { type: "string" };
+    if (type.isUnionType()) return this.#defined(type, () => this.#union(type.getTypes(), at));
+    if (type.isIntersectionType()) return this.#intersection(type, at);
+    if (type.isObjectType()) return this.#object(type, at);
+    return this.#instantiable(type, at);
+  }
+
+  /** Type parameters and types that depend on them: what they are known to be at least. */
+  #instantiable(type: Type, at: string): JsonSchema {
+    const base = this.#checker.getBaseConstraintOfType(type);
+    return base === undefined || base.id === type.id ? {} : this.#convert(base, at);
+  }
+
+  #platform(
+    type: Type,
+    at: string,
+    { name, known }: { name: string; known: KnownType },
+  ): JsonSchema {
+    const [first] = this.argumentsOf(type);
+    switch (known) {
+      case "date":
+        return { type: "string", format: "date-time", "x-flash-type": "date" };
+      case "buffer":
+        return { type: "string", "x-flash-type": "bytes" };
+      case "set": {
+        const items = first === undefined ? {} : this.#convert(first, `${at}[]`);
+        return { type: "array", items, uniqueItems: true, "x-flash-type": "set" };
+      }
+      case "string":
+      case "number":
+      case "boolean":
+        return { type: known };
+      case "anything":
+        return {};
+      case "promise":
+        if (!this.#isInput) return first === undefined ? {} : this.#convert(first, at);
+        break;
+      default:
+    }
+    return this.#refuse(at, `is a ${name}, which JSON cannot carry`, INSTEAD[name]);
+  }
+
+  #union(types: readonly Type[], at: string): JsonSchema {
+    const literals: unknown[] = [];
+    const branches: JsonSchema[] = [];
+    let isNullable = false;
+    for (const type of types) {
+      if (type.flags & TypeFlags.Null) isNullable = true;
+      else if (type.flags & (TypeFlags.Undefined | TypeFlags.Void)) continue;
+      else if (type.isLiteralType() && typeof type.value !== "bigint") literals.push(type.value);
+      else branches.push(this.#convert(type, at));
+    }
+    if (literals.includes(true) && literals.includes(false)) {
+      branches.push({ type: "boolean" });
+      literals.splice(0, literals.length, ...literals.filter((one) => typeof one !== "boolean"));
+    }
+    const left = literals.filter(
+      (one) =>
+        !branches.some(
+          ({ type, ...rest }) => type === typeof one && Object.keys(rest).length === 0,
+        ),
+    );
+    if (left.length > 0) branches.unshift(literalSchema(left));
+    return uniteSchemas(branches, isNullable);
+  }
+
+  /** Objects are merged; a primitive with an object is a branded primitive. */
+  #intersection(type: Type & { getTypes(): readonly Type[] }, at: string): JsonSchema {
+    const primitives = type.getTypes().filter((part) => isPrimitive(part));
+    const [first] = primitives;
+    if (first !== undefined) {
+      const parts = primitives.map((part) => this.#convert(part, at));
+      return parts.length === 1 && parts[0] !== undefined ? parts[0] : { allOf: parts };
+    }
+    const isMergeable = type
+      .getTypes()
+      .every(
+        (part) =>
+          part.isObjectType() &&
+          knownType(part) === undefined &&
+          !this.#checker.isArrayLikeType(part),
+      );
+    if (isMergeable) return this.#defined(type, () => this.#properties(type, at));
+    return this.#defined(type, () => ({
+      allOf: type.getTypes().map((part) => this.#convert(part, at)),
+    }));
+  }
+
+  #object(type: Type, at: string): JsonSchema {
+    const checker = this.#checker;
+    if (checker.isTupleType(type)) return this.#tuple(type, at);
+    if (checker.isArrayType(type) && type.isTypeReference()) {
+      const [item] = checker.getTypeArguments(type);
+      return { type: "array", items: item === undefined ? {} : this.#convert(item, `${at}[]`) };
+    }
+    if (this.#isFunction(type)) {
+      return this.#refuse(at, "is a function, which JSON cannot carry");
+    }
+    if (checker.getSignaturesOfType(type, SignatureKind.Construct).length > 0) {
+      return this.#refuse(at, "is a class, which JSON cannot carry");
+    }
+    return this.#defined(type, () => this.#properties(type, at));
+  }
+
+  #tuple(type: Type, at: string): JsonSchema {
+    if (!type.isTypeReference()) return { type: "array" };
+    const types = this.#checker.getTypeArguments(type);
+    const target = type.getTarget();
+    const flags = target.isTupleType() ? target.elementFlags : [];
+    const items = types.map((item, index) => this.#convert(item, `${at}[${index}]`));
+    const isRest = (index: number): boolean => ((flags[index] ?? 0) & ElementFlags.Variable) !== 0;
+    const rest = flags.findIndex((_, index) => isRest(index));
+    const minItems = flags.filter((flag) => flag & ElementFlags.Required).length;
+    const base: JsonSchema = { type: "array", ...(minItems > 0 ? { minItems } : {}) };
+    if (rest === -1) {
+      return items.length === 0
+        ? { ...base, maxItems: 0 }
+        : { ...base, prefixItems: items, items: false };
+    }
+    // JSON Schema counts from the front only: elements behind the rest may be any of the tail's types.
+    const tail = uniteSchemas(items.slice(rest), false);
+    return rest === 0
+      ? { ...base, items: tail }
+      : { ...base, prefixItems: items.slice(0, rest), items: tail };
+  }
+
+  #properties(type: Type, at: string): JsonSchema {
+    const checker = this.#checker;
+    const symbols = checker
+      .getPropertiesOfType(type)
+      .filter((symbol) => this.#isData(symbol, type));
+    const types = symbols.length === 0 ? [] : checker.getTypeOfSymbol(symbols);
+    const properties: Record<string, JsonSchema> = {};
+    const required: string[] = [];
+    for (const [index, symbol] of symbols.entries()) {
+      const propertyType = types[index];
+      if (propertyType === undefined || this.#isAbsent(symbol, propertyType)) continue;
+      // JSON leaves functions out of a result; in an input they are a mistake, told below.
+      if (!this.#isInput && this.#isFunction(propertyType)) continue;
+      const { name } = symbol;
+      const place = /^[A-Za-z_$][\w$]*$/.test(name) ? `${at}.${name}` : `${at}[${show(name)}]`;
+      const schema = this.#convert(propertyType, place);
+      define(properties, name, this.#constrained(schema, place, docsOfSymbol(symbol)));
+      if (!isOptional(symbol, propertyType)) required.push(name);
+    }
+    return {
+      type: "object",
+      ...(symbols.length === 0 ? {} : { properties }),
+      ...(required.length === 0 ? {} : { required }),
+      ...this.#indexes(type, at),
+    };
+  }
+
+  #isFunction(type: Type): boolean {
+    return (
+      type.isObjectType() && this.#checker.getSignaturesOfType(type, SignatureKind.Call).length > 0
+    );
+  }
+
+  #indexes(type: Type, at: string): JsonSchema {
+    const result: JsonSchema = {};
+    const patterns: Record<string, JsonSchema> = {};
+    for (const { keyType, valueType } of this.#checker.getIndexInfosOfType(type)) {
+      if (keyType.flags & TypeFlags.ESSymbolLike) continue;
+      const value = this.#convert(valueType, `${at}[]`);
+      if (keyType.flags & TypeFlags.String) result.additionalProperties = value;
+      else if (keyType.flags & TypeFlags.Number) patterns[NUMBER_KEY] = value;
+      else if (keyType.isTemplateLiteralType()) patterns[this.#pattern(keyType)] = value;
+      else result.additionalProperties = value;
+    }
+    return Object.keys(patterns).length === 0 ? result : { ...result, patternProperties: patterns };
+  }
+
+  /** Leaves out what is not data: symbols, private members, a class's methods (with a warning). */
+  #isData(symbol: TsSymbol, type: Type): boolean {
+    if (/^__[@#]/.test(symbol.escapedName)) return false;
+    const handle = symbol.valueDeclaration ?? symbol.declarations[0];
+    if (handle?.kind === SyntaxKind.MethodDeclaration && isClassType(type)) {
+      this.#warnClass(type);
+      return false;
+    }
+    const isMember =
+      handle?.kind === SyntaxKind.PropertyDeclaration ||
+      handle?.kind === SyntaxKind.Parameter ||
+      handle?.kind === SyntaxKind.GetAccessor;
+    return !isMember || !isHidden(handle.resolve());
+  }
+
+  #warnClass(type: Type): void {
+    if (!this.#isInput) return;
+    const name = type.getSymbol()?.name ?? "a class";
+    this.#report({
+      severity: "warning",
+      message: `'${name}' is a class with methods; what arrives is a plain object with its public fields, without them.`,
+      hint: "Declare an interface for the data, and create the instance inside the function.",
+    });
+  }
+
+  /** `other?: never` in exclusive unions: nothing to describe. */
+  #isAbsent(symbol: TsSymbol, type: Type): boolean {
+    const left = type.isUnionType()
+      ? type.getTypes().filter((part) => !(part.flags & TypeFlags.Undefined))
+      : [type];
+    return (
+      isOptional(symbol, type) &&
+      left.every((part) => part.flags & (TypeFlags.Never | TypeFlags.Undefined))
+    );
+  }
+
+  #constrained(schema: JsonSchema, at: string, docs: Docs): JsonSchema {
+    const described = constrain(schema, docs, (message) =>
+      this.#report({ severity: "error", message: `${at}: ${message}` }),
+    );
+    if (docs.description === undefined) return described;
+    return { ...described, description: docs.description };
+  }
+
+  /** A regular expression for a template literal type. */
+  #pattern(type: Type & { texts: readonly string[]; getTypes(): readonly Type[] }): string {
+    const types = type.getTypes();
+    const parts = type.texts.map((text, index) => {
+      const part = types[index];
+      return escape(text) + (part === undefined ? "" : this.#patternPart(part));
+    });
+    return `^${parts.join("")}$`;
+  }
+
+  #patternPart(type: Type): string {
+    if (type.flags & TypeFlags.Number) return String.raw`-?\d+(\.\d+)?([eE][+-]?\d+)?`;
+    if (type.flags & TypeFlags.BigInt) return String.raw`-?\d+`;
+    if (type.isTemplateLiteralType()) return this.#pattern(type).slice(1, -1);
+    if (type.isLiteralType()) return escape(String(type.value));
+    return String.raw`[\s\S]*`;
+  }
+
+  /**
+   * Puts a type under `$defs`. References carry the type's id until {@link #close} decides which of
+   * them are worth a name and which are written out in place.
+   */
+  #defined(type: Type, make: () => JsonSchema): JsonSchema {
+    const known = this.#definitions.get(type.id);
+    if (known !== undefined) {
+      if (known.schema === undefined) known.isRecursive = true;
+    } else {
+      const definition: Definition = {
+        name: this.#nameOf(type),
+        schema: undefined,
+        isRecursive: false,
+      };
+      this.#definitions.set(type.id, definition);
+      definition.schema = this.#describeType(type, make());
+    }
+    return { $ref: String(type.id) };
+  }
+
+  #describeType(type: Type, schema: JsonSchema): JsonSchema {
+    const symbol = type.getAliasSymbol() ?? type.getSymbol();
+    const isOwn = symbol !== undefined && (symbol.flags & NAMED) !== 0;
+    if (!isOwn || type.getAliasTypeArguments().length > 0) return schema;
+    const { description } = docsOf(symbol.declarations[0]?.resolve());
+    return description === undefined ? schema : { ...schema, description };
+  }
+
+  #nameOf(type: Type): string | undefined {
+    const symbol = type.getAliasSymbol() ?? type.getSymbol();
+    if (symbol === undefined || (symbol.flags & NAMED) === 0) return undefined;
+    const text = this.#checker.typeToString(type);
+    return (
+      text
+        .replace(/[^A-Za-z0-9]+/g, "_")
+        .replace(/^_+|_+$/g, "")
+        .slice(0, 80) || symbol.name
+    );
+  }
+
+  /** Writes out what is used once, names the rest, and attaches the definitions that are in use. */
+  #close(schema: JsonSchema): JsonSchema {
+    const uses = this.#countUses(schema);
+    const isKept = (id: number): boolean => {
+      const definition = this.#definitions.get(id);
+      if (definition === undefined) return false;
+      return definition.isRecursive || (definition.name !== undefined && (uses.get(id) ?? 0) > 1);
+    };
+    const definitions = new Map<string, JsonSchema>();
+    const resolve = (node: JsonSchema): JsonSchema =>
+      mapSchema(node, (reference) => {
+        const id = Number(reference.$ref);
+        const target = this.#definitions.get(id)?.schema ?? {};
+        const { $ref: _, ...siblings } = reference;
+        if (!isKept(id)) return { ...resolve(target), ...siblings };
+        const name = this.#definitionName(id);
+        if (!definitions.has(name)) {
+          definitions.set(name, {});
+          definitions.set(name, resolve(target));
+        }
+        return besideReference({ $ref: `#/$defs/${name}` }, siblings);
+      });
+    const root = resolve(schema);
+    if (definitions.size === 0) return root;
+    const sorted = [...definitions].sort(([a], [b]) => (a < b ? -1 : 1));
+    return { ...root, $defs: Object.fromEntries(sorted) };
+  }
+
+  #countUses(schema: JsonSchema): Map<number, number> {
+    const uses = new Map<number, number>();
+    const count = (node: JsonSchema): void => {
+      mapSchema(node, (reference) => {
+        const id = Number(reference.$ref);
+        const before = uses.get(id) ?? 0;
+        uses.set(id, before + 1);
+        const target = this.#definitions.get(id)?.schema;
+        if (before === 0 && target !== undefined) count(target);
+        return reference;
+      });
+    };
+    count(schema);
+    return uses;
+  }
+
+  #definitionName(id: number): string {
+    const known = this.#names.get(id);
+    if (known !== undefined) return known;
+    const wanted = this.#definitions.get(id)?.name ?? "Type";
+    const taken = new Set(this.#names.values());
+    let name = wanted;
+    for (let number = 2; taken.has(name); number++) name = `${wanted}${number}`;
+    this.#names.set(id, name);
+    return name;
+  }
+
+  #refuse(at: string, message: string, hint?: string): JsonSchema {
+    if (this.#isInput) {
+      this.#report({
+        severity: "error",
+        message: `${at} ${message}`,
+        ...(hint === undefined ? {} : { hint }),
+      });
+    }
+    return {};
+  }
+
+  #report(problem: TypeProblem): void {
+    if (this.#reported.has(problem.message)) return;
+    this.#reported.add(problem.message);
+    this.problems.push(problem);
+  }
+}
+
+/** Keys that a number index signature covers. */
+const NUMBER_KEY = String.raw`^-?\d+(\.\d+)?$`;
+
+/** Symbols whose name is the user's own. */
+const NAMED = SymbolFlags.Class | SymbolFlags.Interface | SymbolFlags.TypeAlias | SymbolFlags.Enum;
+
+function simpleSchema(flags: TypeFlags): JsonSchema | undefined {
+  if (flags & TypeFlags.AnyOrUnknown) return {};
+  if (flags & TypeFlags.String) return { type: "string" };
+  if (flags & TypeFlags.Number) return { type: "number" };
+  if (flags & TypeFlags.Boolean) return { type: "boolean" };
+  if (flags & TypeFlags.BigIntLike) {
+    return { type: "string", pattern: String.raw`^-?\d+$`, "x-flash-type": "bigint" };
+  }
+  if (flags & TypeFlags.Null) return { type: "null" };
+  if (flags & (TypeFlags.Undefined | TypeFlags.Void)) return {};
+  if (flags & TypeFlags.NonPrimitive) return { type: ["object", "array"] };
+  // An enum with computed members: its values are not known.
+  if (flags & TypeFlags.Enum && !(flags & TypeFlags.Union)) return { type: "number" };
+  return undefined;
+}
+
+function literalSchema(values: readonly unknown[]): JsonSchema {
+  const types = [...new Set(values.map((value) => typeof value))] as SchemaType[];
+  const [only] = types;
+  const type = types.length === 1 && only !== undefined ? only : types;
+  return values.length === 1 ? { type, const: values[0] } : { type, enum: [...values] };
+}
+
+const SCALARS = new Set<unknown>(["string", "number", "integer", "boolean"]);
+
+/** The smallest schema for a union: type lists for scalars, `anyOf` for the rest. */
+export function uniteSchemas(all: readonly JsonSchema[], isNullable: boolean): JsonSchema {
+  const branches = [...new Map(all.map((one) => [canonical(one), one])).values()];
+  if (branches.some((branch) => Object.keys(branch).length === 0)) return {};
+  const scalars = branches.filter(isBareScalar);
+  const others = branches.filter((branch) => !isBareScalar(branch));
+  const types = scalars.map((branch) => branch.type as SchemaType);
+  const [only] = branches;
+  if (isNullable && branches.length === 1 && only !== undefined && isScalarEnum(only)) {
+    const values = only.enum ?? [only.const];
+    return { type: [...[only.type ?? []].flat(), "null"], enum: [...values, null] };
+  }
+  if (isNullable && others.length === 0) types.push("null");
+  const united: JsonSchema[] = [...others];
+  if (types.length > 0) {
+    united.push({ type: types.length === 1 && types[0] !== undefined ? types[0] : types });
+  }
+  if (isNullable && others.length > 0) united.push({ type: "null" });
+  return united.length === 1 && united[0] !== undefined
+    ? united[0]
+    : united.length === 0
+      ? {}
+      : { anyOf: united };
+}
+
+function isBareScalar(schema: JsonSchema): boolean {
+  return Object.keys(schema).length === 1 && SCALARS.has(schema.type);
+}
+
+function isScalarEnum(schema: JsonSchema): boolean {
+  return Object.keys(schema).every((key) => key === "type" || key === "enum" || key === "const");
+}
+
+/** Nothing but words may stand beside `$ref`: validators of older drafts would not see a rule there. */
+function besideReference(reference: JsonSchema, siblings: JsonSchema): JsonSchema {
+  const { description, ...rules } = siblings;
+  const words = description === undefined ? {} : { description };
+  if (Object.keys(rules).length === 0) return { ...reference, ...words };
+  return { allOf: [reference], ...rules, ...words };
+}
+
+/** Copies a schema with every reference replaced. */
+function mapSchema(schema: JsonSchema, replace: (reference: JsonSchema) => JsonSchema): JsonSchema {
+  const map = (node: JsonSchema): JsonSchema => mapSchema(node, replace);
+  if (schema.$ref !== undefined) return replace(schema);
+  const copy: JsonSchema = { ...schema };
+  for (const key of ["properties", "patternProperties"] as const) {
+    const parts = schema[key];
+    if (parts === undefined) continue;
+    const mapped: Record<string, JsonSchema> = {};
+    for (const [name, part] of Object.entries(parts)) define(mapped, name, map(part));
+    copy[key] = mapped;
+  }
+  for (const key of ["anyOf", "allOf", "prefixItems"] as const) {
+    const parts = schema[key];
+    if (parts !== undefined) copy[key] = parts.map(map);
+  }
+  if (typeof schema.items === "object") copy.items = map(schema.items);
+  if (typeof schema.additionalProperties === "object") {
+    copy.additionalProperties = map(schema.additionalProperties);
+  }
+  return copy;
+}
+
+/** A property called `__proto__` is a property. */
+function define<T>(object: Record<string, T>, name: string, value: T): void {
+  Object.defineProperty(object, name, {
+    value,
+    enumerable: true,
+    writable: true,
+    configurable: true,
+  });
+}
+
+/** A value that may be undefined may be left out: JSON has no undefined. */
+function isOptional(symbol: TsSymbol, type: Type): boolean {
+  return (symbol.flags & SymbolFlags.Optional) !== 0 || mayBeUndefined(type);
+}
+
+export function mayBeUndefined(type: Type): boolean {
+  if (type.flags & (TypeFlags.Undefined | TypeFlags.Void)) return true;
+  return (
+    type.isUnionType() && type.getTypes().some((part) => (part.flags & TypeFlags.Undefined) !== 0)
+  );
+}
+
+function isPrimitive(type: Type): boolean {
+  return (type.flags & (TypeFlags.Primitive | TypeFlags.Unit)) !== 0;
+}
+
+function isClassType(type: Type): boolean {
+  const symbol = type.getSymbol();
+  return (
+    (symbol !== undefined && (symbol.flags & SymbolFlags.Class) !== 0) ||
+    (type.isObjectType() && (type.objectFlags & ObjectFlags.Class) !== 0)
+  );
+}
+
+function isHidden(node: Node | undefined): boolean {
+  const { modifiers } = (node ?? {}) as { modifiers?: readonly Node[] };
+  return (modifiers ?? []).some(
+    ({ kind }) => kind === SyntaxKind.PrivateKeyword || kind === SyntaxKind.ProtectedKeyword,
+  );
+}
+
+function escape(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`);
+}

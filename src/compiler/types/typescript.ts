@@ -1,0 +1,178 @@
+/**
+ * The only file that names TypeScript's own API. It is marked unstable and changes between minor
+ * versions, hence the exact pin in package.json and this thin layer: everything else in the room
+ * gets nodes, types and the checker from here.
+ */
+
+import {
+  API,
+  ElementFlags,
+  ObjectFlags,
+  SignatureKind,
+  SymbolFlags,
+  TypeFlags,
+  type Checker,
+  type NodeHandle,
+  type Signature,
+  type Snapshot,
+  type Symbol as TsSymbol,
+  type Type,
+} from "typescript/unstable/sync";
+import { SyntaxKind, type Node, type SourceFile } from "typescript/unstable/ast";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
+import type { PathPatterns } from "../imports.ts";
+import type { OwnPackage } from "../own-package.ts";
+
+export { ElementFlags, ObjectFlags, SignatureKind, SymbolFlags, SyntaxKind, TypeFlags };
+export type { Checker, Node, NodeHandle, Signature, SourceFile, TsSymbol, Type };
+
+/** Types of one state of the project's files. */
+export interface TypeView {
+  checker: Checker;
+  /** By absolute path. */
+  sourceFile(path: string): SourceFile | undefined;
+}
+
+export interface TypeProgramOptions {
+  root: string;
+  /** Folder of the derived tsconfig. */
+  configDir: string;
+  own: OwnPackage;
+}
+
+/** The project's types, in a process of the compiler's that lives until `close()`. */
+export class TypeProgram {
+  readonly #options: TypeProgramOptions;
+  readonly #userConfig: string | undefined;
+  #api: API | undefined;
+  #snapshot: Snapshot | undefined;
+  #config = "";
+
+  constructor(options: TypeProgramOptions) {
+    this.#options = options;
+    this.#userConfig = findConfig(options.root);
+  }
+
+  /** `paths` of the project's tsconfig, relative to the project. */
+  pathPatterns(): PathPatterns | undefined {
+    const { paths, base } = this.#readUserPaths();
+    if (Object.keys(paths).length === 0) return undefined;
+    return { base: relative(this.#options.root, base).split(sep).join("/"), paths };
+  }
+
+  /** The tsconfig in force, as text, so that a cache can tell when it changes. */
+  configText(): string {
+    return this.#userConfig === undefined ? "" : readFileSync(this.#userConfig, "utf8");
+  }
+
+  /** Types of `files`, absolute, and all they import. `changed` files are read again. */
+  view(files: readonly string[], changed?: Iterable<string>): TypeView {
+    const file = join(this.#options.configDir, "tsconfig.json");
+    const config = JSON.stringify(this.#deriveConfig(files), null, 2);
+    const isNew = config !== this.#config;
+    if (isNew) {
+      mkdirSync(this.#options.configDir, { recursive: true });
+      writeFileSync(file, config);
+      this.#config = config;
+    }
+    // What was created or deleted may change any resolution, so anything but an edit reads all again.
+    const edits = [...(changed ?? [])];
+    const areEdits = changed !== undefined && edits.every((path) => existsSync(path));
+    const fileChanges = areEdits && !isNew ? { changed: edits } : { invalidateAll: true as const };
+    const before = this.#snapshot;
+    this.#snapshot = this.#start().updateSnapshot(
+      before === undefined ? { openProjects: [file] } : { fileChanges },
+    );
+    before?.dispose();
+    const project = this.#snapshot.getProject(file) ?? this.#snapshot.getProjects()[0];
+    if (project === undefined) throw new Error(`TypeScript did not open ${file}`);
+    return {
+      checker: project.checker,
+      sourceFile: (path) => project.program.getSourceFile(path),
+    };
+  }
+
+  close(): void {
+    this.#snapshot = undefined;
+    this.#api?.close();
+    this.#api = undefined;
+    this.#config = "";
+  }
+
+  #start(): API {
+    this.#api ??= new API({ cwd: this.#options.root });
+    return this.#api;
+  }
+
+  #readUserPaths(): { base: string; paths: Record<string, string[]> } {
+    const config = this.#userConfig;
+    if (config === undefined) return { base: this.#options.root, paths: {} };
+    const { options } = this.#start().parseConfigFile(config);
+    const { paths, pathsBasePath } = options as {
+      paths?: Record<string, string[]>;
+      pathsBasePath?: string;
+    };
+    return { base: pathsBasePath ?? dirname(config), paths: paths ?? {} };
+  }
+
+  /**
+   * The project's own settings, but strict: without `strictNullChecks` a type does not say whether it
+   * admits null, and the schema would be wrong. Its type errors are the editor's business.
+   */
+  #deriveConfig(files: readonly string[]): object {
+    const { root, own } = this.#options;
+    const { base, paths } = this.#readUserPaths();
+    const absolute = Object.entries(paths).map(([key, targets]) => [
+      key,
+      targets.map((target) => (isAbsolute(target) ? target : resolve(base, target))),
+    ]);
+    return {
+      ...(this.#userConfig === undefined ? {} : { extends: this.#userConfig }),
+      compilerOptions: {
+        ...(this.#userConfig === undefined ? defaultOptions(root) : {}),
+        strict: true,
+        strictNullChecks: true,
+        noEmit: true,
+        composite: false,
+        incremental: false,
+        declaration: false,
+        declarationMap: false,
+        emitDeclarationOnly: false,
+        allowImportingTsExtensions: true,
+        allowJs: true,
+        checkJs: false,
+        skipLibCheck: true,
+        paths: { ...Object.fromEntries(absolute), "runpod-flash": [own.types] },
+      },
+      files,
+      include: [],
+      references: [],
+    };
+  }
+}
+
+function defaultOptions(root: string): object {
+  const hasNodeTypes = existsUpwards(root, "node_modules/@types/node/package.json") !== undefined;
+  return {
+    target: "esnext",
+    module: "preserve",
+    moduleResolution: "bundler",
+    resolveJsonModule: true,
+    jsx: "react-jsx",
+    ...(hasNodeTypes ? { types: ["node"] } : {}),
+  };
+}
+
+/** The nearest tsconfig.json, not above the repository. */
+function findConfig(root: string): string | undefined {
+  return existsUpwards(root, "tsconfig.json");
+}
+
+function existsUpwards(from: string, name: string): string | undefined {
+  for (let folder = from; ; folder = dirname(folder)) {
+    const path = join(folder, name);
+    if (existsSync(path)) return path;
+    if (existsSync(join(folder, ".git")) || dirname(folder) === folder) return undefined;
+  }
+}
