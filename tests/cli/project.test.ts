@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { loadDotEnv, openProject, projectRoot, validName } from "../../src/cli/project.ts";
+import { readDotEnv, openProject, projectRoot, validName } from "../../src/cli/project.ts";
 import { temporaryFolder, writeFiles } from "../support/temp.ts";
 
 test("the root is the nearest folder upward with flash.toml or package.json", (t) => {
@@ -54,8 +54,6 @@ test("any folder name becomes a name that an app can have", () => {
 test(".env adds what is not set, with quotes and comments, and never overrides", (t) => {
   const folder = temporaryFolder(t);
   writeFiles(folder, { ".env": 'A=1\n# no\nB="two words" # yes\nC=changed\n' });
-  const env: NodeJS.ProcessEnv = { C: "kept" };
-  loadDotEnv(folder, env);
-  assert.deepEqual(env, { A: "1", B: "two words", C: "kept" });
-  loadDotEnv(path.join(folder, "nowhere"), env);
+  assert.deepEqual(readDotEnv(folder, { C: "kept" }), { A: "1", B: "two words" });
+  assert.deepEqual(readDotEnv(path.join(folder, "nowhere"), {}), {});
 });

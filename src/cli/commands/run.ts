@@ -1,11 +1,9 @@
 /** `flash run`, `flash dev`: the project on this machine, reloaded on every save. */
 
-import { overridesOf } from "../config.ts";
 import { DEFAULTS } from "../../contract/limits.ts";
-import type { CommandDefinition } from "../command.ts";
+import { optionsOf, type CommandDefinition } from "../command.ts";
 import { openProject, readDotEnv } from "../project.ts";
 import { stopSignals } from "../stop-signals.ts";
-import { stopSignals } from "../interrupt.ts";
 import { parsePort } from "../target.ts";
 
 interface Options {
@@ -42,7 +40,7 @@ export const run: CommandDefinition = {
     const options = invocation.options as Partial<Options>;
     const project = openProject({ cwd, env, app: options.app });
     Object.assign(env, readDotEnv(project.root, env));
-    const stop = stopSignals(invocation);
+    const stop = stopSignals(invocation, "stopped at once");
     const { runDev } = await import("../../dev/dev.ts");
     const server = await runDev({
       root: project.root,
