@@ -1,7 +1,8 @@
 /** `flash run`, `flash dev`: the project on this machine, reloaded on every save. */
 
 import { DEFAULTS } from "../../contract/limits.ts";
-import { optionsOf, type CommandDefinition } from "../command.ts";
+import type { CommandDefinition } from "../command.ts";
+import { overridesOf } from "../config.ts";
 import { openProject, readDotEnv } from "../project.ts";
 import { stopSignals } from "../stop-signals.ts";
 import { parsePort } from "../target.ts";
