@@ -18,7 +18,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import pc from "picocolors";
-import { formatDiagnostics, type BuiltProject, type ProjectOptions } from "../compiler/compiler.ts";
+import { formatDiagnostics, type BuildRequest, type BuildResult } from "../compiler/compiler.ts";
 import { FlashError } from "../contract/errors.ts";
 import { createLog } from "../kit/log.ts";
 import { Engine } from "./engine.ts";
@@ -42,8 +42,8 @@ export interface DevOptions {
   reload?: boolean;
   /** Where jobs, builds and logs are kept. Default: `.flash/dev` in the project. */
   home?: string;
-  /** Options of endpoints that win over the code, as flash.toml has them. */
-  overrides?: ProjectOptions["overrides"];
+  /** Options of an endpoint that win over the code, as flash.toml has them. Asked in every build. */
+  overrides?: BuildRequest["overrides"];
   /** Told everything that happens. Default: writes it to stderr for people. */
   onEvent?: (event: DevEvent) => void;
 }
@@ -129,7 +129,12 @@ class RunningDev implements DevServer {
   async #startEngine(): Promise<Engine> {
     const { root, app, overrides, home = path.join(root, ".flash", "dev") } = this.#options;
     return Engine.start({
-      project: { root, app, ...(overrides === undefined ? {} : { overrides }) },
+      project: {
+        ...{ root, app },
+        // Not where `flash build` writes: both may run at once.
+        outDir: path.join(home, "build"),
+        ...(overrides === undefined ? {} : { overrides }),
+      },
       home,
       version: ownVersion(),
       log: createLog({
@@ -171,13 +176,13 @@ class RunningDev implements DevServer {
     }
   }
 
-  #announce(built: BuiltProject): void {
+  #announce(built: BuildResult): void {
     this.#warn(built);
     this.#tell({ kind: "ready", url: this.url, manifest: built.manifest });
     this.#isAnnounced = true;
   }
 
-  #warn({ warnings }: BuiltProject): void {
+  #warn({ warnings }: BuildResult): void {
     if (warnings.length === 0) return;
     this.#tell({ kind: "warning", text: formatDiagnostics(warnings) });
   }

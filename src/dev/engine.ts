@@ -11,7 +11,7 @@ import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import path from "node:path";
 import type { Duplex } from "node:stream";
-import { Project, type BuiltProject, type ProjectOptions } from "../compiler/compiler.ts";
+import { Project, type BuildRequest, type BuildResult } from "../compiler/compiler.ts";
 import type { LogLine } from "../contract/control.ts";
 import type { Log } from "../kit/log.ts";
 import { FlashServer, ProcessCompute, openStore } from "../server/server.ts";
@@ -27,7 +27,7 @@ const ENVIRONMENT = "dev";
 const KEPT_BUILDS = 20;
 
 export interface EngineOptions {
-  project: ProjectOptions;
+  project: BuildRequest;
   home: string;
   version: string;
   log: Log;
@@ -86,7 +86,7 @@ export class Engine implements FrontEngine {
    * Builds and serves the project: all of it, or what the changed files (absolute) touch. Throws
    * `BUILD_FAILED` with every mistake; what was served before still is.
    */
-  async build(changed?: readonly string[]): Promise<BuiltProject> {
+  async build(changed?: readonly string[]): Promise<BuildResult> {
     const built =
       changed === undefined ? await this.#project.build() : await this.#project.rebuild(changed);
     await this.#serve(built);
@@ -101,7 +101,7 @@ export class Engine implements FrontEngine {
     await this.#project.close();
   }
 
-  async #serve({ artifact }: BuiltProject): Promise<void> {
+  async #serve({ artifact }: BuildResult): Promise<void> {
     const { manifest } = artifact;
     const { app } = manifest;
     const { control } = this.#server;
