@@ -9,6 +9,7 @@ import type { JsonSchema, SchemaType } from "../../contract/schema.ts";
 import { constrain, docsOf, docsOfSymbol, type Docs } from "./docs.ts";
 import { INSTEAD, knownType, type KnownType } from "./known.ts";
 import {
+  elementFlagsOf,
   ElementFlags,
   ObjectFlags,
   SignatureKind,
@@ -199,8 +200,7 @@ export class SchemaWriter {
   #tuple(type: Type, at: string): JsonSchema {
     if (!type.isTypeReference()) return { type: "array" };
     const types = this.#checker.getTypeArguments(type);
-    const target = type.getTarget();
-    const flags = target.isTupleType() ? target.elementFlags : [];
+    const flags = elementFlagsOf(type);
     const items = types.map((item, index) => this.#convert(item, `${at}[${index}]`));
     const isRest = (index: number): boolean => ((flags[index] ?? 0) & ElementFlags.Variable) !== 0;
     const rest = flags.findIndex((_, index) => isRest(index));
@@ -501,7 +501,11 @@ function isBareScalar(schema: JsonSchema): boolean {
 }
 
 function isScalarEnum(schema: JsonSchema): boolean {
-  return Object.keys(schema).every((key) => key === "type" || key === "enum" || key === "const");
+  const keys = Object.keys(schema);
+  return (
+    (keys.includes("enum") || keys.includes("const")) &&
+    keys.every((key) => key === "type" || key === "enum" || key === "const")
+  );
 }
 
 /** Nothing but words may stand beside `$ref`: validators of older drafts would not see a rule there. */
