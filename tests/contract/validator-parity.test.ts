@@ -24,9 +24,20 @@ function issuesOf(schema: JsonSchema, value: unknown): Issue[] {
   return issues;
 }
 
+/** Undefined where the code that ajv makes is broken: a union beside `patternProperties`, about once in 4,000. */
+function verdictOfAjv(schema: JsonSchema, value: unknown): boolean | undefined {
+  try {
+    return ajv.validate(schema, value);
+  } catch (error) {
+    assert.match(String(error), /^TypeError: Cannot set properties of undefined/);
+    return undefined;
+  }
+}
+
 function assertSameVerdict(schema: JsonSchema, value: unknown): void {
   const issues = issuesOf(schema, value);
-  const isValid = ajv.validate(schema, value);
+  const isValid = verdictOfAjv(schema, value);
+  if (isValid === undefined) return;
   assert.equal(
     issues.length === 0,
     isValid,
@@ -36,7 +47,8 @@ function assertSameVerdict(schema: JsonSchema, value: unknown): void {
 
 const small = fc.integer({ min: -3, max: 6 });
 const size = fc.integer({ min: 0, max: 3 });
-const key = fc.constantFrom("a", "b", "c1", "c2", "constructor", "toString");
+/** One key that every object inherits; others of that sort break ajv's own comparison of objects. */
+const key = fc.constantFrom("a", "b", "c1", "c2", "isPrototypeOf");
 const scalar: Arbitrary<unknown> = fc.oneof(
   fc.constantFrom<unknown>(
     null,
@@ -64,7 +76,7 @@ const { value } = fc.letrec<{ value: unknown }>((tie) => ({
     { maxDepth: 3, depthSize: "medium" },
     scalar,
     fc.array(tie("value"), { maxLength: 4 }),
-    fc.dictionary(key, tie("value"), { maxKeys: 4 }),
+    fc.dictionary(key, tie("value"), { maxKeys: 4, noNullPrototype: true }),
   ),
 }));
 
@@ -90,7 +102,9 @@ const { schema } = fc.letrec<{ schema: JsonSchema }>((tie) => {
     })),
     scalar.map((value) => ({ const: value })),
     fc.uniqueArray(scalar, { minLength: 1, maxLength: 4 }).map((values) => ({ enum: values })),
-    fc.dictionary(key, part, { maxKeys: 3 }).map((properties) => ({ properties })),
+    fc
+      .dictionary(key, part, { maxKeys: 3, noNullPrototype: true })
+      .map((properties) => ({ properties })),
     fc.uniqueArray(key, { maxLength: 3 }).map((required) => ({ required })),
     fc.oneof(fc.boolean(), part).map((additionalProperties) => ({ additionalProperties })),
     part.map((inner) => ({ patternProperties: { "^c": inner } })),
