@@ -67,6 +67,20 @@ export interface JobDocument {
 }
 
 export function jobDocument(job: Job): JobDocument {
+  const output = job.output === null ? {} : { output: JSON.parse(job.output) as unknown };
+  return { ...factsOf(job), ...output };
+}
+
+/**
+ * {@link jobDocument} as JSON text, with the output exactly as its worker wrote it: large numbers keep
+ * their digits, `1.0` stays a float to those who tell the difference.
+ */
+export function jobDocumentText(job: Job): string {
+  const facts = JSON.stringify(factsOf(job));
+  return job.output === null ? facts : `${facts.slice(0, -1)},"output":${job.output}}`;
+}
+
+function factsOf(job: Job): JobDocument {
   const isOver = job.finishedAt !== null;
   const delayTime =
     // From the time it was due: a retry's wait does not count the attempts before it.
@@ -82,7 +96,6 @@ export function jobDocument(job: Job): JobDocument {
     ...(isOver || job.startedAt !== null ? { delayTime } : {}),
     ...(isOver ? { executionTime } : {}),
     ...(isOver || job.workerId !== null ? { workerId: job.workerId ?? "" } : {}),
-    ...(job.output === null ? {} : { output: JSON.parse(job.output) as unknown }),
     ...(job.error === null ? {} : { error: job.error }),
     ...(job.failures > 0 ? { retries: job.failures } : {}),
   };

@@ -23,7 +23,7 @@
 import { sleep, type Clock } from "../../kit/clock.ts";
 import { newJobId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
-import type { Job, JobDocument } from "../../contract/job.ts";
+import type { Job, JobCounts, JobDocument } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { isFinal } from "../../contract/states.ts";
 import type { Outcome, Store, TakenJob } from "../../contract/store.ts";
@@ -118,7 +118,8 @@ export type Verdict = "accepted" | "stale";
 
 export interface StreamAnswer {
   status: JobDocument["status"];
-  stream: { output: unknown }[];
+  /** JSON texts, each delivered once. */
+  chunks: string[];
 }
 
 /** Further polls of a draining worker are held this long: answered at once, they would spin. */
@@ -242,6 +243,15 @@ export class Jobs {
   async get(id: string): Promise<Job | undefined> {
     const job = await this.#store.jobs.get(id);
     return job === undefined || this.#isGone(job) ? undefined : job;
+  }
+
+  counts(endpointId: string): Promise<JobCounts> {
+    return this.#store.jobs.counts(endpointId);
+  }
+
+  /** A page of an endpoint's jobs, newest first, without inputs and outputs. */
+  list(request: Parameters<Store["jobs"]["list"]>[0]): ReturnType<Store["jobs"]["list"]> {
+    return this.#store.jobs.list(request);
   }
 
   /** The job once it is final, or as it is when the wait ends first. */
@@ -399,7 +409,7 @@ export class Jobs {
     const { lost, renewed, unknown } = this.#attempts.ping(workerId, jobIds);
     await Promise.all([
       this.#store.jobs.renew(workerId, renewed, this.#now() + LEASE_MS),
-      ...lost.map((attempt) => this.#lose(attempt, "it no longer lists the job")),
+      ...lost.map((attempt) => this.#dropped(attempt)),
       ...unknown.map((id) => this.#strayJob(id, workerId, endpointId)),
     ]);
   }
@@ -441,7 +451,7 @@ export class Jobs {
     return this.#onOverdue.add(listener);
   }
 
-  /** The attempt's worker fell silent or dropped the job, which went back to the queue or failed. */
+  /** The attempt's worker fell silent; the job went back to the queue or failed. */
   onLost(listener: (job: TakenJob) => void): () => void {
     return this.#onLost.add(listener);
   }
@@ -547,10 +557,7 @@ export class Jobs {
   }
 
   #attemptOver(attempt: Attempt, why: "lease" | "time"): void {
-    const silence = `it gave no sign of life for ${LEASE_MS / 1000} s`;
-    this.#inBackground(() =>
-      why === "time" ? this.#overdue(attempt) : this.#lose(attempt, silence),
-    );
+    this.#inBackground(() => (why === "time" ? this.#overdue(attempt) : this.#fellSilent(attempt)));
   }
 
   async #overdue({ jobId, workerId, attempt }: Attempt): Promise<void> {
@@ -563,12 +570,20 @@ export class Jobs {
     this.#onOverdue.emit(job as TakenJob);
   }
 
-  async #lose({ jobId, workerId, attempt }: Attempt, what: string): Promise<void> {
+  /** The worker gave no sign of life for a lease. */
+  async #fellSilent({ jobId, workerId, attempt }: Attempt): Promise<void> {
     const job = await this.#heldJob({ jobId, workerId, attempt });
     if (job === undefined) return;
-    if ((await this.#loseJob(job, `worker ${workerId} was lost: ${what}`)) === undefined) return;
+    const cause = `worker ${workerId} gave no sign of life for ${LEASE_MS / 1000} s`;
+    if ((await this.#loseJob(job, cause)) === undefined) return;
     this.#stops.add(workerId, jobId);
     this.#onLost.emit(job as TakenJob);
+  }
+
+  /** The worker lives, but the job is lost inside it: its result could not be posted, or it gave up. */
+  async #dropped({ jobId, workerId, attempt }: Attempt): Promise<void> {
+    const job = await this.#heldJob({ jobId, workerId, attempt });
+    if (job !== undefined) await this.#loseJob(job, `worker ${workerId} dropped the job`);
   }
 
   async #loseJob(job: Job, cause: string): Promise<Job | undefined> {
@@ -646,7 +661,7 @@ export class Jobs {
     const more = mayHaveMore ? await this.#store.jobs.drainChunks(job.id, 1) : [];
     return {
       status: more.length > 0 ? "IN_PROGRESS" : job.state,
-      stream: [...chunks, ...more].map((chunk) => ({ output: JSON.parse(chunk) as unknown })),
+      chunks: [...chunks, ...more],
     };
   }
 }

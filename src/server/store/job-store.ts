@@ -1,7 +1,7 @@
 /** {@link JobStore} over SQLite: each verb is one operation for the group commit. */
 
 import type { DatabaseSync } from "node:sqlite";
-import { jobDocument, type Job, type JobCounts, type NewJob } from "../../contract/job.ts";
+import { jobDocumentText, type Job, type JobCounts, type NewJob } from "../../contract/job.ts";
 import type { JobState } from "../../contract/states.ts";
 import type { JobStore, Outcome, TakenJob } from "../../contract/store.ts";
 import type { Committer } from "./commit.ts";
@@ -147,8 +147,7 @@ export class SqliteJobStore implements JobStore {
   /** The webhook is written down in the step that ends the job: neither can be lost without the other. */
   #ended<T extends Job | undefined>(job: T, now: number): T {
     if (job !== undefined && job.webhook !== null) {
-      const body = JSON.stringify(jobDocument(job));
-      this.#sql.addWebhook.run(job.id, job.webhook, body, now, now);
+      this.#sql.addWebhook.run(job.id, job.webhook, jobDocumentText(job), now, now);
     }
     return job;
   }

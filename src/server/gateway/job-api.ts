@@ -1,0 +1,342 @@
+/**
+ * The queue job API, for clients: one handler an operation. Statuses, holds and shapes are those that
+ * unmodified Runpod clients rely on. Source: spec/job-api.md.
+ *
+ *   POST       run, runsync, cancel/{job}, retry/{job}, purge-queue
+ *   GET, POST  status/{job}, status-sync/{job}, stream/{job}
+ *   GET        health, metrics, requests
+ *
+ * Success is always exactly 200; failures are problem documents with the platform's `error` in them.
+ */
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { Binder } from "../../contract/binder.ts";
+import { FlashError } from "../../contract/errors.ts";
+import { jobDocument, jobDocumentText, type Job } from "../../contract/job.ts";
+import { isPlainJsonObject, isTooDeep } from "../../contract/json.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import type { EndpointManifest, FunctionManifest } from "../../contract/manifest.ts";
+import { chooseFunction } from "../../contract/methods.ts";
+import { isFinal, JOB_STATES, type JobState } from "../../contract/states.ts";
+import type { EndpointRow } from "../../contract/store.ts";
+import type { JobRequest, Jobs } from "../jobs/jobs.ts";
+import {
+  clientSignal,
+  readBody,
+  sendJson,
+  sendJsonText,
+  sendProblem,
+  type Principal,
+} from "./http.ts";
+import { memberTexts } from "./raw-json.ts";
+
+/** Workers as clients count them. */
+export type WorkerCounts = Record<
+  "idle" | "initializing" | "ready" | "running" | "throttled" | "unhealthy",
+  number
+>;
+
+/** A queue endpoint and the release that accepts its jobs. */
+export interface ServedEndpoint {
+  row: EndpointRow;
+  releaseId: string;
+  manifest: EndpointManifest;
+  workerCounts(): WorkerCounts;
+  readyWorkers(): string[];
+}
+
+export interface JobApiContext {
+  jobs: Jobs;
+  endpoint: ServedEndpoint;
+  principal: Principal;
+}
+
+interface Call extends JobApiContext {
+  /** The path segment after the operation. */
+  id: string;
+  query: URLSearchParams;
+  request: IncomingMessage;
+  response: ServerResponse;
+}
+
+interface Operation {
+  methods: readonly string[];
+  /** The path names a job. */
+  needsJob: boolean;
+  handle(call: Call): Promise<void>;
+}
+
+const REQUESTS_DEFAULT = 50;
+const REQUESTS_MAX = 1000;
+const MAX_KEY_LENGTH = 255;
+
+const GET = ["GET"];
+const POST = ["POST"];
+const EITHER = ["GET", "POST"];
+
+const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
+  ["run", { methods: POST, needsJob: false, handle: run }],
+  ["runsync", { methods: POST, needsJob: false, handle: runsync }],
+  ["status", { methods: EITHER, needsJob: true, handle: status }],
+  ["status-sync", { methods: EITHER, needsJob: true, handle: statusSync }],
+  ["stream", { methods: EITHER, needsJob: true, handle: stream }],
+  ["cancel", { methods: POST, needsJob: true, handle: cancel }],
+  ["retry", { methods: POST, needsJob: true, handle: retry }],
+  ["purge-queue", { methods: POST, needsJob: false, handle: purge }],
+  ["health", { methods: GET, needsJob: false, handle: health }],
+  ["metrics", { methods: GET, needsJob: false, handle: metrics }],
+  ["requests", { methods: GET, needsJob: false, handle: requests }],
+]);
+
+/**
+ * Answers one request to `/v2/{endpoint}/{operation…}`. Failures of ours are answered here; anything
+ * else is thrown.
+ */
+export async function handleJobApi(
+  context: JobApiContext,
+  operation: string[],
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  try {
+    const [name = "", id = ""] = operation;
+    const entry = OPERATIONS.get(name);
+    if (
+      entry === undefined ||
+      operation.length > (entry.needsJob ? 2 : 1) ||
+      (entry.needsJob && id === "")
+    ) {
+      throw new FlashError("NOT_FOUND", `A queue endpoint has no '/${operation.join("/")}'.`, {
+        hint: `It has ${[...OPERATIONS.keys()].join(", ")}.`,
+      });
+    }
+    if (!entry.methods.includes(request.method ?? "")) {
+      response.setHeader("allow", entry.methods.join(", "));
+      throw new FlashError(
+        "METHOD_NOT_ALLOWED",
+        `'/${name}' is asked with ${entry.methods.join(" or ")}, not with ${request.method}.`,
+      );
+    }
+    const query = queryOf(request);
+    await entry.handle({ ...context, id, query, request, response });
+  } catch (error) {
+    if (!FlashError.is(error)) throw error;
+    sendProblem(response, error, { error: error.message });
+  }
+}
+
+// --- submitting
+
+async function run(call: Call): Promise<void> {
+  const job = await submit(call, "run");
+  sendJson(call.response, 200, { id: job.id, status: job.state });
+}
+
+async function runsync(call: Call): Promise<void> {
+  const { jobs, response } = call;
+  const job = await submit(call, "runsync");
+  const now = await jobs.waitFinal(job.id, waitOf(call), clientSignal(response));
+  if (now !== undefined && isFinal(now.state)) sendJsonText(response, 200, jobDocumentText(now));
+  else sendJson(response, 200, { id: job.id, status: now?.state ?? job.state });
+}
+
+async function submit(call: Call, via: "run" | "runsync"): Promise<Job> {
+  const { endpoint, jobs, request, query } = call;
+  const maxBytes = via === "run" ? LIMITS.runBodyBytes : LIMITS.runsyncBodyBytes;
+  const body = parseBody((await readBody(request, maxBytes)).toString("utf8"));
+  const ttl = clamped(query.get("ttl"), LIMITS.ttlMinMs, LIMITS.ttlMaxMs);
+  const key = request.headers["idempotency-key"];
+  checkInput(endpoint.manifest, body.input);
+  const { options } = endpoint.manifest;
+  const target = {
+    endpointId: endpoint.row.id,
+    releaseId: endpoint.releaseId,
+    executionTimeoutMs: options.executionTimeoutMs,
+    retries: options.retries,
+  };
+  const policy = { ...body.policy, ...(ttl === undefined ? {} : { ttl }) };
+  const idempotencyKey = typeof key === "string" ? { idempotencyKey: checkKey(key) } : {};
+  return jobs.submit(target, { ...body, policy, ...idempotencyKey }, via);
+}
+
+/** Unknown keys are ignored: official examples send some by mistake. */
+function parseBody(text: string): JobRequest {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch (cause) {
+    const message = `The body is not JSON: ${(cause as Error).message}.`;
+    throw new FlashError("INVALID_REQUEST", message, { hint: BODY_HINT, cause });
+  }
+  if (!isPlainJsonObject(body)) {
+    throw new FlashError("INVALID_REQUEST", "The body must be a JSON object.", { hint: BODY_HINT });
+  }
+  const { webhook, policy, s3Config } = body;
+  if (webhook !== undefined && webhook !== null && typeof webhook !== "string") {
+    throw new FlashError("NOT_ACCEPTED", "The job was not accepted: webhook must be a URL.");
+  }
+  if (policy !== undefined && policy !== null && !isPlainJsonObject(policy)) {
+    throw new FlashError("NOT_ACCEPTED", "The job was not accepted: policy must be an object.");
+  }
+  if (isTooDeep(s3Config)) {
+    throw new FlashError("NOT_ACCEPTED", "The job was not accepted: s3Config is nested too deep.");
+  }
+  return {
+    // The Go client leaves an empty input out.
+    input: body["input"] === undefined ? {} : body["input"],
+    inputText: memberTexts(text).get("input") ?? "{}",
+    ...(typeof webhook === "string" ? { webhook } : {}),
+    ...(isPlainJsonObject(policy) ? { policy: withoutNulls(policy) } : {}),
+    ...(isPlainJsonObject(s3Config) ? { extra: { s3Config } } : {}),
+  };
+}
+
+const BODY_HINT = 'Send {"input": …}.';
+
+function withoutNulls(policy: Record<string, unknown>): NonNullable<JobRequest["policy"]> {
+  return Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== null));
+}
+
+function checkKey(key: string): string {
+  if (key.length > 0 && key.length <= MAX_KEY_LENGTH) return key;
+  throw new FlashError(
+    "NOT_ACCEPTED",
+    `The job was not accepted: Idempotency-Key must have 1 to ${MAX_KEY_LENGTH} characters.`,
+  );
+}
+
+const binders = new WeakMap<FunctionManifest, Binder>();
+
+/** Refuses an input that the function would refuse, before the job is accepted. */
+function checkInput(manifest: EndpointManifest, input: unknown): void {
+  if (manifest.functions.length === 0) return;
+  try {
+    const chosen = chooseFunction(manifest.functions, input, manifest.name);
+    const binder = binders.get(chosen.fn) ?? new Binder(chosen.fn);
+    binders.set(chosen.fn, binder);
+    binder.decodeInput(chosen.input);
+  } catch (error) {
+    if (!FlashError.is(error)) throw error;
+    const { issues, hint } = error;
+    throw new FlashError("NOT_ACCEPTED", error.message, {
+      ...(issues === undefined ? {} : { issues }),
+      ...(hint === undefined ? {} : { hint }),
+      cause: error,
+    });
+  }
+}
+
+// --- asking
+
+async function status({ response, ...call }: Call): Promise<void> {
+  sendJsonText(response, 200, jobDocumentText(await jobOf({ response, ...call })));
+}
+
+async function statusSync(call: Call): Promise<void> {
+  const { jobs, response } = call;
+  const { id } = await jobOf(call);
+  const job = await jobs.waitFinal(id, waitOf(call), clientSignal(response));
+  if (job === undefined) throw unknownJob(id);
+  sendJsonText(response, 200, jobDocumentText(job));
+}
+
+async function stream(call: Call): Promise<void> {
+  const { jobs, response, query } = call;
+  const { id } = await jobOf(call);
+  const waitMs = clamped(query.get("wait"), 0, LIMITS.waitMaxMs) ?? LIMITS.streamHoldMs;
+  const answer = await jobs.stream(id, { waitMs, signal: clientSignal(response) });
+  if (answer === undefined) throw unknownJob(id);
+  const chunks = answer.chunks.map((chunk) => `{"output":${chunk}}`).join(",");
+  sendJsonText(response, 200, `{"status":"${answer.status}","stream":[${chunks}]}`);
+}
+
+async function health({ jobs, endpoint, response }: Call): Promise<void> {
+  const counts = await jobs.counts(endpoint.row.id);
+  sendJson(response, 200, { jobs: counts, workers: endpoint.workerCounts() });
+}
+
+async function metrics({ endpoint, response }: Call): Promise<void> {
+  const readyWorkers = endpoint.readyWorkers();
+  sendJson(response, 200, { readyWorkers, workers: endpoint.workerCounts() });
+}
+
+async function requests({ jobs, endpoint, query, response }: Call): Promise<void> {
+  const offset = clamped(query.get("offset"), 0, Number.MAX_SAFE_INTEGER) ?? 0;
+  const limit = clamped(query.get("limit"), 1, REQUESTS_MAX) ?? REQUESTS_DEFAULT;
+  const states = query.getAll("status").flatMap((text) => text.split(",")) as JobState[];
+  if (!states.every((state) => JOB_STATES.includes(state))) {
+    throw new FlashError("INVALID_REQUEST", `'status' must be one of ${JOB_STATES.join(", ")}.`);
+  }
+  const page = await jobs.list({
+    endpointId: endpoint.row.id,
+    ...(states.length === 0 ? {} : { states }),
+    offset,
+    limit,
+  });
+  sendJson(response, 200, {
+    requests: page.jobs.map(jobDocument),
+    total: page.total,
+    offset,
+    limit,
+    hasMore: offset + page.jobs.length < page.total,
+  });
+}
+
+// --- changing
+
+async function cancel(call: Call): Promise<void> {
+  const { id } = await jobOf(call);
+  const job = await call.jobs.cancel(id);
+  if (job === undefined) throw unknownJob(id);
+  sendJson(call.response, 200, { id, status: job.state });
+}
+
+async function retry(call: Call): Promise<void> {
+  const { id } = await jobOf(call);
+  const result = await call.jobs.retry(id);
+  if (result === undefined) throw unknownJob(id);
+  if (!result.moved) {
+    throw new FlashError(
+      "INVALID_REQUEST",
+      `The job '${id}' is ${result.job.state}: only FAILED and TIMED_OUT jobs can be retried.`,
+    );
+  }
+  sendJson(call.response, 200, { id, status: result.job.state });
+}
+
+async function purge({ jobs, endpoint, response }: Call): Promise<void> {
+  const removed = await jobs.purge(endpoint.row.id);
+  sendJson(response, 200, { removed, status: "completed" });
+}
+
+// --- reading the request
+
+/** A job of another endpoint does not exist here. */
+async function jobOf({ jobs, endpoint, id }: Call): Promise<Job> {
+  const job = await jobs.get(id);
+  if (job === undefined || job.endpointId !== endpoint.row.id) throw unknownJob(id);
+  return job;
+}
+
+function unknownJob(id: string): FlashError {
+  return new FlashError("JOB_NOT_FOUND", `There is no job '${id}'.`, {
+    hint: "Results are dropped when their retention is over.",
+  });
+}
+
+function queryOf(request: IncomingMessage): URLSearchParams {
+  const url = request.url ?? "";
+  const cut = url.indexOf("?");
+  return new URLSearchParams(cut === -1 ? "" : url.slice(cut + 1));
+}
+
+function waitOf({ query }: Call): number {
+  return clamped(query.get("wait"), LIMITS.waitMinMs, LIMITS.waitMaxMs) ?? LIMITS.waitDefaultMs;
+}
+
+/** What is no number is ignored, what is out of bounds is moved to the bound: all clients do the same. */
+function clamped(text: string | null, least: number, most: number): number | undefined {
+  const value = text === null || text.trim() === "" ? Number.NaN : Number(text);
+  if (Number.isNaN(value)) return undefined;
+  return Math.min(most, Math.max(least, Math.round(value)));
+}
