@@ -6,7 +6,7 @@
 
 import { canonical, show } from "../../contract/json.ts";
 import type { JsonSchema, SchemaType } from "../../contract/schema.ts";
-import { constrain, docsOf, docsOfSymbol, type Docs } from "./docs.ts";
+import { constrain, hasConstraints, docsOf, docsOfSymbol, type Docs } from "./docs.ts";
 import { INSTEAD, knownType, type KnownType } from "./known.ts";
 import {
   elementFlagsOf,
@@ -237,11 +237,14 @@ export class SchemaWriter {
       define(properties, name, this.#constrained(schema, place, docsOfSymbol(symbol)));
       if (!isOptional(symbol, propertyType)) required.push(name);
     }
+    const indexes = this.#indexes(type, at);
+    // `{}` takes every value but null; a result of that type is an object without known keys.
+    if (this.#isInput && symbols.length === 0 && Object.keys(indexes).length === 0) return {};
     return {
       type: "object",
       ...(symbols.length === 0 ? {} : { properties }),
       ...(required.length === 0 ? {} : { required }),
-      ...this.#indexes(type, at),
+      ...indexes,
     };
   }
 
@@ -302,7 +305,12 @@ export class SchemaWriter {
   }
 
   #constrained(schema: JsonSchema, at: string, docs: Docs): JsonSchema {
-    const described = constrain(schema, docs, (message) =>
+    // A constraint is a part of the schema it narrows: a definition that others use stays as it is.
+    const definition =
+      schema.$ref === undefined ? undefined : this.#definitions.get(Number(schema.$ref));
+    const isOwn = definition?.isRecursive !== true && hasConstraints(docs);
+    const target = (isOwn ? definition?.schema : undefined) ?? schema;
+    const described = constrain(target, docs, (message) =>
       this.#report({ severity: "error", message: `${at}: ${message}` }),
     );
     if (docs.description === undefined) return described;

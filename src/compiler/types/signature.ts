@@ -9,10 +9,12 @@ import { knownType } from "./known.ts";
 import { unwrap } from "./locate.ts";
 import { mayBeUndefined, SchemaWriter } from "./schema-writer.ts";
 import {
+  elementFlagsOf,
   ElementFlags,
   SignatureKind,
   SyntaxKind,
   TypeFlags,
+  WRITTEN_OUT,
   type Checker,
   type Node,
   type Signature as TsSignature,
@@ -165,9 +167,8 @@ function typeOfDefault(
 /** `(...args: [a: string, b?: number])` is `(a: string, b?: number)`. */
 function expandTuple(checker: Checker, type: Type, name: string): RawParameter[] {
   const types = type.isTypeReference() ? checker.getTypeArguments(type) : [];
-  const target = type.isTypeReference() ? type.getTarget() : type;
-  const flags = target.isTupleType() ? target.elementFlags : [];
-  const written = checker.typeToTypeNode(type) as
+  const flags = elementFlagsOf(type);
+  const written = checker.typeToTypeNode(type, undefined, WRITTEN_OUT) as
     | { elements?: readonly ParameterNode[] }
     | undefined;
   return types.map((element, index) => {

@@ -7,6 +7,7 @@
 import {
   API,
   ElementFlags,
+  NodeBuilderFlags,
   ObjectFlags,
   SignatureKind,
   SymbolFlags,
@@ -26,6 +27,16 @@ import type { OwnPackage } from "../own-package.ts";
 
 export { ElementFlags, ObjectFlags, SignatureKind, SymbolFlags, SyntaxKind, TypeFlags };
 export type { Checker, Node, NodeHandle, Signature, SourceFile, TsSymbol, Type };
+
+/** Makes `typeToTypeNode` write an alias out instead of naming it. */
+export const WRITTEN_OUT = NodeBuilderFlags.InTypeAlias;
+
+/** What each element of a tuple type is; the API leaves it out for the empty tuple. */
+export function elementFlagsOf(type: Type): readonly ElementFlags[] {
+  const target = type.isTypeReference() ? type.getTarget() : type;
+  const { elementFlags } = target as { elementFlags?: readonly ElementFlags[] };
+  return elementFlags ?? [];
+}
 
 /** Types of one state of the project's files. */
 export interface TypeView {
