@@ -4,35 +4,48 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
 import path from "node:path";
 import { build } from "esbuild";
 
 const root = path.dirname(import.meta.dirname);
 const dist = path.join(root, "dist");
-const stamp = path.join(dist, "runtime", "worker.mjs");
+/** The build grows here and takes the place of `dist` when it is whole. */
+const next = path.join(root, "dist.next");
+const runtime = path.join("runtime", "worker.mjs");
+const stamp = path.join(dist, runtime);
 
 if (!(process.argv.includes("--if-stale") && isFresh())) await buildAll();
 linkCommand();
 linkPackage();
 
 async function buildAll(): Promise<void> {
-  rmSync(dist, { recursive: true, force: true });
+  rmSync(next, { recursive: true, force: true });
   const tsc = path.join(root, "node_modules", ".bin", "tsc");
-  const compiled = spawnSync(tsc, ["-p", path.join(root, "tsconfig.build.json")], {
-    stdio: "inherit",
-  });
+  const config = path.join(root, "tsconfig.build.json");
+  const compiled = spawnSync(tsc, ["-p", config, "--outDir", next], { stdio: "inherit" });
   if (compiled.status !== 0) process.exit(compiled.status ?? 1);
   copyApiBrowser();
-  // Last, because its presence says that the build is whole.
   await bundleWorker();
+  // A build that fails leaves the last good one; one that succeeds is never seen half done.
+  rmSync(dist, { recursive: true, force: true });
+  renameSync(next, dist);
 }
 
 /** The worker runtime travels in every artifact, so it is one file that needs Node and nothing else. */
 async function bundleWorker(): Promise<void> {
   await build({
     entryPoints: [path.join(root, "src", "worker", "main.ts")],
-    outfile: stamp,
+    outfile: path.join(next, runtime),
     bundle: true,
     platform: "node",
     format: "esm",
@@ -44,7 +57,7 @@ async function bundleWorker(): Promise<void> {
 
 function copyApiBrowser(): void {
   const from = path.join(root, "node_modules", "swagger-ui-dist");
-  const to = path.join(dist, "api-browser");
+  const to = path.join(next, "api-browser");
   mkdirSync(to, { recursive: true });
   for (const file of ["swagger-ui-bundle.js", "swagger-ui.css", "LICENSE"]) {
     cpSync(path.join(from, file), path.join(to, file));

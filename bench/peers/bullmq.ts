@@ -1,0 +1,38 @@
+/** Fastify in front of BullMQ: POST /run answers the id, POST /runsync waits for the result. */
+
+import Fastify from "fastify";
+import { Queue, QueueEvents } from "bullmq";
+
+const connection = { host: "127.0.0.1", port: Number(process.env["REDIS_PORT"]) };
+const queue = new Queue("bench", { connection, defaultJobOptions: { removeOnComplete: true } });
+const events = new QueueEvents("bench", { connection });
+await events.waitUntilReady();
+const app = Fastify();
+const schema = {
+  body: {
+    type: "object",
+    required: ["input"],
+    properties: {
+      input: {
+        type: "object",
+        required: ["x", "y"],
+        properties: { x: { type: "number" }, y: { type: "number" } },
+      },
+    },
+  },
+};
+interface Body {
+  input: { x: number; y: number };
+}
+app.post<{ Body: Body }>("/run", { schema }, async (request) => {
+  const job = await queue.add("job", request.body.input);
+  return { id: job.id, status: "IN_QUEUE" };
+});
+app.post<{ Body: Body }>("/runsync", { schema }, async (request) => {
+  const job = await queue.add("job", request.body.input);
+  const output: unknown = await job.waitUntilFinished(events);
+  return { id: job.id, status: "COMPLETED", output };
+});
+await app.listen({ port: Number(process.env["PORT"]), host: "127.0.0.1" });
+console.log("ready");
+process.on("SIGTERM", () => process.exit(0));
