@@ -2,7 +2,7 @@
 
 import { rename } from "node:fs/promises";
 import path from "node:path";
-import { buildProject, formatDiagnostics } from "../compiler/compiler.ts";
+import { buildProject, formatDiagnostics, type Diagnostic } from "../compiler/compiler.ts";
 import type { Artifact } from "../contract/cloud.ts";
 import { FlashError } from "../contract/errors.ts";
 import type { Manifest } from "../contract/manifest.ts";
@@ -35,6 +35,7 @@ export async function compile(
   const { root, app, config } = project;
   const started = performance.now();
   const name = archiveName(use.options.output);
+  const color = use.output.talkColors.isColorSupported;
   const built = await buildProject({
     root,
     app,
@@ -42,9 +43,10 @@ export async function compile(
     overrides: overridesOf(config),
     exclude: listOf(use.options.exclude),
     signal: use.signal,
+  }).catch((error: unknown) => {
+    throw color && !use.output.json ? inColor(error) : error;
   });
   checkEndpointNames(config, built.manifest, root);
-  const color = use.output.talkColors.isColorSupported;
   if (built.warnings.length > 0) use.output.say(formatDiagnostics(built.warnings, { color }));
   const file = name === undefined ? built.artifactFile : await moveTo(name, built.artifactFile);
   return {
@@ -55,6 +57,19 @@ export async function compile(
     warnings: built.warnings,
     tookMs: performance.now() - started,
   };
+}
+
+function inColor(error: unknown): unknown {
+  if (!FlashError.is(error) || error.code !== "BUILD_FAILED") return error;
+  const diagnostics = error.details?.diagnostics as Diagnostic[] | undefined;
+  if (diagnostics === undefined) return error;
+  const { details, hint } = error;
+  const text = formatDiagnostics(diagnostics, { color: true });
+  return new FlashError("BUILD_FAILED", `${text}\n`, {
+    ...(details === undefined ? {} : { details }),
+    ...(hint === undefined ? {} : { hint }),
+    cause: error,
+  });
 }
 
 /** Throws `INVALID_USAGE`: a path would let an archive overwrite anything. */

@@ -35,7 +35,11 @@ export function failureDocument(error: unknown): Problem & { diagnostics?: unkno
 function failureText(error: unknown, output: Output): string {
   const colors = output.talkColors;
   const known = FlashError.is(error) ? error : unexpected(error);
-  const lines = [`${colors.red("✗")} ${known.message}`];
+  // The mistakes of a project are many lines; what they amount to belongs below them.
+  const lines =
+    known.code === "BUILD_FAILED"
+      ? [known.message, `${colors.red("✗")} Build failed`]
+      : [`${colors.red("✗")} ${known.message}`];
   for (const { path, message } of known.issues ?? []) {
     const line = `${path} ${message}`.trim();
     if (!known.message.includes(line)) lines.push(`  ${line}`);
