@@ -114,7 +114,7 @@ function encodeContent(
     );
   }
   if (value instanceof Uint8Array && allows(schemas, "bytes")) return toBase64(value);
-  if (!isPlainJsonObject(value)) return encodeInstance(value, schemas, run, path);
+  if (!isPlainData(value)) return encodeInstance(value, schemas, run, path);
   const result: Record<string, unknown> = {};
   for (const [key, item] of Object.entries(value)) {
     if (item === undefined) continue;
@@ -122,6 +122,11 @@ function encodeContent(
     withKey(result, key, encode(item, property(schemas, key, run.root), run, at));
   }
   return result;
+}
+
+/** A plain object that does not write its own JSON. */
+function isPlainData(value: unknown): value is Record<string, unknown> {
+  return isPlainJsonObject(value) && typeof value["toJSON"] !== "function";
 }
 
 function encodeDate(
@@ -232,7 +237,7 @@ function kindOf(value: unknown): string {
   if (typeof value !== "object") return typeof value;
   if (value === null) return "null";
   if (Array.isArray(value)) return "array";
-  if (isPlainJsonObject(value)) return "object";
+  if (isPlainData(value)) return "object";
   if (value instanceof Date) return "date";
   if (value instanceof Set) return "set";
   return value instanceof Uint8Array ? "bytes" : "instance";

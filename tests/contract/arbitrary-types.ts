@@ -3,22 +3,22 @@
  * values. Property tests of the binder and the validator draw from here.
  */
 
-import fc, { type Arbitrary } from "fast-check";
+import * as fc from "fast-check";
 import type { JsonSchema } from "../../src/contract/schema.ts";
 
 export interface TypeAndValues {
   schema: JsonSchema;
   /** Values of the type, with `Date`, `Set` … where the schema has them. */
-  values: Arbitrary<unknown>;
+  values: fc.Arbitrary<unknown>;
 }
 
 /** JSON has one zero. */
-const number: Arbitrary<number> = fc
+const number: fc.Arbitrary<number> = fc
   .oneof(fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true }))
   .map((value) => (value === 0 ? 0 : value));
 
 /** Texts that look like something else are the interesting ones. */
-export const text: Arbitrary<string> = fc.oneof(
+export const text: fc.Arbitrary<string> = fc.oneof(
   { weight: 4, arbitrary: fc.string({ unit: "binary" }) },
   {
     weight: 3,
@@ -44,7 +44,7 @@ export const text: Arbitrary<string> = fc.oneof(
   },
 );
 
-const date: Arbitrary<Date> = fc.date({ noInvalidDate: true });
+const date: fc.Arbitrary<Date> = fc.date({ noInvalidDate: true });
 
 const leaves: TypeAndValues[] = [
   { schema: { type: "string" }, values: text },
@@ -65,9 +65,9 @@ const leaves: TypeAndValues[] = [
   { schema: { type: ["string", "number"] }, values: fc.oneof(text, number) },
 ];
 
-const leaf: Arbitrary<TypeAndValues> = fc.constantFrom(...leaves);
+const leaf: fc.Arbitrary<TypeAndValues> = fc.constantFrom(...leaves);
 
-const keys: Arbitrary<string[]> = fc.uniqueArray(
+const keys: fc.Arbitrary<string[]> = fc.uniqueArray(
   fc.constantFrom("a", "b", "c", "constructor", "__proto__", "toString", "with space"),
   { maxLength: 4 },
 );
@@ -90,7 +90,7 @@ export const { type: anyType } = fc.letrec<{ type: TypeAndValues; object: TypeAn
 );
 
 /** An object type, for the parameter that is the whole body. */
-export const objectType: Arbitrary<TypeAndValues> = objectOf(anyType);
+export const objectType: fc.Arbitrary<TypeAndValues> = objectOf(anyType);
 
 function arrayOf({ schema, values }: TypeAndValues): TypeAndValues {
   return { schema: { type: "array", items: schema }, values: fc.array(values, { maxLength: 4 }) };
@@ -132,7 +132,7 @@ function unionOf(parts: readonly TypeAndValues[]): TypeAndValues {
   };
 }
 
-function objectOf(part: Arbitrary<TypeAndValues>): Arbitrary<TypeAndValues> {
+function objectOf(part: fc.Arbitrary<TypeAndValues>): fc.Arbitrary<TypeAndValues> {
   return keys.chain((names) =>
     fc
       .array(fc.tuple(part, fc.boolean()), { minLength: names.length, maxLength: names.length })

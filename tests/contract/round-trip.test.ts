@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { Binder, type EncodedCall, type RequestParts } from "../../src/contract/binder.ts";
 import { fromText, fromTexts, toText, toTexts } from "../../src/contract/carry.ts";
 import { FlashError } from "../../src/contract/errors.ts";

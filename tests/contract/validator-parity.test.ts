@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
-import fc, { type Arbitrary } from "fast-check";
+import * as fc from "fast-check";
 import type { Issue } from "../../src/contract/errors.ts";
 import type { JsonSchema } from "../../src/contract/schema.ts";
 import { compileSchema } from "../../src/contract/validator.ts";
@@ -49,7 +49,7 @@ const small = fc.integer({ min: -3, max: 6 });
 const size = fc.integer({ min: 0, max: 3 });
 /** One key that every object inherits; others of that sort break ajv's own comparison of objects. */
 const key = fc.constantFrom("a", "b", "c1", "c2", "isPrototypeOf");
-const scalar: Arbitrary<unknown> = fc.oneof(
+const scalar: fc.Arbitrary<unknown> = fc.oneof(
   fc.constantFrom<unknown>(
     null,
     true,
@@ -93,8 +93,8 @@ const { schema } = fc.letrec<{ schema: JsonSchema }>((tie) => {
     "null",
     "object",
     "array",
-  ) as Arbitrary<NonNullable<JsonSchema["type"]>>;
-  const one: Arbitrary<JsonSchema>[] = [
+  ) as fc.Arbitrary<NonNullable<JsonSchema["type"]>>;
+  const one: fc.Arbitrary<JsonSchema>[] = [
     ref,
     type.map((type) => ({ type })),
     fc.uniqueArray(type, { minLength: 1, maxLength: 3 }).map((type) => ({

@@ -228,10 +228,9 @@ describe("hostile values", () => {
 
   test("JSON nested a hundred thousand levels deep is refused, not a stack overflow", () => {
     const deep: unknown = JSON.parse(`${"[".repeat(100_000)}${"]".repeat(100_000)}`);
-    for (const schema of [{}, { type: "array", items: {} }, { uniqueItems: true }, tree]) {
-      assert.deepEqual(messages(schema as JsonSchema, deep), [
-        "x is nested deeper than 256 levels",
-      ]);
+    const schemas: JsonSchema[] = [{}, { type: "array", items: {} }, { uniqueItems: true }, tree];
+    for (const schema of schemas) {
+      assert.deepEqual(messages(schema, deep), ["x is nested deeper than 256 levels"]);
     }
   });
 
@@ -256,9 +255,10 @@ describe("hostile values", () => {
   });
 
   test("keys of Object.prototype are keys like any other", () => {
+    const number: JsonSchema = { type: "number" };
     const schema: JsonSchema = {
       type: "object",
-      properties: { toString: { type: "number" } },
+      properties: { toString: number },
       required: ["constructor"],
       additionalProperties: { type: "string" },
     };
