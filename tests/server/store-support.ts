@@ -1,22 +1,13 @@
-/** What the tests about stores and jobs share: temporary homes, jobs to submit. */
+/** What the tests about stores share: stores that go away with the test, jobs to submit. */
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { NewJob } from "../../src/contract/job.ts";
 import type { TestContext } from "node:test";
 import { openStore, type SqliteStore, type StoreOptions } from "../../src/server/store/store.ts";
 import { newJobId } from "../../src/kit/ids.ts";
-
-/** A folder that is gone after the test. */
-export function temporaryHome(t: TestContext): string {
-  const home = mkdtempSync(join(tmpdir(), "flash-store-"));
-  t.after(() => rmSync(home, { recursive: true, force: true }));
-  return home;
-}
+import { temporaryFolder } from "../support/temp.ts";
 
 export function temporaryStore(t: TestContext, options: Partial<StoreOptions> = {}): SqliteStore {
-  const store = openStore({ home: options.home ?? temporaryHome(t), ...options });
+  const store = openStore({ home: options.home ?? temporaryFolder(t), ...options });
   t.after(() => store.close());
   return store;
 }

@@ -8,7 +8,8 @@ import type { Manifest } from "../../src/contract/manifest.ts";
 import type { Job } from "../../src/contract/job.ts";
 import { Committer } from "../../src/server/store/commit.ts";
 import { openStore } from "../../src/server/store/store.ts";
-import { newJob, takeOf, temporaryHome, temporaryStore } from "./store-support.ts";
+import { temporaryFolder } from "../support/temp.ts";
+import { newJob, takeOf, temporaryStore } from "./store-support.ts";
 
 const RETENTION = 60_000;
 
@@ -68,7 +69,7 @@ describe("group commit", () => {
   });
 
   test("what is queued at closing is committed, what comes later is refused", async (t) => {
-    const home = temporaryHome(t);
+    const home = temporaryFolder(t);
     const store = openStore({ home });
     const submitted = store.jobs.submit([newJob({ id: "last" })]);
     await store.close();
@@ -80,8 +81,8 @@ describe("group commit", () => {
 
 describe("a full disk", () => {
   /** A database that may not grow beyond a few pages, which SQLite reports like a full disk. */
-  function smallDatabase(t: Parameters<typeof temporaryHome>[0]) {
-    const db = new DatabaseSync(join(temporaryHome(t), "small.db"));
+  function smallDatabase(t: Parameters<typeof temporaryFolder>[0]) {
+    const db = new DatabaseSync(join(temporaryFolder(t), "small.db"));
     t.after(() => db.close());
     db.exec("CREATE TABLE things (text TEXT); INSERT INTO things VALUES ('old')");
     db.exec("PRAGMA max_page_count = 8");
@@ -445,7 +446,7 @@ describe("webhooks", () => {
 
 describe("the folder", () => {
   test("belongs to one server at a time", async (t) => {
-    const home = temporaryHome(t);
+    const home = temporaryFolder(t);
     const store = temporaryStore(t, { home });
     assert.throws(() => openStore({ home }), hasCode("CONFLICT"));
     await store.close();
@@ -453,7 +454,7 @@ describe("the folder", () => {
   });
 
   test("is refused when a newer version wrote it", async (t) => {
-    const home = temporaryHome(t);
+    const home = temporaryFolder(t);
     await temporaryStore(t, { home }).close();
     const db = new DatabaseSync(join(home, "flash.db"));
     db.exec("INSERT INTO schema_version VALUES (999, 'later')");
@@ -464,7 +465,7 @@ describe("the folder", () => {
   });
 
   test("keeps its data to its owner", async (t) => {
-    const home = temporaryHome(t);
+    const home = temporaryFolder(t);
     const store = temporaryStore(t, { home });
     await submitOne(store);
     for (const file of ["flash.db", "flash.db-wal"]) {
@@ -473,7 +474,7 @@ describe("the folder", () => {
   });
 
   test("is not needed by a store in memory", async (t) => {
-    const home = join(temporaryHome(t), "nowhere");
+    const home = join(temporaryFolder(t), "nowhere");
     const store = temporaryStore(t, { home, durability: "memory" });
     await submitOne(store);
     assert.equal((await store.jobs.counts("ep1")).inQueue, 1);

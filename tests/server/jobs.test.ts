@@ -1,0 +1,655 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { FlashError } from "../../src/contract/errors.ts";
+import { ManualClock } from "../../src/kit/clock.ts";
+import { TARGET, setUp, settleDown } from "./jobs-support.ts";
+import { openStore } from "../../src/server/store/store.ts";
+import { temporaryFolder } from "../support/temp.ts";
+
+const MINUTE = 60_000;
+
+function refusal(pattern: RegExp) {
+  return (error: unknown): boolean =>
+    FlashError.is(error) && error.code === "NOT_ACCEPTED" && pattern.test(error.message);
+}
+
+describe("submitting", () => {
+  test("fills in the endpoint's and the platform's limits", async (t) => {
+    const { jobs, submit } = await setUp(t);
+    assert.deepEqual((await submit()).policy, {
+      executionTimeoutMs: 10 * MINUTE,
+      ttlMs: 24 * 60 * MINUTE,
+      lowPriority: false,
+    });
+    const own = await jobs.submit({ ...TARGET, executionTimeoutMs: 9000 }, { input: 1 }, "run");
+    assert.equal(own.policy.executionTimeoutMs, 9000);
+    const asked = await submit({
+      policy: { executionTimeout: 5000, ttl: 10_000, lowPriority: true },
+    });
+    assert.deepEqual(asked.policy, { executionTimeoutMs: 5000, ttlMs: 10_000, lowPriority: true });
+  });
+
+  test("names every field of the policy that is out of bounds, with the bounds", async (t) => {
+    const { submit } = await setUp(t);
+    await assert.rejects(
+      submit({ policy: { executionTimeout: 4999, ttl: 1.5 } }),
+      refusal(/policy\.executionTimeout .*from 5000 to 604800000, got 4999; policy\.ttl .* 10000 /),
+    );
+  });
+
+  test("refuses webhooks that are no URL or point into a private network", async (t) => {
+    const { submit } = await setUp(t);
+    const bad = [
+      "nonsense",
+      "ftp://example.com/",
+      "http://localhost/x",
+      "http://127.1/",
+      "http://[::1]/",
+    ];
+    bad.push("http://169.254.169.254/latest", "http://[::ffff:10.0.0.1]/", "http://2130706433/");
+    for (const webhook of bad) {
+      await assert.rejects(submit({ webhook }), refusal(/webhook/), webhook);
+    }
+    assert.equal(
+      (await submit({ webhook: "https://example.com/" })).webhook,
+      "https://example.com/",
+    );
+  });
+
+  test("a delayed job starts when its time has come and wakes a waiting worker", async (t) => {
+    const { jobs, clock, submit, pass } = await setUp(t);
+    const { id } = await submit({ runAt: clock.now() + 30_000 });
+    const heard: string[] = [];
+    jobs.onQueued((endpointId) => heard.push(endpointId));
+    const poll = jobs.take({ endpointId: "ep1", workerId: "wk1", limit: 1, holdMs: 60_000 });
+    await pass(29_750);
+    assert.deepEqual(heard, []);
+    await pass(500);
+    assert.deepEqual(heard, ["ep1"]);
+    assert.equal((await poll)[0]?.id, id);
+  });
+
+  test("a delayed start beyond the time to live is refused", async (t) => {
+    const { clock, submit } = await setUp(t);
+    await assert.rejects(
+      submit({ runAt: clock.now() + 10_000, policy: { ttl: 10_000 } }),
+      refusal(/runAt/),
+    );
+  });
+
+  test("a wall clock that is set back does not hold back what is queued", async (t) => {
+    const { clock, submit, take } = await setUp(t);
+    const { id } = await submit();
+    clock.jump(-3_600_000);
+    assert.equal((await take()).id, id);
+  });
+});
+
+describe("polls", () => {
+  test("a submission wakes exactly one poll, the one that waits longest", async (t) => {
+    const { store, jobs, submit } = await setUp(t);
+    const done: string[] = [];
+    const poll = async (workerId: string) => {
+      const taken = await jobs.take({ endpointId: "ep1", workerId, limit: 1, holdMs: MINUTE });
+      done.push(`${workerId} ${taken.length}`);
+    };
+    const polls = [poll("wk1"), poll("wk2"), poll("wk3")];
+    await settleDown(store);
+    await submit();
+    await settleDown(store);
+    assert.deepEqual(done, ["wk1 1"]);
+    await Promise.all([submit(), submit()]);
+    await Promise.all(polls);
+    assert.deepEqual(done, ["wk1 1", "wk2 1", "wk3 1"]);
+  });
+
+  test("submission and hand-over to a waiting worker are one transaction", async (t) => {
+    const { store, jobs, submit } = await setUp(t);
+    const poll = jobs.take({ endpointId: "ep1", workerId: "wk1", limit: 1, holdMs: MINUTE });
+    await settleDown(store);
+    const before = store.statistics.commits;
+    await submit();
+    assert.equal((await poll).length, 1);
+    assert.equal(store.statistics.commits - before, 1);
+  });
+
+  test("a poll ends with nothing when its hold is over", async (t) => {
+    const { jobs, pass } = await setUp(t);
+    const poll = jobs.take({ endpointId: "ep1", workerId: "wk1", limit: 1, holdMs: 20_000 });
+    await pass(20_000);
+    assert.deepEqual(await poll, []);
+  });
+
+  test("a poll whose client is gone hands the wake-up to the next one", async (t) => {
+    const { store, jobs, submit } = await setUp(t);
+    const gone = new AbortController();
+    const request = { endpointId: "ep1", limit: 1, holdMs: MINUTE };
+    const first = jobs.take({ ...request, workerId: "wk1", signal: gone.signal });
+    const second = jobs.take({ ...request, workerId: "wk2" });
+    await settleDown(store);
+    const submitted = submit();
+    gone.abort();
+    assert.deepEqual(await first, []);
+    const { id } = await submitted;
+    const [taken] = await second;
+    assert.equal(taken?.id, id);
+    assert.equal(taken.failures, 0);
+  });
+
+  test("a job that could not be delivered goes back to its place without a failure", async (t) => {
+    const { jobs, submit, take, get, clock } = await setUp(t);
+    const first = await submit();
+    clock.advance(10);
+    await submit();
+    await jobs.putBack([await take()]);
+    assert.equal((await get(first.id))?.failures, 0);
+    const again = await take();
+    assert.equal(again.id, first.id);
+    assert.equal(again.attempt, 2);
+  });
+
+  test("draining answers open polls at once and gives later ones nothing", async (t) => {
+    const { store, jobs, submit, pass, get } = await setUp(t);
+    const request = { endpointId: "ep1", workerId: "wk1", limit: 1, holdMs: MINUTE };
+    const open = jobs.take(request);
+    const stops = jobs.stopsFor("wk1", MINUTE);
+    await settleDown(store);
+    jobs.drainWorker("wk1");
+    assert.deepEqual(await open, []);
+    assert.deepEqual(await stops, []);
+    const { id } = await submit();
+    const later = jobs.take(request);
+    await pass(250);
+    assert.deepEqual(await later, []);
+    assert.equal((await get(id))?.state, "IN_QUEUE");
+  });
+});
+
+describe("results", () => {
+  test("a result completes the job and wakes who waits for it", async (t) => {
+    const { jobs, submit, take } = await setUp(t);
+    const { id } = await submit({}, "runsync");
+    const waiting = jobs.waitFinal(id, MINUTE);
+    const { attempt } = await take();
+    const word = { jobId: id, workerId: "wk1", attempt };
+    assert.equal(await jobs.done({ ...word, body: { output: { b: 2 } } }), "accepted");
+    assert.equal((await waiting)?.output, '{"b":2}');
+    assert.equal(await jobs.done({ ...word, body: { output: "late" } }), "stale");
+  });
+
+  test("a wait that ends first answers the job as it is, one that is aborted too", async (t) => {
+    const { jobs, submit, pass } = await setUp(t);
+    const { id } = await submit();
+    const waiting = jobs.waitFinal(id, 1000);
+    await pass(1000);
+    assert.equal((await waiting)?.state, "IN_QUEUE");
+    assert.equal((await jobs.waitFinal(id, MINUTE, AbortSignal.abort()))?.state, "IN_QUEUE");
+    assert.equal(await jobs.waitFinal("unknown", MINUTE), undefined);
+  });
+
+  test("words of another worker or of an earlier attempt are stale", async (t) => {
+    const { jobs, submit, take } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    const body = { output: 1 };
+    assert.equal(await jobs.done({ jobId: id, workerId: "wk2", body }), "stale");
+    assert.equal(await jobs.done({ jobId: id, workerId: "wk1", attempt: 7, body }), "stale");
+    assert.equal(await jobs.chunk({ jobId: id, workerId: "wk2", output: 1 }), "stale");
+    assert.equal(await jobs.done({ jobId: "unknown", workerId: "wk1", body }), "stale");
+    assert.equal(await jobs.done({ jobId: id, workerId: "wk1", body }), "accepted");
+  });
+
+  test("progress is the output until the result comes", async (t) => {
+    const { jobs, submit, take, get } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    const word = { jobId: id, workerId: "wk1" };
+    await jobs.done({ ...word, body: { status: "IN_PROGRESS", output: { step: 1 } } });
+    assert.equal((await get(id))?.output, '{"step":1}');
+    await jobs.done({ ...word, body: {} });
+    assert.equal((await get(id))?.output, null);
+    const late = { ...word, body: { status: "IN_PROGRESS", output: 9 } };
+    assert.equal(await jobs.done(late), "stale");
+  });
+
+  test("an output over the limit fails the job and says so", async (t) => {
+    const { jobs, submit, take, get } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    const output = "x".repeat(10 * 1024 * 1024 + 1);
+    await jobs.done({ jobId: id, workerId: "wk1", body: { output } });
+    const job = await get(id);
+    assert.equal(job?.state, "FAILED");
+    assert.match(job.error ?? "", /over the limit of 10485760 bytes/);
+  });
+
+  test("stopPod drains the worker after its result is kept", async (t) => {
+    const { jobs, submit, take, get, pass } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    const stopped: string[] = [];
+    jobs.onStopPod((workerId) => stopped.push(workerId));
+    await jobs.done({ jobId: id, workerId: "wk1", body: { output: 1, stopPod: true } });
+    assert.equal((await get(id))?.state, "COMPLETED");
+    assert.deepEqual(stopped, ["wk1"]);
+    await submit();
+    const poll = jobs.take({ endpointId: "ep1", workerId: "wk1", limit: 1, holdMs: MINUTE });
+    await pass(250);
+    assert.deepEqual(await poll, []);
+  });
+});
+
+describe("errors of the function", () => {
+  const rows = [
+    { retries: 0, isCode: true, attempts: 1, delays: [] },
+    { retries: 2, isCode: true, attempts: 3, delays: [500, 1000] },
+    {
+      retries: 8,
+      isCode: true,
+      attempts: 9,
+      delays: [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000],
+    },
+    { retries: 2, isCode: false, attempts: 1, delays: [] },
+  ];
+  for (const { retries, isCode, attempts, delays } of rows) {
+    const kind = isCode ? "code" : "an image";
+    test(`with ${retries} retries ${kind} gets ${attempts} attempts, then the last error stays`, async (t) => {
+      const { jobs, clock, submit, take, get, pass } = await setUp(t, { retries, isCode });
+      const { id } = await submit();
+      const waited: number[] = [];
+      for (let number = 1; number <= attempts; number++) {
+        await take();
+        const body = { error: { message: `boom ${number}` } };
+        await jobs.done({ jobId: id, workerId: "wk1", body });
+        const job = await get(id);
+        if (number === attempts) break;
+        assert.equal(job?.state, "IN_QUEUE");
+        waited.push(job.runAt - clock.now());
+        await pass(job.runAt - clock.now());
+      }
+      assert.deepEqual(waited, delays);
+      const job = await get(id);
+      assert.equal(job?.state, "FAILED");
+      assert.equal(job.error, `{"message":"boom ${attempts}"}`);
+      assert.equal(job.failures, attempts - 1);
+    });
+  }
+
+  test("an error that says it is final is not tried again", async (t) => {
+    const { jobs, submit, take, get } = await setUp(t, { retries: 5 });
+    const { id } = await submit();
+    await take();
+    const body = { error: "bad input", retryable: false, output: { partial: true } };
+    await jobs.done({ jobId: id, workerId: "wk1", body });
+    const job = await get(id);
+    assert.deepEqual(
+      [job?.state, job?.error, job?.output],
+      ["FAILED", "bad input", '{"partial":true}'],
+    );
+  });
+
+  test("an empty error is none", async (t) => {
+    const { jobs, submit, take, get } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    await jobs.done({ jobId: id, workerId: "wk1", body: { error: "", output: 1 } });
+    assert.equal((await get(id))?.state, "COMPLETED");
+  });
+});
+
+describe("lost workers", () => {
+  const killed = { code: null, signal: "SIGKILL", logTail: ["loading", "out of memory"] };
+
+  for (const [retries, attempts] of [
+    [0, 2],
+    [1, 2],
+    [3, 4],
+  ] as const) {
+    test(`with ${retries} retries a job survives ${attempts - 1} lost workers and keeps its place`, async (t) => {
+      const { jobs, submit, take, get } = await setUp(t, { retries });
+      const { id } = await submit();
+      await submit();
+      for (let number = 1; number <= attempts; number++) {
+        assert.equal((await take(`wk${number}`)).id, id);
+        await jobs.workerGone(`wk${number}`, killed);
+      }
+      const job = await get(id);
+      assert.equal(job?.state, "FAILED");
+      assert.equal(
+        job.error,
+        `job timed out after ${attempts - 1} retries: worker wk${attempts} was killed by SIGKILL; ` +
+          "its last output:\n  loading\n  out of memory",
+      );
+      assert.equal(job.failures, attempts - 1);
+    });
+  }
+
+  test("a worker that has pinged and falls silent is noticed within 5 s", async (t) => {
+    const { jobs, submit, take, get, pass } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    const lost: string[] = [];
+    jobs.onLost((job) => lost.push(job.workerId));
+    for (let second = 0; second < 60; second++) {
+      await jobs.ping("wk1", "ep1", [id]);
+      await pass(1000);
+    }
+    assert.equal((await get(id))?.state, "IN_PROGRESS");
+    await pass(3750);
+    assert.equal((await get(id))?.state, "IN_PROGRESS");
+    await pass(500);
+    assert.equal((await get(id))?.state, "IN_QUEUE");
+    assert.deepEqual(lost, ["wk1"]);
+  });
+
+  test("what a frozen worker posts after its lease is stale, and it is told to stop", async (t) => {
+    const { jobs, submit, take, get, pass } = await setUp(t);
+    const { id } = await submit();
+    await take("frozen");
+    await jobs.ping("frozen", "ep1", [id]);
+    await pass(5250);
+    const second = await take("wk2");
+    assert.equal(second.attempt, 2);
+    const word = { jobId: id, workerId: "frozen", attempt: 1 };
+    assert.equal(await jobs.done({ ...word, body: { output: "old" } }), "stale");
+    assert.deepEqual(await jobs.stopsFor("frozen", 0), [id]);
+    await jobs.done({ jobId: id, workerId: "wk2", body: { output: "new" } });
+    assert.equal((await get(id))?.output, '"new"');
+  });
+
+  test("a jump of the wall clock ends no attempt", async (t) => {
+    const { jobs, clock, submit, take, get, pass } = await setUp(t);
+    const { id } = await submit({ policy: { ttl: 604_800_000 } });
+    await take();
+    await jobs.ping("wk1", "ep1", [id]);
+    clock.jump(86_400_000);
+    await pass(1000);
+    await jobs.ping("wk1", "ep1", [id]);
+    assert.equal((await get(id))?.state, "IN_PROGRESS");
+  });
+
+  test("a job missing from two pings in a row is lost inside its worker, from one not", async (t) => {
+    const { jobs, submit, take, get } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    await jobs.ping("wk1", "ep1", [id]);
+    await jobs.ping("wk1", "ep1", undefined);
+    await jobs.ping("wk1", "ep1", [id]);
+    await jobs.ping("wk1", "ep1", undefined);
+    assert.equal((await get(id))?.state, "IN_PROGRESS");
+    await jobs.ping("wk1", "ep1", undefined);
+    assert.equal((await get(id))?.state, "IN_QUEUE");
+  });
+
+  test("a worker that pings without ever listing its jobs keeps them", async (t) => {
+    const { jobs, submit, take, get, pass } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    for (let second = 0; second < 30; second++) {
+      await jobs.ping("wk1", "ep1", undefined);
+      await pass(1000);
+    }
+    assert.equal((await get(id))?.state, "IN_PROGRESS");
+  });
+
+  test("a worker that never pings is trusted until the execution timeout", async (t) => {
+    const { submit, take, get, pass } = await setUp(t);
+    const { id } = await submit({ policy: { executionTimeout: 60_000 } });
+    await take();
+    await pass(59_750);
+    assert.equal((await get(id))?.state, "IN_PROGRESS");
+    await pass(500);
+    assert.equal((await get(id))?.state, "FAILED");
+  });
+
+  test("a server that starts again puts running jobs back without blaming them", async (t) => {
+    const store = openStore({ home: temporaryFolder(t) });
+    const clock = new ManualClock();
+    const before = await setUp(t, { store, clock });
+    const { id } = await before.submit();
+    await before.submit();
+    await before.take("old");
+    await before.take("alive");
+    await before.jobs.close();
+    const after = await setUp(t, { store, clock });
+    await after.jobs.start({ livingWorkers: new Set(["alive"]) });
+    const job = await after.get(id);
+    assert.deepEqual([job?.state, job?.failures, job?.attempt], ["IN_QUEUE", 0, 1]);
+  });
+});
+
+describe("limits in time", () => {
+  test("the execution timeout fails the job, names the limit and has the worker ended", async (t) => {
+    const { jobs, submit, take, get, pass } = await setUp(t, { retries: 5 });
+    const { id } = await submit({ policy: { executionTimeout: 5000 } });
+    const { attempt } = await take();
+    const overdue: string[] = [];
+    jobs.onOverdue((job) => overdue.push(`${job.workerId} ${job.id}`));
+    await pass(5250);
+    const job = await get(id);
+    assert.equal(job?.state, "FAILED");
+    assert.match(job.error ?? "", /execution timeout of 5 s \(executionTimeout\)/);
+    assert.deepEqual(overdue, [`wk1 ${id}`]);
+    assert.deepEqual(await jobs.stopsFor("wk1", 0), [id]);
+    const late = { jobId: id, workerId: "wk1", attempt, body: { output: 1 } };
+    assert.equal(await jobs.done(late), "stale");
+  });
+
+  test("each attempt has the whole execution timeout", async (t) => {
+    const { jobs, submit, take, get, pass } = await setUp(t);
+    const { id } = await submit({ policy: { executionTimeout: 5000 } });
+    await take();
+    await pass(4000);
+    await jobs.done({ jobId: id, workerId: "wk1", body: { error: "x" } });
+    await pass(500);
+    await take();
+    await pass(4500);
+    assert.equal((await get(id))?.state, "IN_PROGRESS");
+  });
+
+  for (const isRunning of [false, true]) {
+    test(`a ${isRunning ? "running" : "queued"} job past its ttl is TIMED_OUT to who waits, then gone`, async (t) => {
+      const { jobs, submit, take, get, pass } = await setUp(t);
+      const { id } = await submit({ policy: { ttl: 10_000 } });
+      if (isRunning) await take();
+      const waiting = jobs.waitFinal(id, MINUTE);
+      await pass(11_000);
+      const job = await waiting;
+      assert.equal(job?.state, "TIMED_OUT");
+      assert.match(job.error ?? "", /time to live of 10 s/);
+      assert.equal(await get(id), undefined);
+      assert.deepEqual(await jobs.stopsFor("wk1", 0), isRunning ? [id] : []);
+    });
+  }
+
+  test("a result of run is kept for 30 minutes, one of runsync for one", async (t) => {
+    const { jobs, submit, take, get, clock } = await setUp(t);
+    for (const [via, keptMs] of [
+      ["run", 30 * MINUTE],
+      ["runsync", MINUTE],
+    ] as const) {
+      const { id } = await submit({}, via);
+      await take();
+      await jobs.done({ jobId: id, workerId: "wk1", body: { output: 1 } });
+      clock.advance(keptMs - 1);
+      assert.equal((await get(id))?.state, "COMPLETED", via);
+      clock.advance(1);
+      assert.equal(await get(id), undefined, via);
+    }
+  });
+
+  test("a result of runsync is kept for as long as its client was willing to wait", async (t) => {
+    const { jobs, submit, take, get, clock } = await setUp(t);
+    const { id } = await submit({}, "runsync");
+    const waiting = jobs.waitFinal(id, 300_000);
+    await take();
+    await jobs.done({ jobId: id, workerId: "wk1", body: { output: 1 } });
+    await waiting;
+    clock.advance(299_999);
+    assert.equal((await get(id))?.state, "COMPLETED");
+    clock.advance(1);
+    assert.equal(await get(id), undefined);
+  });
+
+  test("records are swept from the store when their time is over", async (t) => {
+    const { store, jobs, submit, pass } = await setUp(t);
+    const { id } = await submit({}, "runsync");
+    await jobs.cancel(id);
+    await pass(61_000);
+    assert.equal(await store.jobs.get(id), undefined);
+  });
+});
+
+describe("cancel, retry, purge", () => {
+  test("cancelling a queued job ends it and wakes who waits", async (t) => {
+    const { jobs, submit } = await setUp(t);
+    const { id } = await submit();
+    const waiting = jobs.waitFinal(id, MINUTE);
+    assert.equal((await jobs.cancel(id))?.state, "CANCELLED");
+    assert.equal((await waiting)?.state, "CANCELLED");
+    assert.equal(await jobs.cancel("unknown"), undefined);
+  });
+
+  test("cancelling a running job tells its worker until it no longer lists it", async (t) => {
+    const { jobs, submit, take, pass, store } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    await jobs.ping("wk1", "ep1", [id]);
+    const told = jobs.stopsFor("wk1", MINUTE);
+    await settleDown(store);
+    await jobs.cancel(id);
+    assert.deepEqual(await told, [id]);
+    // Not again at once: the worker would poll in a circle.
+    const again = jobs.stopsFor("wk1", MINUTE);
+    await jobs.ping("wk1", "ep1", [id]);
+    await pass(1000);
+    assert.deepEqual(await again, [id]);
+    await jobs.ping("wk1", "ep1", undefined);
+    await pass(2000);
+    assert.deepEqual(await jobs.stopsFor("wk1", 0), []);
+    assert.equal(await jobs.done({ jobId: id, workerId: "wk1", body: { output: 1 } }), "stale");
+  });
+
+  test("cancelling twice at once settles once", async (t) => {
+    const { jobs, submit } = await setUp(t);
+    const { id } = await submit();
+    let settled = 0;
+    jobs.onSettled(() => settled++);
+    const results = await Promise.all([jobs.cancel(id), jobs.cancel(id)]);
+    assert.deepEqual(
+      results.map((job) => job?.state),
+      ["CANCELLED", "CANCELLED"],
+    );
+    await jobs.cancel(id);
+    assert.equal(settled, 1);
+  });
+
+  test("a failed job can be brought back by hand, another state cannot", async (t) => {
+    const { jobs, submit, take, get } = await setUp(t, { retries: 0 });
+    const { id } = await submit();
+    assert.equal((await jobs.retry(id))?.moved, false);
+    await take();
+    await jobs.done({ jobId: id, workerId: "wk1", body: { error: "boom" } });
+    assert.equal((await jobs.retry(id))?.moved, true);
+    assert.equal((await take()).id, id);
+    await jobs.done({ jobId: id, workerId: "wk1", body: { output: 1 } });
+    const job = await get(id);
+    assert.deepEqual([job?.state, job?.error], ["COMPLETED", null]);
+  });
+
+  test("purging cancels what waits and leaves what runs", async (t) => {
+    const { jobs, submit, take, get } = await setUp(t);
+    const running = await submit();
+    await take();
+    const waiting = await submit();
+    const wait = jobs.waitFinal(waiting.id, MINUTE);
+    assert.equal(await jobs.purge("ep1"), 1);
+    assert.equal((await wait)?.state, "CANCELLED");
+    assert.equal((await get(running.id))?.state, "IN_PROGRESS");
+  });
+});
+
+describe("streams", () => {
+  test("wait for a chunk, give each once, and end with the final state", async (t) => {
+    const { store, jobs, submit, take } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    const word = { jobId: id, workerId: "wk1" };
+    const first = jobs.stream(id, { waitMs: MINUTE });
+    await settleDown(store);
+    await jobs.chunk({ ...word, output: "a" });
+    assert.deepEqual(await first, { status: "IN_PROGRESS", chunks: ['"a"'] });
+    await jobs.chunk({ ...word, output: "b" });
+    await jobs.done({ ...word, body: { output: [] } });
+    assert.deepEqual(await jobs.stream(id, { waitMs: 0 }), {
+      status: "COMPLETED",
+      chunks: ['"b"'],
+    });
+    assert.deepEqual(await jobs.stream(id, { waitMs: 0 }), { status: "COMPLETED", chunks: [] });
+  });
+
+  test("a final status comes only when nothing is left to deliver", async (t) => {
+    const { jobs, submit, take } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    const word = { jobId: id, workerId: "wk1" };
+    await Promise.all(Array.from({ length: 150 }, (_, n) => jobs.chunk({ ...word, output: n })));
+    await jobs.done({ ...word, body: { output: [] } });
+    const answers = [
+      await jobs.stream(id, { waitMs: 0 }),
+      await jobs.stream(id, { waitMs: 0 }),
+      await jobs.stream(id, { waitMs: 0 }),
+    ];
+    assert.deepEqual(
+      answers.map((answer) => answer?.status),
+      ["IN_PROGRESS", "COMPLETED", "COMPLETED"],
+    );
+    assert.deepEqual(
+      answers.flatMap((answer) => answer?.chunks ?? []),
+      Array.from({ length: 150 }, (_, n) => String(n)),
+    );
+  });
+
+  test("a text over the size of a chunk arrives in pieces that make it up", async (t) => {
+    const { jobs, submit, take } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    const text = "ab😀".repeat(600_000);
+    await jobs.chunk({ jobId: id, workerId: "wk1", output: text });
+    let whole = "";
+    for (let answer = await jobs.stream(id, { waitMs: 0 }); answer !== undefined;) {
+      for (const chunk of answer.chunks) {
+        assert.ok(Buffer.byteLength(chunk) <= 1024 * 1024 + 2);
+        whole += JSON.parse(chunk) as string;
+      }
+      if (answer.chunks.length === 0) break;
+      answer = await jobs.stream(id, { waitMs: 0 });
+    }
+    assert.equal(whole, text);
+  });
+
+  test("the stream of a cancelled job says so for a while and is then not found", async (t) => {
+    const { jobs, clock, submit } = await setUp(t);
+    const { id } = await submit();
+    await jobs.cancel(id);
+    assert.equal((await jobs.stream(id, { waitMs: 0 }))?.status, "CANCELLED");
+    clock.advance(10_001);
+    assert.equal(await jobs.stream(id, { waitMs: 0 }), undefined);
+  });
+});
+
+test("closing ends every wait", async (t) => {
+  const { store, jobs, submit } = await setUp(t);
+  const { id } = await submit({ runAt: Date.UTC(2026, 0, 1) + 1000 });
+  const waits = [
+    jobs.waitFinal(id, MINUTE),
+    jobs.stream(id, { waitMs: MINUTE }),
+    jobs.stopsFor("wk1", MINUTE),
+    jobs.take({ endpointId: "ep1", workerId: "wk1", limit: 1, holdMs: MINUTE }),
+  ];
+  await settleDown(store);
+  await jobs.close();
+  const [job, stream, stops, taken] = await Promise.all(waits);
+  assert.ok(job !== undefined && stream !== undefined);
+  assert.deepEqual([stops, taken], [[], []]);
+});
