@@ -60,7 +60,8 @@ export class Call {
 
   /** Ends the call with this reason. The first one counts. */
   abort(reason: unknown): void {
-    this.#controller.abort(reason);
+    // Listeners of the signal are user code of this call, whoever ends it.
+    this.enter(() => this.#controller.abort(reason));
   }
 
   /** Runs `work` with the context. Rejects with the reason as soon as the call is aborted. */

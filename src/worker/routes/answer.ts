@@ -5,10 +5,14 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import { FlashError, PROBLEM_TYPE, problemOf, type Problem } from "../../contract/errors.ts";
+import { systemClock } from "../../kit/clock.ts";
 import { isStream, type Callable } from "../callable.ts";
 import { withoutStacks } from "../stack.ts";
 import { sendEvents } from "./events.ts";
+import { hasBody } from "./request.ts";
 
+/** A client that was refused may go on sending for this long, ms. */
+const LINGER_MS = 5000;
 /** Said about this hop alone; the server writes its own. */
 const HOP_HEADERS = new Set([
   "connection",
@@ -53,7 +57,24 @@ export function sendJson(
   if (response.destroyed) return;
   const body = Buffer.from(JSON.stringify(value));
   response.writeHead(status, { "content-type": type, "content-length": body.length });
-  response.end(body);
+  if (response.req.complete || !hasBody(response.req)) response.end(body);
+  else endAfterRequest(response, body);
+}
+
+/**
+ * Ends an answer that is given before the request has been read. Ending closes a connection that is
+ * not kept, and closing while the client sends would destroy the answer on its way: the rest is read
+ * and dropped first, for a while.
+ */
+function endAfterRequest(response: ServerResponse, body: Buffer): void {
+  response.write(body);
+  const end = (): void => {
+    cancel();
+    response.end();
+  };
+  const cancel = systemClock.after(LINGER_MS, end);
+  response.req.once("close", end);
+  response.req.resume();
 }
 
 export function sendProblem(response: ServerResponse, problem: Problem): void {

@@ -112,7 +112,7 @@ function needsBody(callable: Callable): boolean {
     .some(({ source }) => source === "body" || source === "whole" || source === "form");
 }
 
-function hasBody(message: IncomingMessage): boolean {
+export function hasBody(message: IncomingMessage): boolean {
   const length = message.headers["content-length"];
   return (length !== undefined && length !== "0") || "transfer-encoding" in message.headers;
 }

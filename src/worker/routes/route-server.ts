@@ -206,7 +206,11 @@ export class RouteServer implements Service {
       return;
     }
     const { openApiOf } = await import("../../contract/openapi.ts");
-    this.#description ??= openApiOf(this.#options.endpoint);
+    const { endpoint } = this.#options;
+    this.#description ??= openApiOf([endpoint], {
+      title: endpoint.name,
+      version: endpoint.fingerprint.slice(0, 12),
+    });
     sendJson(response, { status: 200, value: this.#description });
   }
 
