@@ -2,7 +2,6 @@
 
 import type { EncodedCall } from "../contract/binder.ts";
 import { FlashError, type ErrorCode } from "../contract/errors.ts";
-import type { JobDocument } from "../contract/job.ts";
 import type { FunctionManifest } from "../contract/manifest.ts";
 import { fillPath, type Route } from "../contract/routes.ts";
 import type { Peer } from "./connection.ts";
@@ -16,9 +15,10 @@ import {
 } from "./directory.ts";
 import { readVariable } from "./environment.ts";
 import { readAnswer } from "./answer.ts";
-import { ensureOk, exchange } from "./exchange.ts";
+import { ensureOk, exchange, timeoutError } from "./exchange.ts";
+import { isStream } from "./in-process.ts";
 import { EndpointJob, jobFailure } from "./job.ts";
-import { RemoteJob, chunksOf, hold, submit } from "./jobs.ts";
+import { RemoteJob, chunksOf, hold, submit, type Codec } from "./jobs.ts";
 import { Deadline } from "./pause.ts";
 import type { CallOptions } from "./types.ts";
 
@@ -53,7 +53,8 @@ export async function callRoute(route: Route, call: RemoteCall): Promise<unknown
   return forgetting(peer, () =>
     exchange(peer, outgoing, async (response) => {
       await ensureOk(response, peer);
-      return revive(signature, await readAnswer(response, peer));
+      const answer = await readAnswer(response, peer);
+      return isStream(answer) ? reviveAll(signature, answer) : revive(signature, answer);
     }),
   );
 }
@@ -61,24 +62,33 @@ export async function callRoute(route: Route, call: RemoteCall): Promise<unknown
 /** Runs a job and waits for its result: the output, or all chunks of a stream. */
 export async function callQueue(method: string | undefined, call: RemoteCall): Promise<unknown> {
   const { peer, options } = call;
-  const { signature, body } = await encodeJob(method, call);
-  const timeoutMs = timeoutOf(call, undefined);
-  const deadline = new Deadline(timeoutMs);
-  const { signal, headers } = options;
-  if (signature.streams) {
-    const job = await forgetting(peer, () =>
-      submit(peer, "run", { body, headers, ...limits(deadline, signal) }),
-    );
-    const chunks: unknown[] = [];
-    for await (const chunk of chunksOf(peer, job.id, signal)) chunks.push(chunk);
-    return chunks;
+  const deadline = new Deadline(timeoutOf(call, undefined));
+  try {
+    const { signature, body } = await encodeJob(method, call);
+    const sent = { body, headers: options.headers, ...limits(deadline, options.signal) };
+    if (signature.streams) return await collectChunks(signature, call, { sent, deadline });
+    const first = await forgetting(peer, () => submit(peer, "runsync", sent));
+    const last = await hold(peer, first, { deadline, signal: options.signal });
+    if (last.status !== "COMPLETED") throw jobFailure(last);
+    return revive(signature, last.output);
+  } catch (error) {
+    // The steps share one limit, so the last one alone would name too short a time.
+    const isOverdue = FlashError.is(error) && error.code === "CALL_TIMEOUT" && deadline.isOver;
+    if (!isOverdue) throw error;
+    throw timeoutError(peer.name, deadline.limitMs, "the job did not end within the time", error);
   }
-  const first = await forgetting(peer, () =>
-    submit(peer, "runsync", { body, headers, ...limits(deadline, signal) }),
-  );
-  const last = await hold(peer, first, { deadline, signal });
-  if (last.status !== "COMPLETED") throw jobFailure(last);
-  return revive(signature, last.output);
+}
+
+async function collectChunks(
+  signature: FunctionManifest,
+  { peer, options }: RemoteCall,
+  { sent, deadline }: { sent: Parameters<typeof submit>[2]; deadline: Deadline },
+): Promise<unknown[]> {
+  const job = await forgetting(peer, () => submit(peer, "run", sent));
+  const chunks: unknown[] = [];
+  const stream = chunksOf(peer, job.id, { signal: options.signal, deadline });
+  for await (const chunk of reviveAll(signature, stream)) chunks.push(chunk);
+  return chunks;
 }
 
 /** Submits a job. With `runsync` the answer is held until it is over, for up to 90 s. */
@@ -90,28 +100,40 @@ export async function submitCall(
   const { peer, options } = call;
   const { signature, body } = await encodeJob(method, call);
   const { signal, headers } = options;
-  const deadline = new Deadline(timeoutOf(call, RUNSYNC_TIMEOUT_MS));
+  const deadline = new Deadline(
+    timeoutOf({ ...call, executionTimeoutMs: undefined }, RUNSYNC_TIMEOUT_MS),
+  );
   const document = await forgetting(peer, () =>
     submit(peer, operation, { body, headers, ...limits(deadline, signal) }),
   );
-  return new EndpointJob(remoteJob(peer, document, signature), document);
+  return new EndpointJob(new RemoteJob(peer, document.id, codecOf(signature)), document);
 }
 
 /** Submits a job and yields its chunks. */
 export async function* streamCall(method: string | undefined, call: RemoteCall): AsyncGenerator {
   const { peer, options } = call;
-  const { body } = await encodeJob(method, call);
+  const { signature, body } = await encodeJob(method, call);
   const { signal, headers } = options;
   const document = await submit(peer, "run", {
     body,
     headers,
     ...limits(new Deadline(options.timeoutMs), signal),
   });
-  yield* chunksOf(peer, document.id, signal);
+  yield* reviveAll(signature, chunksOf(peer, document.id, { signal }));
 }
 
-function remoteJob(peer: Peer, { id }: JobDocument, signature: FunctionManifest): RemoteJob {
-  return new RemoteJob(peer, id, (output) => revive(signature, output));
+/** A stream's `returns` is the type of one chunk. */
+async function* reviveAll(
+  signature: FunctionManifest,
+  chunks: AsyncIterable<unknown> | Generator,
+): AsyncGenerator {
+  for await (const chunk of chunks) yield revive(signature, chunk);
+}
+
+function codecOf(signature: FunctionManifest): Codec {
+  const chunk = (value: unknown): unknown => revive(signature, value);
+  const isList = (value: unknown): value is unknown[] => signature.streams && Array.isArray(value);
+  return { chunk, output: (value) => (isList(value) ? value.map(chunk) : chunk(value)) };
 }
 
 async function encodeJob(

@@ -2,11 +2,11 @@
 
 import { Binder } from "../contract/binder.ts";
 import type { EndpointDescription } from "../contract/control.ts";
-import { FlashError } from "../contract/errors.ts";
+import { FlashError, type Issue } from "../contract/errors.ts";
 import { findEndpoint, type FunctionManifest } from "../contract/manifest.ts";
 import { registry } from "../contract/registry.ts";
 import { conflictKey, type Route } from "../contract/routes.ts";
-import { compileSchema } from "../contract/validator.ts";
+import { compileSchema, type Validator } from "../contract/validator.ts";
 import type { Peer } from "./connection.ts";
 import { endpointNotFound, ensureOk, exchange } from "./exchange.ts";
 
@@ -74,11 +74,15 @@ export function binderOf(signature: FunctionManifest): Binder {
   return made;
 }
 
+const revivers = new WeakMap<FunctionManifest, Validator>();
+
 /** Gives a result its rich values back (dates, sets …) where the function's type has them. */
 export function revive(signature: FunctionManifest, value: unknown): unknown {
   if (signature.returns === undefined || value === undefined) return value;
-  const issues: [] = [];
-  const revived = compileSchema(signature.returns)(value, "", issues);
+  const validate = revivers.get(signature) ?? compileSchema(signature.returns);
+  revivers.set(signature, validate);
+  const issues: Issue[] = [];
+  const revived = validate(value, "", issues);
   // The worker has checked its result; a type that does not fit here is no reason to lose it.
   return issues.length === 0 ? revived : value;
 }

@@ -33,7 +33,7 @@ export async function exchange<T>(
 ): Promise<T> {
   const caller = callerContext();
   const limitMs = limitOf(outgoing.timeoutMs, caller?.deadline);
-  if (limitMs <= 0) throw timeout(peer.name, 0, "the caller's time is over");
+  if (limitMs <= 0) throw timeoutError(peer.name, 0, "the caller's time is over");
   const given = [caller?.signal, outgoing.signal].filter((one) => one !== undefined);
   const timer = new AbortController();
   const handle =
@@ -51,7 +51,8 @@ export async function exchange<T>(
     return await read(response);
   } catch (error) {
     if (FlashError.is(error)) throw error;
-    if (timer.signal.aborted) throw timeout(peer.name, limitMs, "no answer within the time", error);
+    if (timer.signal.aborted)
+      throw timeoutError(peer.name, limitMs, "no answer within the time", error);
     for (const signal of given) if (signal.aborted) throw signal.reason;
     throw connectionFailure(peer.name, outgoing.url, error);
   } finally {
@@ -133,7 +134,8 @@ function headersOf(
   return all;
 }
 
-function timeout(name: string, ms: number, why: string, cause?: unknown): FlashError {
+/** `CALL_TIMEOUT`, in the original's words. */
+export function timeoutError(name: string, ms: number, why: string, cause?: unknown): FlashError {
   return new FlashError(
     "CALL_TIMEOUT",
     `Execution timeout on ${name} after ${seconds(ms)}: ${why}`,

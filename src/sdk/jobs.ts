@@ -96,22 +96,27 @@ export function operate(peer: Peer, method: "GET" | "POST", path: string): Promi
   return request(peer, path, { method, timeoutMs: OPERATION_TIMEOUT_MS });
 }
 
+export interface StreamLimits {
+  signal?: AbortSignal | undefined;
+  /** Default: until the job is over. */
+  deadline?: Deadline;
+}
+
 /** Chunks of a job until it is over. Throws the job's failure after the chunks it has produced. */
-export async function* chunksOf(peer: Peer, id: string, signal?: AbortSignal): AsyncGenerator {
-  let failures = 0;
-  for (;;) {
+export async function* chunksOf(
+  peer: Peer,
+  id: string,
+  { signal, deadline = new Deadline(undefined) }: StreamLimits = {},
+): AsyncGenerator {
+  for (let failures = 0; ;) {
     const askedAt = performance.now();
-    let page: { status?: string; stream?: { output?: unknown }[] };
+    let page: StreamPage;
     try {
-      page = (await request(peer, `/stream/${encodeURIComponent(id)}`, {
-        method: "GET",
-        timeoutMs: OPERATION_TIMEOUT_MS,
-        signal,
-      })) as typeof page;
+      page = await readPage(peer, id, { signal, deadline });
       failures = 0;
     } catch (error) {
-      if (!isTransient(error) || failures >= TOLERATED_FAILURES) throw error;
-      await pause(new Deadline(undefined).delayMs(failures++), { signal });
+      if (deadline.isOver || !isTransient(error) || failures >= TOLERATED_FAILURES) throw error;
+      await pause(deadline.delayMs(failures++), { signal });
       continue;
     }
     const chunks = page.stream ?? [];
@@ -120,22 +125,48 @@ export async function* chunksOf(peer: Peer, id: string, signal?: AbortSignal): A
     if (chunks.length > 0) continue;
     if (isFinal((page.status ?? "IN_QUEUE") as JobState)) break;
     // Servers hold an empty answer back; one that does not must not be asked in a tight loop.
-    if (performance.now() - askedAt < POLLING.baseMs) await pause(POLLING.baseMs, { signal });
+    if (performance.now() - askedAt < POLLING.baseMs) await pause(deadline.delayMs(0), { signal });
   }
   const document = await readJob(peer, id, signal === undefined ? {} : { signal });
   if (document.status !== "COMPLETED") throw jobFailure(document);
 }
 
-/** A job on a server. `reconnect` gives the peer anew, since keys and addresses may change meanwhile. */
+interface StreamPage {
+  status?: string;
+  stream?: { output?: unknown }[];
+}
+
+async function readPage(
+  peer: Peer,
+  id: string,
+  { signal, deadline }: { signal?: AbortSignal | undefined; deadline: Deadline },
+): Promise<StreamPage> {
+  const page = await request(peer, `/stream/${encodeURIComponent(id)}`, {
+    method: "GET",
+    timeoutMs: Math.min(OPERATION_TIMEOUT_MS, deadline.remainingMs),
+    signal,
+  });
+  return page ?? {};
+}
+
+/** How the values of a job become what its function returned. */
+export interface Codec {
+  output: (value: unknown) => unknown;
+  chunk: (value: unknown) => unknown;
+}
+
+const PLAIN: Codec = { output: (value) => value, chunk: (value) => value };
+
+/** A job on a server. */
 export class RemoteJob implements JobSource {
   readonly endpoint: string;
-  readonly decode: (output: unknown) => unknown;
+  readonly #codec: Codec;
   readonly #peer: Peer;
   readonly #id: string;
 
-  constructor(peer: Peer, id: string, decode: (output: unknown) => unknown = (output) => output) {
+  constructor(peer: Peer, id: string, codec: Codec = PLAIN) {
     this.endpoint = peer.name;
-    this.decode = decode;
+    this.#codec = codec;
     this.#peer = peer;
     this.#id = id;
   }
@@ -149,7 +180,13 @@ export class RemoteJob implements JobSource {
   }
 
   async *chunks(signal?: AbortSignal): AsyncGenerator {
-    yield* chunksOf(this.#peer, this.#id, signal);
+    for await (const chunk of chunksOf(this.#peer, this.#id, { signal })) {
+      yield this.#codec.chunk(chunk);
+    }
+  }
+
+  decode(output: unknown): unknown {
+    return this.#codec.output(output);
   }
 }
 

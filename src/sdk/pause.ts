@@ -8,8 +8,11 @@ export const POLLING: BackoffPolicy = { baseMs: 250, factor: 1.5, capMs: 5000, j
 /** A time limit that is carried through several steps. */
 export class Deadline {
   readonly #end: number;
+  /** The whole of it, ms. */
+  readonly limitMs: number;
 
   constructor(ms: number | undefined) {
+    this.limitMs = ms ?? Infinity;
     this.#end = ms === undefined ? Infinity : performance.now() + ms;
   }
 

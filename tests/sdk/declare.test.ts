@@ -85,7 +85,12 @@ describe("while describing", () => {
     remote(api, { method: "get", path: "/x", dependencies: ["sharp"] }, () => 1);
     remote(api, { method: "get", path: "/y", dependencies: ["sharp", "left"] })(() => 1);
     const queue = new CpuLiveServerless({ name: "queue", workersMax: 2 });
-    const Model = remote(queue, class Model {});
+    const Model = remote(
+      queue,
+      class Model {
+        run() {}
+      },
+    );
     const [first, second] = registry().declarations;
     assert.equal(first?.live, true);
     assert.equal(first?.resource, "LiveLoadBalancer");
@@ -231,7 +236,7 @@ describe("otherwise", () => {
   test("a class keeps its statics and its name, as a wrapper and as a decorated class", async () => {
     class Model {
       static readonly version = "1.2";
-      predict(prompt: string): string {
+      async predict(prompt: string): Promise<string> {
         return `${prompt}!`;
       }
     }

@@ -13,6 +13,7 @@ import {
   type QueueFunction,
 } from "../../src/sdk/sdk.ts";
 
+// oxlint-disable typescript/no-unnecessary-type-parameters -- the one way to compare two types
 type Equal<A, B> =
   (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function same<A, B>(_equal: Equal<A, B>): void {}
@@ -91,13 +92,13 @@ export async function classes(): Promise<void> {
   await Model.predict.run("x");
   same<typeof Model.version, "1">(true);
   // @ts-expect-error -- a worker creates it without arguments
-  new Model("weights");
+  void new Model("weights");
   // @ts-expect-error -- private
   await Model._clean("x");
   // @ts-expect-error -- a hook, not a method to call
   await model.init();
   // @ts-expect-error -- fields stay with the worker
-  model.weights;
+  void model.weights;
   // @ts-expect-error -- the argument is a string
   await model.predict(5);
 }
@@ -171,7 +172,7 @@ export async function olderSurface(): Promise<void> {
   // @ts-expect-error -- it is set by deploy()
   production.endpointUrl = "http://x";
   // @ts-expect-error -- and cannot be given
-  new LoadBalancerSlsResource({ name: "p", endpointUrl: "http://x" });
+  void new LoadBalancerSlsResource({ name: "p", endpointUrl: "http://x" });
   // @ts-expect-error -- method and path are required
   remote(production, {}, () => 1);
   // @ts-expect-error -- no such option
