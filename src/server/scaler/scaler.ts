@@ -46,7 +46,8 @@ export class Scaler {
   readonly #due = new Set<string>();
   readonly #looks = new Set<Promise<void>>();
   #isPlanned = false;
-  #isClosed = false;
+  /** Before the start there is no address that a worker could call: nothing is scaled. */
+  #state: "new" | "running" | "closed" = "new";
   #cancelTick: (() => void) | undefined;
 
   constructor(options: ScalerOptions) {
@@ -54,13 +55,14 @@ export class Scaler {
   }
 
   start(): void {
+    this.#state = "running";
     this.#planTick();
     for (const { row } of this.#options.fleet.pools) this.wake(row.id);
   }
 
   /** Look at this endpoint soon. Cheap: calls within one turn of the event loop are one look. */
   wake(endpointId: string): void {
-    if (this.#isClosed) return;
+    if (this.#state !== "running") return;
     this.#due.add(endpointId);
     if (this.#isPlanned) return;
     this.#isPlanned = true;
@@ -78,7 +80,7 @@ export class Scaler {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#state = "closed";
     this.#cancelTick?.();
     await Promise.all(this.#looks);
   }
@@ -87,7 +89,7 @@ export class Scaler {
     this.#cancelTick = this.#options.clock.after(TICK_MS, () => {
       const tick = this.#tick().finally(() => {
         this.#looks.delete(tick);
-        if (!this.#isClosed) this.#planTick();
+        if (this.#state === "running") this.#planTick();
       });
       this.#looks.add(tick);
     });
@@ -111,7 +113,7 @@ export class Scaler {
 
   #look(endpointId: string): void {
     const pool = this.#options.fleet.pool(endpointId);
-    if (pool === undefined || this.#isClosed) return;
+    if (pool === undefined || this.#state !== "running") return;
     const watched = this.#watch(endpointId);
     if (watched.looking !== "no") {
       watched.looking = "again";
