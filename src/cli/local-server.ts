@@ -21,6 +21,8 @@ import { readRecord } from "./server-record.ts";
 
 /** A silent server is given up after this long, ms. */
 const PROBE_MS = 5000;
+/** Another command's start of the same server takes about a second, ms. */
+const RIVAL_MS = 5000;
 /** A stop waits for running requests and jobs; their grace period is 30 s. */
 const STOP_MS = 60_000;
 /** A process that is not our child can only be looked at now and then, ms. */
@@ -75,8 +77,7 @@ export class LocalServer {
     try {
       return { url: await startInBackground(this.home, options), isNew: true };
     } catch (error) {
-      // Somebody else may have started it at the same moment.
-      const other = await this.running(signal);
+      const other = isConflict(error) ? await this.#soon(signal) : undefined;
       if (other === undefined) throw error;
       return { url: mustListenOn(other, port).url, isNew: false };
     }
@@ -101,6 +102,16 @@ export class LocalServer {
       await pause(POLL_MS, undefined, { signal });
     }
     return true;
+  }
+
+  /** Whoever was faster has the home or the port, but may not answer yet. */
+  async #soon(signal: AbortSignal): Promise<ServerDocument | undefined> {
+    const deadline = systemClock.elapsed() + RIVAL_MS;
+    for (;;) {
+      const rival = await this.running(signal);
+      if (rival !== undefined || systemClock.elapsed() > deadline) return rival;
+      await pause(POLL_MS, undefined, { signal });
+    }
   }
 
   /** This home's server on a port without a record, as one in a container or in the foreground may be. */
@@ -155,6 +166,10 @@ export class LocalServer {
 export function isLoopback(url: string): boolean {
   const { hostname } = new URL(url);
   return hostname === "localhost" || hostname === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(hostname);
+}
+
+function isConflict(error: unknown): boolean {
+  return FlashError.is(error) && error.code === "CONFLICT";
 }
 
 function mustListenOn(document: ServerDocument, port: number | undefined): ServerDocument {
