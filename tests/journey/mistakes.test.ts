@@ -34,7 +34,7 @@ const CASES: [title: string, files: Record<string, string>, text: string][] = [
     "a route defined twice",
     route(
       '{ method: "POST", path: "/api/process" }',
-      'export const second = remote(api, { method: "post", path: "/api/process/" }, async (x: number) => x);',
+      'export const second = remote(api, { method: "post", path: "/api/process" }, async (x: number) => x);',
     ),
     "Route conflict detected: POST /api/process defined twice",
   ],
