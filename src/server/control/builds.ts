@@ -111,6 +111,8 @@ async function save(artifact: Readable, file: string): Promise<{ digest: string;
 }
 
 async function unpack(file: string, folder: string, packedBytes: number): Promise<void> {
+  // Before the unpacker, which would make it too, readable for everybody.
+  await mkdir(folder, { mode: 0o700 });
   const guard = countBytes(Math.max(MIN_UNPACKED, packedBytes * MAX_GROWTH));
   const target = unpackTar(folder, {
     strict: true,
@@ -122,7 +124,6 @@ async function unpack(file: string, folder: string, packedBytes: number): Promis
     },
   });
   try {
-    await mkdir(folder, { mode: 0o700 });
     await pipeline(createReadStream(file), createGunzip(), guard, target);
   } catch (cause) {
     if (FlashError.is(cause)) throw cause;

@@ -24,7 +24,7 @@ import type { Fleet } from "../workers/fleet.ts";
 import type { Pool } from "../workers/pool.ts";
 import { requireScope, type Keyring } from "./auth.ts";
 import { sendJson, sendProblem, type Principal } from "./http.ts";
-import { handleJobApi } from "./job-api.ts";
+import { handleJobApi, type WorkerCounts } from "./job-api.ts";
 import { serveLoadBalanced } from "./lb.ts";
 import { refuseUpgrade, serveUpgrade } from "./lb-upgrade.ts";
 import { hostName, isLocalName, readTarget, type Target } from "./target.ts";
@@ -179,7 +179,7 @@ export class Gateway {
       row: pool.row,
       releaseId: pool.active.releaseId,
       manifest: pool.active.manifest,
-      workerCounts: () => pool.counts(),
+      workerCounts: () => countsForClients(pool),
       readyWorkers: () => pool.readyWorkers(),
     };
     const { jobs } = this.#options;
@@ -228,6 +228,8 @@ export class Gateway {
       releaseId: worker.version.releaseId,
       worker: { id: workerId, secretOk: true },
       onSeen: (id: string) => pool.seen(id),
+      onUnhealthy: (id: string, { check, reason }: { check: string; reason: string }) =>
+        pool.reportUnfit(id, `fitness check '${check}' failed: ${reason}`),
     };
     await handleWorkerApi(call, target.operation, request, response);
   }
@@ -258,6 +260,19 @@ export class Gateway {
       { hint: "Run 'flash deploy', or look at 'flash status'." },
     );
   }
+}
+
+/** `idle` and `ready`: up, without a job. Source: spec/load-balancing.md B3. */
+function countsForClients(pool: Pool): WorkerCounts {
+  const counts = pool.counts();
+  return {
+    idle: counts.IDLE,
+    initializing: counts.INITIALIZING,
+    ready: counts.IDLE,
+    running: counts.RUNNING,
+    throttled: counts.THROTTLED,
+    unhealthy: counts.UNHEALTHY,
+  };
 }
 
 /** The platform's own body for the wrong kind of endpoint, which its clients know. */

@@ -175,6 +175,14 @@ export class Pool {
     if (worker?.state === "INITIALIZING") this.#becomeReady(worker);
   }
 
+  /** A queue worker says that its machine is not fit, and is about to exit. */
+  reportUnfit(workerId: string, reason: string): void {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return;
+    worker.note({ stream: "stderr", text: reason, at: this.#host.clock.now() });
+    this.#event(worker, reason);
+  }
+
   /** A queue worker has ended a job. */
   worked(workerId: string): void {
     const worker = this.#workers.get(workerId);
