@@ -6,10 +6,11 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { FlashError } from "../contract/errors.ts";
-import { warningAt, type Finding } from "./diagnostics.ts";
+import type { FlashError } from "../contract/errors.ts";
+import { buildFailed, errorAt, warningAt, type Finding, type Place } from "./diagnostics.ts";
 import { listProjectFiles } from "./ignore-rules.ts";
 import {
+  importClosure,
   ImportResolver,
   isSource,
   scanSource,
@@ -60,6 +61,19 @@ export class CandidateScan {
         warningAt(undefined, `Permission denied: ${folder} - ${reason}`),
       ),
     };
+  }
+
+  /** Where `file`, or a file that it leads to, imports the package `name`. */
+  importPlace({ sources, graph }: Candidates, file: string, name: string): Place | undefined {
+    for (const path of importClosure(file, graph)) {
+      const site = sources
+        .get(path)
+        ?.imports.find(({ specifier }) => specifier === name || specifier.startsWith(`${name}/`));
+      if (site === undefined) continue;
+      const before = (this.text(path) ?? "").slice(0, site.offset).split("\n");
+      return { file: path, line: before.length, column: (before.at(-1) ?? "").length + 1 };
+    }
+    return undefined;
   }
 
   /** The text of a source file as it was scanned. */
@@ -119,12 +133,11 @@ function readText(path: string): string | undefined {
 }
 
 function noProject(root: string): FlashError {
-  return new FlashError(
-    "BUILD_FAILED",
-    `Not a valid Flash project: no TypeScript or JavaScript files found in ${root}`,
-    {
-      hint: "Run 'flash init' to start a project here, or run the command in the project's folder.",
-      details: { diagnostics: [] },
-    },
-  );
+  return buildFailed([
+    errorAt(
+      undefined,
+      `Not a valid Flash project: no TypeScript or JavaScript files found in ${root}`,
+      "Run 'flash init' to start a project here, or run the command in the project's folder.",
+    ),
+  ]);
 }

@@ -65,17 +65,21 @@ export interface FoundProject {
 
 export type Overrides = (name: string) => Partial<EndpointOptions> | undefined;
 
-export function collectEndpoints(
-  report: DescribeReport,
-  mapper: StackMapper,
-  overrides: Overrides | undefined,
-): FoundProject {
+export interface CollectOptions {
+  mapper: StackMapper;
+  overrides: Overrides | undefined;
+  /** Where a file imports a package that does not exist. */
+  importPlace: (file: string, name: string) => Place | undefined;
+}
+
+export function collectEndpoints(report: DescribeReport, options: CollectOptions): FoundProject {
+  const { mapper, overrides } = options;
   const found: FoundProject = { endpoints: [], derivedNames: [], findings: [] };
   const placeOf = (site: string): Place | undefined => mapper.places(site)[0];
   for (const { message, hint, site } of report.mistakes) {
     found.findings.push(errorAt(placeOf(site), message, hint));
   }
-  for (const failure of report.failures) found.findings.push(failureFinding(failure, mapper));
+  for (const failure of report.failures) found.findings.push(failureFinding(failure, options));
   for (const [index, reported] of report.endpoints.entries()) {
     if (isExistingClient(reported)) continue;
     const exports = report.exports.filter((one) => one.endpoint === index);
@@ -196,7 +200,10 @@ function applyOverrides(
   return { ...endpoint, options };
 }
 
-function failureFinding(failure: ReportedFailure, mapper: StackMapper): Finding {
+function failureFinding(
+  failure: ReportedFailure,
+  { mapper, importPlace }: CollectOptions,
+): Finding {
   const { file, name, message, stack, describing, fatal } = failure;
   const place = mapper.places(stack)[0] ?? { file, line: 1, column: 1 };
   if (describing) {
@@ -212,7 +219,7 @@ function failureFinding(failure: ReportedFailure, mapper: StackMapper): Finding 
   const missing = /^Cannot find (?:package|module) '([^']+)'/.exec(message)?.[1];
   if (missing !== undefined) {
     return errorAt(
-      place,
+      importPlace(file, missing) ?? place,
       `Failed to load: ${file}: Cannot import module '${missing}'`,
       adviceFor(missing),
     );

@@ -9,9 +9,8 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { cp, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { FlashError } from "../contract/errors.ts";
 import { canonical } from "../contract/json.ts";
-import { compare } from "./diagnostics.ts";
+import { buildFailed, compare, errorAt } from "./diagnostics.ts";
 
 /** Where workers run. Source: Runpod's images. */
 export interface PackagePlatform {
@@ -205,14 +204,13 @@ async function runNpm(
   });
   signal?.throwIfAborted();
   if (failure === undefined) return;
-  throw new FlashError(
-    "BUILD_FAILED",
-    `Failed to install dependencies (${dependencies.join(", ")}):\n${failure}`,
-    {
-      hint: "Check the names and versions in `dependencies`, and that npm reaches its registry.",
-      details: { diagnostics: [] },
-    },
-  );
+  throw buildFailed([
+    errorAt(
+      undefined,
+      `Failed to install dependencies (${dependencies.join(", ")}):\n${failure}`,
+      "Check the names and versions in `dependencies`, and that npm reaches its registry.",
+    ),
+  ]);
 }
 
 /** What npm has written down, without the copies that sit inside other packages. */

@@ -206,7 +206,9 @@ export class Project {
     }
     const report = await describeFiles({ root: this.#root, files: output.files, env, signal });
     const mapper = new StackMapper(this.#root, join(this.#outDir, "describe"));
-    return { output, found: collectEndpoints(report, mapper, overrides) };
+    const importPlace = (file: string, name: string): Place | undefined =>
+      this.#scan.importPlace(scan, file, name);
+    return { output, found: collectEndpoints(report, { mapper, overrides, importPlace }) };
   }
 
   #addTypes(

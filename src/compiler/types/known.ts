@@ -81,9 +81,9 @@ export const INSTEAD: Readonly<Record<string, string>> = {
   Error: "Take an object with the fields that matter.",
   Response: "Return a Response; take the data that you need from it.",
   ReadableStream: "Take the raw Request and read its body.",
-  Request: "Take it as a parameter of its own, not inside another type.",
-  File: "Take it as a parameter of its own, not inside another type.",
-  Blob: "Take it as a parameter of its own, not inside another type.",
+  Request: "Only routes of load-balanced endpoints get the raw request, as a parameter of its own.",
+  File: "Only routes take files, each as a parameter of its own. In a queue, use Uint8Array.",
+  Blob: "Only routes take files, each as a parameter of its own. In a queue, use Uint8Array.",
   Promise: "Take the value itself.",
 };
 
