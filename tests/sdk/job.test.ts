@@ -158,17 +158,19 @@ describe("a job in this process", () => {
     const started = Promise.withResolvers<void>();
     const ended = Promise.withResolvers<string>();
     const work = Endpoint({ name: "w" }, async () => {
-      const { signal, progress } = context();
-      progress({ step: 1 });
+      const running = context();
+      running.progress({ step: 1 });
       started.resolve();
-      await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-      ended.resolve((signal.reason as Error).name);
+      await new Promise<void>((resolve) =>
+        running.signal.addEventListener("abort", () => resolve()),
+      );
+      ended.resolve((running.signal.reason as Error).name);
       return "too late";
     });
     const job = await work.run();
     await started.promise;
     await job.status();
-    assert.deepEqual(job.output as unknown, { step: 1 });
+    assert.deepEqual(job.output, { step: 1 });
     await job.cancel();
     assert.equal(await ended.promise, "AbortError");
     assert.equal(await job.status(), "CANCELLED");
