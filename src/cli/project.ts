@@ -2,7 +2,8 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { parseEnv } from "node:util";
+// Not by name: Node 18, where `--help` works, does not have it.
+import util from "node:util";
 import { FlashError } from "../contract/errors.ts";
 import { LIMITS } from "../contract/limits.ts";
 import { checkName } from "../contract/options.ts";
@@ -66,7 +67,7 @@ export function readDotEnv(root: string, env: NodeJS.ProcessEnv): Record<string,
   const file = path.join(root, ".env");
   if (!existsSync(file)) return {};
   const added: Record<string, string> = {};
-  for (const [name, value] of Object.entries(parseEnv(readFileSync(file, "utf8")))) {
+  for (const [name, value] of Object.entries(util.parseEnv(readFileSync(file, "utf8")))) {
     if (env[name] === undefined && value !== undefined) added[name] = value;
   }
   return added;
