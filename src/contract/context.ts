@@ -4,8 +4,6 @@
  * because the worker and the user's bundle each carry their own copy of this module.
  */
 
-import type { AsyncLocalStorage } from "node:async_hooks";
-
 export interface ContextLog {
   debug(message: string, fields?: Record<string, unknown>): void;
   info(message: string, fields?: Record<string, unknown>): void;
@@ -30,18 +28,22 @@ export interface Context {
   readonly deadline?: number;
 }
 
+/** What is needed of Node's AsyncLocalStorage, which this floor does not name: it runs anywhere. */
+export interface ContextStorage {
+  getStore(): Context | undefined;
+  run<R>(context: Context, work: () => R): R;
+}
+
 const KEY = Symbol.for("runpod-flash.context");
 
 /** The process's storage of contexts; undefined until something that runs functions sets it. */
-export function contextStorage(): AsyncLocalStorage<Context> | undefined {
-  return (globalThis as { [KEY]?: AsyncLocalStorage<Context> })[KEY];
+export function contextStorage(): ContextStorage | undefined {
+  return (globalThis as { [KEY]?: ContextStorage })[KEY];
 }
 
 /** Sets the storage unless another copy of this module has; returns the one in use. */
-export function provideContextStorage(
-  create: () => AsyncLocalStorage<Context>,
-): AsyncLocalStorage<Context> {
-  const holder = globalThis as { [KEY]?: AsyncLocalStorage<Context> };
+export function provideContextStorage(create: () => ContextStorage): ContextStorage {
+  const holder = globalThis as { [KEY]?: ContextStorage };
   holder[KEY] ??= create();
   return holder[KEY];
 }

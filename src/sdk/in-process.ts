@@ -1,7 +1,11 @@
 /** Running a user's function in this process, inside a context as a worker would give it. */
 
-import type { AsyncLocalStorage } from "node:async_hooks";
-import { contextStorage, provideContextStorage, type Context } from "../contract/context.ts";
+import {
+  contextStorage,
+  provideContextStorage,
+  type Context,
+  type ContextStorage,
+} from "../contract/context.ts";
 import { FlashError } from "../contract/errors.ts";
 import { createLog } from "../kit/log.ts";
 import { nodeProcess } from "./environment.ts";
@@ -71,7 +75,7 @@ function isAsyncGenerator(value: unknown): value is AsyncGenerator<unknown, unkn
  * asks for the next value, not of whoever called the function.
  */
 function streamInContext<T, R, N>(
-  storage: AsyncLocalStorage<Context>,
+  storage: ContextStorage,
   inner: Context,
   source: AsyncGenerator<T, R, N>,
 ): AsyncGenerator<T, R, N> {
@@ -87,7 +91,7 @@ function streamInContext<T, R, N>(
   return stream;
 }
 
-function openStorage(): AsyncLocalStorage<Context> | undefined {
+function openStorage(): ContextStorage | undefined {
   const hooks = nodeProcess()?.getBuiltinModule("node:async_hooks");
   if (hooks === undefined) return contextStorage();
   return provideContextStorage(() => new hooks.AsyncLocalStorage<Context>());
