@@ -127,7 +127,11 @@ export class QueueLoop implements Service {
     this.#release(run);
     this.#logEnd(run, end);
     if (!run.call.signal.aborted) return;
-    const grace = sleep(this.#clock, STOP_GRACE_MS).then(() => "stuck" as const);
+    // A worker that is ending anyway waits for nobody who was told to stop.
+    const grace = sleep(this.#clock, STOP_GRACE_MS, this.#closing.signal).then(
+      () => "stuck" as const,
+      () => "ending" as const,
+    );
     if ((await Promise.race([run.call.settled(), grace])) !== "stuck") return;
     const { log, onStuck } = this.#options;
     log.error("a function goes on although its time is over; this worker ends to get rid of it", {
