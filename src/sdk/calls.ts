@@ -2,6 +2,7 @@
 
 import type { EncodedCall } from "../contract/binder.ts";
 import { FlashError, type ErrorCode } from "../contract/errors.ts";
+import { LIMITS } from "../contract/limits.ts";
 import type { FunctionManifest } from "../contract/manifest.ts";
 import { fillPath, type Route } from "../contract/routes.ts";
 import type { Peer } from "./connection.ts";
@@ -18,14 +19,22 @@ import { readAnswer } from "./answer.ts";
 import { ensureOk, exchange, timeoutError } from "./exchange.ts";
 import { isStream } from "./in-process.ts";
 import { EndpointJob, jobFailure } from "./job.ts";
-import { RemoteJob, chunksOf, hold, submit, type Codec } from "./jobs.ts";
+import {
+  RemoteJob,
+  chunksOf,
+  hold,
+  submit,
+  submitAndHold,
+  type Codec,
+  type Submission,
+} from "./jobs.ts";
 import { Deadline } from "./pause.ts";
 import type { CallOptions } from "./types.ts";
 
 /** A route's function took longer than this, ms. Source: the seeds. */
 const ROUTE_TIMEOUT_MS = 30_000;
 /** How long `.runsync()` is held, ms. Source: the job API. */
-const RUNSYNC_TIMEOUT_MS = 120_000;
+const HOLD_TIMEOUT_MS = LIMITS.waitDefaultMs;
 
 /** What a call needs beyond its arguments. */
 export interface RemoteCall {
@@ -67,7 +76,9 @@ export async function callQueue(method: string | undefined, call: RemoteCall): P
     const { signature, body } = await encodeJob(method, call);
     const sent = { body, headers: options.headers, ...limits(deadline, options.signal) };
     if (signature.streams) return await collectChunks(signature, call, { sent, deadline });
-    const first = await forgetting(peer, () => submit(peer, "runsync", sent));
+    const first = await forgetting(peer, () =>
+      submit(peer, "runsync", { ...sent, passDeadline: true }),
+    );
     const last = await hold(peer, first, { deadline, signal: options.signal });
     if (last.status !== "COMPLETED") throw jobFailure(last);
     return revive(signature, last.output);
@@ -82,7 +93,7 @@ export async function callQueue(method: string | undefined, call: RemoteCall): P
 async function collectChunks(
   signature: FunctionManifest,
   { peer, options }: RemoteCall,
-  { sent, deadline }: { sent: Parameters<typeof submit>[2]; deadline: Deadline },
+  { sent, deadline }: { sent: Submission; deadline: Deadline },
 ): Promise<unknown[]> {
   const job = await forgetting(peer, () => submit(peer, "run", sent));
   const chunks: unknown[] = [];
@@ -91,7 +102,7 @@ async function collectChunks(
   return chunks;
 }
 
-/** Submits a job. With `runsync` the answer is held until it is over, for up to 90 s. */
+/** Submits a job. With `runsync` the answer is held until it is over, by default for up to 90 s. */
 export async function submitCall(
   operation: "run" | "runsync",
   method: string | undefined,
@@ -100,11 +111,10 @@ export async function submitCall(
   const { peer, options } = call;
   const { signature, body } = await encodeJob(method, call);
   const { signal, headers } = options;
-  const deadline = new Deadline(
-    timeoutOf({ ...call, executionTimeoutMs: undefined }, RUNSYNC_TIMEOUT_MS),
-  );
+  const timeoutMs = timeoutOf({ ...call, executionTimeoutMs: undefined }, HOLD_TIMEOUT_MS);
+  const sent = { body, headers, ...limits(new Deadline(timeoutMs), signal) };
   const document = await forgetting(peer, () =>
-    submit(peer, operation, { body, headers, ...limits(deadline, signal) }),
+    operation === "run" ? submit(peer, "run", sent) : submitAndHold(peer, sent),
   );
   return new EndpointJob(new RemoteJob(peer, document.id, codecOf(signature)), document);
 }
@@ -133,7 +143,11 @@ async function* reviveAll(
 function codecOf(signature: FunctionManifest): Codec {
   const chunk = (value: unknown): unknown => revive(signature, value);
   const isList = (value: unknown): value is unknown[] => signature.streams && Array.isArray(value);
-  return { chunk, output: (value) => (isList(value) ? value.map(chunk) : chunk(value)) };
+  return {
+    chunk,
+    isStream: signature.streams,
+    output: (value) => (isList(value) ? value.map(chunk) : chunk(value)),
+  };
 }
 
 async function encodeJob(

@@ -12,7 +12,7 @@ import { declareEndpoint, misuse, type Handle } from "./declare.ts";
 import { ensureOk, exchange } from "./exchange.ts";
 import { declared } from "./functions.ts";
 import { EndpointJob } from "./job.ts";
-import { RemoteJob, changeJob, chunksOf, operate, readJob, submit } from "./jobs.ts";
+import { RemoteJob, changeJob, chunksOf, operate, readJob, submit, submitAndHold } from "./jobs.ts";
 import { refusal } from "./place.ts";
 import type { ClientVerb, HealthDocument, RequestOptions, SubmitOptions } from "./types.ts";
 
@@ -178,12 +178,11 @@ export class Client extends Callable {
         ...(webhook === undefined ? {} : { webhook }),
         ...(policy === undefined ? {} : { policy }),
       };
-      const document = await submit(peer, operation, {
-        timeoutMs: REQUEST_TIMEOUT_MS,
-        ...limits,
-        body,
-      });
-      return jobAt(peer, document);
+      const sent = { timeoutMs: REQUEST_TIMEOUT_MS, ...limits, body };
+      return jobAt(
+        peer,
+        await (operation === "run" ? submit(peer, "run", sent) : submitAndHold(peer, sent)),
+      );
     });
   }
 

@@ -15,6 +15,8 @@ export interface JobSource {
   chunks(signal?: AbortSignal): AsyncIterable<unknown>;
   /** The output as the function returned it. */
   decode(output: unknown): unknown;
+  /** The function yields chunks; its output may be left to the stream. */
+  readonly isStream?: boolean;
   /** Settles when the job is over, where that is known without asking. */
   readonly over?: Promise<unknown>;
   /** What the function threw, in process. */
@@ -105,7 +107,7 @@ export class EndpointJob<T = unknown> {
     await this.wait(options);
     const { thrown } = this.#source;
     if (thrown !== undefined) throw thrown.error;
-    if (this.#document.status === "COMPLETED") return this.output as T;
+    if (this.#document.status === "COMPLETED") return (await this.#completed()) as T;
     throw jobFailure(this.#document);
   }
 
@@ -122,6 +124,16 @@ export class EndpointJob<T = unknown> {
 
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.toString();
+  }
+
+  /** A worker of Runpod's leaves the output of a stream empty: then it is what has not been read yet. */
+  async #completed(): Promise<unknown> {
+    const output: unknown = this.output;
+    if (this.#source.isStream !== true || (Array.isArray(output) && output.length > 0))
+      return output;
+    const chunks: unknown[] = [];
+    for await (const chunk of this.#source.chunks()) chunks.push(chunk);
+    return chunks;
   }
 
   get #state(): string {

@@ -20,7 +20,7 @@ import type { CallOptions } from "./types.ts";
 /** Time of small operations, ms. Source: the original. */
 const OPERATION_TIMEOUT_MS = 30_000;
 /** A held answer arrives this long after its hold at the latest, ms. */
-const HOLD_SLACK_MS = 30_000;
+const HOLD_SLACK_MS = 5000;
 /** Looks in a row that may fail before a wait gives up; a server restarts in less. */
 const TOLERATED_FAILURES = 4;
 
@@ -28,18 +28,35 @@ type Limits = Omit<CallOptions, "headers"> & {
   headers?: Readonly<Record<string, string>> | undefined;
 };
 
-/** `POST /run` or `/runsync`. The body is sent as it is. */
+export type Submission = Limits & {
+  /** Sent as it is. */
+  body: unknown;
+  /** The job is of no use after the caller's deadline. Default false: it outlives its caller. */
+  passDeadline?: boolean;
+};
+
+/** `POST /run`, or `/runsync` held as long as the server does. */
 export function submit(
   peer: Peer,
   operation: "run" | "runsync",
-  { body, ...limits }: Limits & { body: unknown },
+  { body, passDeadline = false, ...limits }: Submission,
 ): Promise<JobDocument> {
-  return requestJob(peer, `/${operation}`, {
-    method: "POST",
-    body: JSON.stringify(body),
-    passDeadline: operation === "runsync",
-    ...limits,
-  });
+  const sent = { method: "POST", body: JSON.stringify(body), passDeadline };
+  return requestJob(peer, `/${operation}`, { ...sent, ...limits });
+}
+
+/**
+ * `POST /runsync`, held by the server for `timeoutMs`. The answer then has the job as it is, so that
+ * its id is not lost with a request that the client gives up.
+ */
+export function submitAndHold(
+  peer: Peer,
+  { body, timeoutMs = LIMITS.waitDefaultMs, ...limits }: Submission,
+): Promise<JobDocument> {
+  const waitMs = Math.round(Math.min(LIMITS.waitMaxMs, Math.max(LIMITS.waitMinMs, timeoutMs)));
+  const sent = { method: "POST", body: JSON.stringify(body), passDeadline: false };
+  const path = `/runsync?wait=${waitMs}`;
+  return requestJob(peer, path, { ...sent, ...limits, timeoutMs: waitMs + HOLD_SLACK_MS });
 }
 
 /** Waits on the server until the job is over. Throws `CALL_TIMEOUT` when the deadline is. */
@@ -153,13 +170,16 @@ async function readPage(
 export interface Codec {
   output: (value: unknown) => unknown;
   chunk: (value: unknown) => unknown;
+  /** The function yields chunks. */
+  isStream: boolean;
 }
 
-const PLAIN: Codec = { output: (value) => value, chunk: (value) => value };
+const PLAIN: Codec = { output: (value) => value, chunk: (value) => value, isStream: false };
 
 /** A job on a server. */
 export class RemoteJob implements JobSource {
   readonly endpoint: string;
+  readonly isStream: boolean;
   readonly #codec: Codec;
   readonly #peer: Peer;
   readonly #id: string;
@@ -167,6 +187,7 @@ export class RemoteJob implements JobSource {
   constructor(peer: Peer, id: string, codec: Codec = PLAIN) {
     this.endpoint = peer.name;
     this.#codec = codec;
+    this.isStream = codec.isStream;
     this.#peer = peer;
     this.#id = id;
   }

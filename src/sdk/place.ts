@@ -13,6 +13,9 @@ export function decidePlace(handle: Handle): Decision {
   if (handle.isLocal === true && mode !== "describe") {
     return { place: "in-process", reason: "remote() was told to run it locally." };
   }
+  if (handle.declaration.kind === "client" && mode !== "describe") {
+    return { place: "deployed", reason: "A client always calls its endpoint." };
+  }
   const name = nameOf(handle);
   return decideWhere({
     mode,

@@ -506,6 +506,45 @@ describe("a queue function's call", () => {
     await rejected(count(), "REMOTE_ERROR");
   });
 
+  test("submitted by run() can be waited for, a generator's too", async (t) => {
+    const fake = await open(t);
+    const date = { type: "string", format: "date-time", "x-flash-type": "date" } as const;
+    const name = queueService(fake, { streams: true, returns: date });
+    const when = Endpoint({ name }, async function* (): AsyncGenerator<Date> {});
+    const at = "2026-01-02T03:04:05.000Z";
+    fake
+      .on("POST /v2/flash/run", job({ status: "IN_QUEUE" }))
+      .on("GET /v2/flash/status/job-1", job({ output: [at] }));
+    assert.deepEqual(await (await when.run()).result(), [new Date(at)]);
+    // Other workers leave the output to the stream.
+    fake
+      .on("GET /v2/flash/status/job-1", job({ output: [] }))
+      .on(
+        "GET /v2/flash/stream/job-1",
+        { body: { status: "COMPLETED", stream: [{ output: at }] } },
+        { body: { status: "COMPLETED", stream: [] } },
+      );
+    assert.deepEqual(await (await when.run()).result(), [new Date(at)]);
+    fake.on("POST /v2/flash/runsync", job({ status: "IN_PROGRESS" }));
+    const running = await when.with({ timeoutMs: 2000 }).runsync();
+    assert.equal(running.done, false);
+    assert.equal(fake.last("POST /v2/flash/runsync").url, "/v2/flash/runsync?wait=2000");
+  });
+
+  test("that takes too long names the whole of its time", async (t) => {
+    const fake = await open(t);
+    const name = queueService(fake, {});
+    fake
+      .on("POST /v2/flash/runsync", job({ status: "IN_QUEUE" }))
+      .on("GET /v2/flash/status-sync/job-1", () => "silence");
+    const call = Endpoint({ name }, () => 1).with({ timeoutMs: 60 });
+    const error = await rejected(call(), "CALL_TIMEOUT");
+    assert.equal(
+      error.message,
+      `Execution timeout on ${name} after 0.06s: the job did not end within the time`,
+    );
+  });
+
   test("of a class names the method when there is a choice", async (t) => {
     const fake = await open(t);
     const predict = signature({ name: "predict", parameters: [parameter("prompt", STRING)] });

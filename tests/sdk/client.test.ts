@@ -42,6 +42,10 @@ describe("a client by id", () => {
     assert.deepEqual(JSON.parse(body), { input: {} });
     assert.equal(headers.authorization, `Bearer ${KEY}`);
     assert.equal(headers["x-flash-app"], undefined);
+    assert.equal(headers["x-flash-deadline"], undefined);
+    assert.equal(fake.last("POST /v2/abc/runsync").url, "/v2/abc/runsync?wait=60000");
+    await endpoint.runsync({}, { timeoutMs: 5 });
+    assert.equal(fake.last("POST /v2/abc/runsync").url, "/v2/abc/runsync?wait=1000");
   });
 
   test("looks at jobs, cancels and retries them, and at the endpoint", async (t) => {

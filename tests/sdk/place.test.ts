@@ -171,6 +171,7 @@ describe("where()", () => {
     for (const one of [api, queue, queue.run, Endpoint("x"), Endpoint("x").get("/", () => 1)]) {
       assert.equal(where(one).place, "in-process");
     }
+    assert.equal(where(Endpoint({ id: "abc" })).place, "deployed");
     assert.throws(
       () => where(() => 1),
       (error) => FlashError.is(error) && error.code === "INVALID_USAGE",
