@@ -41,7 +41,8 @@ export async function startInBackground(home: string, options: StartOptions): Pr
       cwd: home,
       detached: true,
       stdio: ["ignore", log.handle.fd, log.handle.fd, "ipc"],
-      env: { ...options.env, FLASH_HOME: home },
+      // It outlives the npm that may have started this command; see stop-signals.
+      env: { ...options.env, FLASH_HOME: home, npm_command: undefined },
     });
     return await ready(child, options.signal);
   } catch (error) {

@@ -1,21 +1,40 @@
-/** Ctrl-C and SIGTERM for commands that run until they are stopped. */
+/** Ctrl-C, SIGTERM and their like, for commands that run until they are stopped. */
 
 import type { Invocation } from "./command.ts";
 
+/** How soon the end of the npm that started us is noticed, ms. */
+const LAUNCHER_CHECK_MS = 1000;
+
 /** Resolves on the first signal: finish what runs. The second one ends at once, with these words. */
-export function stopSignals({ ownSignals, output }: Invocation, atOnce: string): Promise<void> {
-  ownSignals();
+export function stopSignals(invocation: Invocation, atOnce: string): Promise<void> {
+  invocation.ownSignals();
   return new Promise((resolve) => {
     let isStopping = false;
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
       process.on(signal, () => {
         if (isStopping) {
-          output.say(atOnce);
+          invocation.output.say(atOnce);
           process.exit(1);
         }
         isStopping = true;
         resolve();
       });
     }
+    whenLauncherEnds(invocation.env, resolve);
   });
+}
+
+/**
+ * A SIGTERM for `npx flash run` or `npm run dev` ends npm and its shell, and npm passes it on to
+ * neither of us: without this the server would be left behind, with its port.
+ */
+function whenLauncherEnds(env: NodeJS.ProcessEnv, stop: () => void): void {
+  if (env.npm_command === undefined) return;
+  const launcher = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === launcher) return;
+    clearInterval(timer);
+    stop();
+  }, LAUNCHER_CHECK_MS);
+  timer.unref();
 }

@@ -8,8 +8,9 @@ import path from "node:path";
 import { describe, test } from "node:test";
 import type { ServerDocument } from "../../src/contract/control.ts";
 import { freePort } from "../support/flash.ts";
+import { Program } from "../support/program.ts";
 import { until } from "../support/until.ts";
-import { machine, type Machine } from "./cli.ts";
+import { ENTRY, machine, type Machine } from "./cli.ts";
 
 async function started({ flash }: Machine, ...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await flash("server", "start", "--json", ...args);
@@ -80,6 +81,18 @@ describe("start and stop", () => {
       assert.equal(code, 0, signal);
       assert.ok(!existsSync(path.join(one.home, "server.json")));
     }
+  });
+
+  test("started under npm it outlives npm, in the foreground it ends with npm's shell", async (t) => {
+    const background = machine(t, { npm_command: "exec" });
+    const url = await started(background, "--port", "0");
+    const foreground = machine(t, { npm_command: "exec" });
+    const line = `'${process.execPath}' '${ENTRY}' server start --foreground --port 0; true`;
+    const shell = Program.start(t, ["/bin/sh", "-c", line], foreground);
+    await shell.says(/runs at http/);
+    shell.child.kill("SIGKILL");
+    await until(async () => !(await status(foreground)).running, { what: "the server to end" });
+    assert.equal((await fetch(`${url}/readyz`)).status, 200);
   });
 
   test("key, record and log are for the owner alone", async (t) => {
