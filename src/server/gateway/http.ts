@@ -11,25 +11,35 @@ export type Principal =
   | { kind: "worker"; workerId: string; endpointId: string; app: string; environment: string };
 
 /**
- * Reads a whole body. Throws `PAYLOAD_TOO_LARGE` as soon as more than `maxBytes` are announced or
- * have come, without reading further, and `INVALID_REQUEST` when the client goes away before the end.
+ * A body over its limit is read on and thrown away up to this size: a client that is cut off while it
+ * sends sees a broken connection instead of the answer.
+ */
+const LINGER_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Reads a whole body. Throws `PAYLOAD_TOO_LARGE` when more than `maxBytes` are announced or have
+ * come, keeping none of it, and `INVALID_REQUEST` when the client goes away before the end.
  */
 export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  const announced = Number(request.headers["content-length"] ?? 0);
+  if (announced > Math.max(maxBytes, LINGER_BYTES)) throw tooLarge(maxBytes);
   const parts: Buffer[] = [];
   let bytes = 0;
   try {
-    for await (const part of request as AsyncIterable<Buffer>) {
+    // Leaving the loop must not end the connection: the answer is still to come.
+    const body: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
+    for await (const part of body) {
       bytes += part.length;
-      if (bytes > maxBytes) throw tooLarge(maxBytes);
-      parts.push(part);
+      if (bytes <= maxBytes) parts.push(part);
+      else if (bytes > LINGER_BYTES) break;
+      else parts.length = 0;
     }
   } catch (cause) {
-    if (FlashError.is(cause)) throw cause;
     throw new FlashError("INVALID_REQUEST", "The request ended before its body was complete.", {
       cause,
     });
   }
+  if (bytes > maxBytes) throw tooLarge(maxBytes);
   return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts, bytes);
 }
 

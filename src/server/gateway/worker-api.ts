@@ -177,7 +177,8 @@ async function readPost(request: IncomingMessage): Promise<Post> {
   const parts: Buffer[] = [];
   let bytes = 0;
   try {
-    for await (const part of request as AsyncIterable<Buffer>) {
+    const body: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
+    for await (const part of body) {
       bytes += part.length;
       if (bytes <= MAX_POST_BYTES) parts.push(part);
       else parts.length = 0;
