@@ -3,7 +3,7 @@
 import { Binder } from "../contract/binder.ts";
 import { toText, toTexts } from "../contract/carry.ts";
 import type { EndpointDocument } from "../contract/control.ts";
-import type { EndpointManifest, FunctionManifest } from "../contract/manifest.ts";
+import type { EndpointManifest, FunctionManifest, Parameter } from "../contract/manifest.ts";
 import { fillPath, type Route } from "../contract/routes.ts";
 import { sampleObject, sampleValue } from "./sample.ts";
 
@@ -24,7 +24,9 @@ export function curlLines(
   }
   const ping = `curl ${document.url}/ping ${authorization}`;
   const routes = manifest.functions.flatMap((one) =>
-    one.route === undefined ? [] : [routeLine(document.url, one, one.route, authorization)],
+    one.route === undefined
+      ? []
+      : [routeLine(one, { url: document.url, route: one.route, authorization })],
   );
   return [ping, ...routes];
 }
@@ -41,40 +43,44 @@ export function queueBody(manifest: EndpointManifest): { input: Record<string, u
 }
 
 function routeLine(
-  url: string,
   one: FunctionManifest,
-  route: Route,
-  authorization: string,
+  at: { url: string; route: Route; authorization: string },
 ): string {
+  const { url, route, authorization } = at;
   const binder = new Binder(one, route);
   const path: Record<string, string> = {};
   const query: [string, string][] = [];
-  const form: string[] = [];
   for (const { parameter, source } of binder.sources()) {
     const { name, schema, required } = parameter;
-    if (source === "path") path[name] = toText(sampleValue(schema, name), schema);
+    if (source === "path") path[name] = sampleText(parameter);
     else if (source === "query" && required) {
       for (const text of toTexts(sampleValue(schema, name), schema)) query.push([name, text]);
-    } else if (source === "form" && required) {
-      form.push(
-        parameter.carrier === "bytes"
-          ? `-F ${shellQuote(`${name}=@file`)}`
-          : `-F ${shellQuote(`${name}=${toText(sampleValue(schema, name), schema)}`)}`,
-      );
     }
   }
   const search = query.length === 0 ? "" : `?${new URLSearchParams(query).toString()}`;
   const address = shellQuote(`${url}${fillPath(route.path, path)}${search}`);
-  const method = route.method === "GET" ? "" : `-X ${route.method} `;
+  const method = route.method === "GET" ? [] : [`-X ${route.method}`];
+  return ["curl", ...method, address, authorization, ...bodyOf(binder, route)].join(" ");
+}
+
+function bodyOf(binder: Binder, route: Route): string[] {
+  const form = binder
+    .sources()
+    .filter(({ source, parameter }) => source === "form" && parameter.required)
+    .map(({ parameter }) => {
+      const value = parameter.carrier === "bytes" ? "@file" : sampleText(parameter);
+      return `-F ${shellQuote(`${parameter.name}=${value}`)}`;
+    });
+  if (form.length > 0) return form;
   const schema = binder.bodySchema();
   const isBodiless = route.method === "GET" || route.method === "DELETE";
-  const body =
-    form.length > 0
-      ? ` ${form.join(" ")}`
-      : schema === undefined || isBodiless
-        ? ""
-        : ` ${jsonBody(binder.single === undefined ? sampleObject(schema) : sampleValue(schema, binder.single))}`;
-  return `curl ${method}${address} ${authorization}${body}`;
+  if (schema === undefined || isBodiless) return [];
+  const { single } = binder;
+  return [jsonBody(single === undefined ? sampleObject(schema) : sampleValue(schema, single))];
+}
+
+function sampleText({ name, schema }: Parameter): string {
+  return toText(sampleValue(schema, name), schema);
 }
 
 function jsonBody(value: unknown): string {
