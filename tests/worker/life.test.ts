@@ -49,10 +49,12 @@ describe("starting", () => {
     });
     const [port, healthPort] = [await freePort(), await freePort()];
     await WorkerProcess.startReady(t, artifact, {
-      FLASH_SOCKET: "",
-      PORT: String(port),
-      PORT_HEALTH: String(healthPort),
-      HEALTH_CHECK_PATH: "/healthz",
+      env: {
+        FLASH_SOCKET: "",
+        PORT: String(port),
+        PORT_HEALTH: String(healthPort),
+        HEALTH_CHECK_PATH: "/healthz",
+      },
     });
     const status = async (url: string): Promise<number> => (await fetch(url)).status;
     assert.equal(await status(`http://127.0.0.1:${port}/a`), 200);
@@ -77,13 +79,13 @@ describe("starting", () => {
 
   test("a wrong environment is named", async (t) => {
     const artifact = writeArtifact(t, { kind: "lb", functions: [], code: "" });
-    const nameless = WorkerProcess.start(t, artifact, { FLASH_RESOURCE_NAME: "" });
+    const nameless = WorkerProcess.start(t, artifact, { env: { FLASH_RESOURCE_NAME: "" } });
     assert.equal((await nameless.exited).code, 1);
     assert.match(nameless.stderr, /FLASH_RESOURCE_NAME is not set/);
-    const other = WorkerProcess.start(t, artifact, { FLASH_RESOURCE_NAME: "other" });
+    const other = WorkerProcess.start(t, artifact, { env: { FLASH_RESOURCE_NAME: "other" } });
     assert.equal((await other.exited).code, 1);
     assert.match(other.stderr, /has no endpoint 'other'. It has: demo/);
-    const empty = WorkerProcess.start(t, artifact, { FLASH_ARTIFACT_DIR: "/nowhere" });
+    const empty = WorkerProcess.start(t, artifact, { env: { FLASH_ARTIFACT_DIR: "/nowhere" } });
     assert.equal((await empty.exited).code, 1);
     assert.match(empty.stderr, /Manifest not found at \/nowhere\/flash_manifest.json/);
   });

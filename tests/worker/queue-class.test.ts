@@ -17,7 +17,7 @@ async function start(
 ): Promise<{ server: ProtocolServer; worker: WorkerProcess }> {
   const server = await ProtocolServer.start(t);
   const artifact = writeArtifact(t, { kind: "qb", form: "class", functions, code });
-  return { server, worker: WorkerProcess.start(t, artifact, server.env) };
+  return { server, worker: WorkerProcess.start(t, artifact, { env: server.env }) };
 }
 
 async function messageOf(server: ProtocolServer, jobId: string): Promise<string> {

@@ -33,11 +33,11 @@ async function start(
 ): Promise<Started> {
   const server = await ProtocolServer.start(t);
   const artifact = writeArtifact(t, { kind: "qb", functions: [fn], code, options });
-  return { server, worker: await WorkerProcess.startReady(t, artifact, server.env) };
+  return { server, worker: await WorkerProcess.startReady(t, artifact, { env: server.env }) };
 }
 
+// oxlint-disable-next-line typescript/no-explicit-any -- tests look into it freely
 function failureOf(body: { error: string }): Record<string, any> {
-  // oxlint-disable-line typescript/no-explicit-any -- tests look into it freely
   return JSON.parse(body.error) as Record<string, unknown>;
 }
 
@@ -295,7 +295,7 @@ describe("a server that is away", () => {
     const lastsLong = async (status: number): Promise<void> => {
       const server = await ProtocolServer.start(t);
       server.onTake = () => status;
-      await WorkerProcess.startReady(t, artifact, server.env);
+      await WorkerProcess.startReady(t, artifact, { env: server.env });
       await until(() => server.takes.length > 0, { what: "the first take" });
       const since = performance.now();
       await until(() => server.takes.length > 6, { what: "six more takes" });

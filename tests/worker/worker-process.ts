@@ -30,6 +30,12 @@ export interface RequestOptions {
   json?: unknown;
 }
 
+export interface StartOptions {
+  env?: Record<string, string>;
+  /** Default: the program's source. */
+  program?: string;
+}
+
 export class WorkerProcess {
   readonly child: ChildProcess;
   readonly socketPath: string;
@@ -61,9 +67,13 @@ export class WorkerProcess {
   }
 
   /** Starts a worker of the artifact's endpoint `demo`; it ends with the test. */
-  static start(owner: Owner, artifactDir: string, env: Record<string, string> = {}): WorkerProcess {
+  static start(
+    owner: Owner,
+    artifactDir: string,
+    { env = {}, program = MAIN }: StartOptions = {},
+  ): WorkerProcess {
     const socketPath = path.join(temporaryFolder(owner, "flash-sock"), "w.sock");
-    const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", MAIN], {
+    const child = spawn(process.execPath, [program], {
       env: {
         PATH: process.env.PATH ?? "",
         [WORKER_ENV.artifactDir]: artifactDir,
@@ -85,9 +95,9 @@ export class WorkerProcess {
   static async startReady(
     owner: Owner,
     artifactDir: string,
-    env: Record<string, string> = {},
+    options: StartOptions = {},
   ): Promise<WorkerProcess> {
-    const worker = WorkerProcess.start(owner, artifactDir, env);
+    const worker = WorkerProcess.start(owner, artifactDir, options);
     await worker.ready();
     return worker;
   }
@@ -103,8 +113,8 @@ export class WorkerProcess {
   }
 
   /** JSON lines of stderr or stdout; other lines are left out. */
+  // oxlint-disable-next-line typescript/no-explicit-any -- as above
   lines(stream: "stdout" | "stderr"): Record<string, any>[] {
-    // oxlint-disable-line typescript/no-explicit-any -- as above
     return this[stream].split("\n").flatMap((line) => {
       if (!line.startsWith("{")) return [];
       return [JSON.parse(line) as Record<string, unknown>];
