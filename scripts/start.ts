@@ -48,7 +48,7 @@ async function main(): Promise<void> {
   const server = await ServerProcess.start({ home, port: await choosePort(), log: quietLog() });
   try {
     console.log(`✓ the Flash server runs at ${server.url}  (home ${server.home})`);
-    await show(server.url);
+    await present(server.url);
     console.log("Ready. Ctrl-C stops the server and its workers.");
     await new Promise<void>((resolve) => {
       stop.signal.addEventListener("abort", () => resolve());
@@ -60,22 +60,21 @@ async function main(): Promise<void> {
   }
 }
 
-async function show(url: string): Promise<void> {
+async function present(url: string): Promise<void> {
   const users = await deploy("user-service", url);
   const mixed = await deploy("mixed", url);
-  const caller = new Caller((await new LocalServer(home).key()) ?? "");
+  const { show, line } = callerWith((await new LocalServer(home).key()) ?? "");
   const service = baseOf(users, "user-service");
   const api = baseOf(mixed, "public-api");
   const queue = baseOf(mixed, "gpu-backend");
 
   console.log("\nCalled once, for real:\n");
   const prompt = { prompt: "a red fox" };
-  await caller.show("GET", `${service}/users`);
-  await caller.show("POST", `${api}/process`, prompt);
-  const job = (await caller.show("POST", `${queue}/run`, { input: prompt })) as { id: string };
+  await show("GET", `${service}/users`);
+  await show("POST", `${api}/process`, prompt);
+  const job = (await show("POST", `${queue}/run`, { input: prompt })) as { id: string };
 
   console.log("\nPaste these into another terminal.\n\nThe user service, six routes:\n");
-  const { line } = caller;
   console.log(line("GET", `${service}/users`));
   console.log(line("POST", `${service}/users`, { name: "Charlie", email: "charlie@example.com" }));
   console.log(line("GET", `${service}/users/1`));
@@ -170,38 +169,35 @@ function baseOf(deployment: DeploymentDocument, name: string): string {
   throw new FlashError("ENDPOINT_NOT_FOUND", `The deployment has no endpoint '${name}'.`);
 }
 
-/** Makes requests, and the lines that make the same requests. */
-class Caller {
-  readonly #key: string;
-
-  constructor(key: string) {
-    this.#key = key;
-  }
-
-  async show(method: string, url: string, body?: unknown): Promise<unknown> {
-    const response = await fetch(url, {
-      method,
-      headers: { authorization: `Bearer ${this.#key}`, "content-type": "application/json" },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: stop.signal,
-    });
-    const text = await response.text();
-    const sent = body === undefined ? "" : ` ${JSON.stringify(body)}`;
-    console.log(`  ${method} ${new URL(url).pathname}${sent}\n    → ${response.status} ${text}`);
-    if (!response.ok) {
-      throw new FlashError("REMOTE_ERROR", `${method} ${url} answered ${response.status}.`);
-    }
-    return JSON.parse(text);
-  }
-
+interface Caller {
+  /** Makes a request and shows it with its answer. */
+  show: (method: string, url: string, body?: unknown) => Promise<unknown>;
   /** The request as a shell command, with the key in it: it works in any folder and terminal. */
-  line = (method: string, url: string, body?: unknown): string => {
-    const verb = method === "GET" ? "" : ` -X ${method}`;
-    const data =
-      body === undefined
-        ? ""
-        : ` -H 'content-type: application/json' -d '${JSON.stringify(body).replaceAll("'", String.raw`'\''`)}'`;
-    return `  curl -sS${verb} '${url}' -H 'authorization: Bearer ${this.#key}'${data}`;
+  line: (method: string, url: string, body?: unknown) => string;
+}
+
+function callerWith(key: string): Caller {
+  const quote = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
+  return {
+    async show(method, url, body) {
+      const response = await fetch(url, {
+        method,
+        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        signal: stop.signal,
+      });
+      const text = await response.text();
+      const sent = body === undefined ? "" : ` ${JSON.stringify(body)}`;
+      console.log(`  ${method} ${new URL(url).pathname}${sent}\n    → ${response.status} ${text}`);
+      if (response.ok) return JSON.parse(text);
+      throw new FlashError("REMOTE_ERROR", `${method} ${url} answered ${response.status}.`);
+    },
+    line(method, url, body) {
+      const verb = method === "GET" ? "" : ` -X ${method}`;
+      const type = quote("content-type: application/json");
+      const data = body === undefined ? "" : ` -H ${type} -d ${quote(JSON.stringify(body))}`;
+      return `  curl -sS${verb} ${quote(url)} -H ${quote(`authorization: Bearer ${key}`)}${data}`;
+    },
   };
 }
 

@@ -164,14 +164,12 @@ class RunningDev implements DevServer {
     });
   }
 
-  /** Runs a build; a mistake of the project's is told and remembered, any other error is told. */
+  /** Runs a build and tells what is wrong when it fails. */
   async #attempt(engine: Engine, build: () => Promise<void>): Promise<void> {
     try {
       await build();
-      engine.problem = undefined;
     } catch (error) {
-      const text = FlashError.is(error) ? error.message : String((error as Error).stack ?? error);
-      engine.problem = text;
+      const text = FlashError.is(error) ? error.message : ((error as Error).stack ?? String(error));
       this.#tell({ kind: "failed", text, keepsServing: engine.served !== undefined });
     }
   }

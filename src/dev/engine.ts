@@ -13,8 +13,9 @@ import path from "node:path";
 import type { Duplex } from "node:stream";
 import { Project, type BuildRequest, type BuildResult } from "../compiler/compiler.ts";
 import type { LogLine } from "../contract/control.ts";
+import { FlashError } from "../contract/errors.ts";
 import type { Log } from "../kit/log.ts";
-import { FlashServer, ProcessCompute, openStore } from "../server/server.ts";
+import { FlashServer, ProcessCompute, openStore, type SqliteStore } from "../server/server.ts";
 import type { FrontEngine, Served } from "./front.ts";
 
 /** The one environment of a dev server. */
@@ -40,6 +41,7 @@ export class Engine implements FrontEngine {
   readonly #server: FlashServer;
   readonly #project: Project;
   #followed: { names: string; stop: AbortController; done: Promise<void> } | undefined;
+  readonly #settled = Promise.withResolvers<void>();
   served: Served | undefined;
   problem: string | undefined;
 
@@ -55,7 +57,7 @@ export class Engine implements FrontEngine {
     await mkdir(home, { recursive: true });
     await dropOldBuilds(path.join(home, "builds"));
     // Losing the last moments to a power cut is fine here; waiting for the disk on every job is not.
-    const store = openStore({ home, durability: "relaxed" });
+    const store = openOwnStore(home);
     const compute = new ProcessCompute({ home, log });
     try {
       const server = await FlashServer.start({
@@ -74,6 +76,10 @@ export class Engine implements FrontEngine {
     return this.#server.key;
   }
 
+  get settled(): Promise<void> {
+    return this.#settled.promise;
+  }
+
   handle(request: IncomingMessage, response: ServerResponse): void {
     this.#server.handle(request, response);
   }
@@ -87,10 +93,18 @@ export class Engine implements FrontEngine {
    * `BUILD_FAILED` with every mistake; what was served before still is.
    */
   async build(changed?: readonly string[]): Promise<BuildResult> {
-    const built =
-      changed === undefined ? await this.#project.build() : await this.#project.rebuild(changed);
-    await this.#serve(built);
-    return built;
+    try {
+      const built =
+        changed === undefined ? await this.#project.build() : await this.#project.rebuild(changed);
+      await this.#serve(built);
+      this.problem = undefined;
+      return built;
+    } catch (error) {
+      this.problem = (error as Error).message;
+      throw error;
+    } finally {
+      this.#settled.resolve();
+    }
   }
 
   /** Lets running work finish for `graceMs`, then ends every worker. Idempotent. */
@@ -131,6 +145,18 @@ export class Engine implements FrontEngine {
 
   async #forward(lines: AsyncIterable<LogLine>): Promise<void> {
     for await (const line of lines) this.#options.onLine(line);
+  }
+}
+
+function openOwnStore(home: string): SqliteStore {
+  try {
+    return openStore({ home, durability: "relaxed" });
+  } catch (cause) {
+    if (!FlashError.is(cause) || cause.code !== "CONFLICT") throw cause;
+    throw new FlashError("CONFLICT", "This project is being run already.", {
+      hint: `Stop the other 'flash run' first; both would use ${home}.`,
+      cause,
+    });
   }
 }
 

@@ -32,6 +32,8 @@ export interface FrontEngine {
   readonly served: Served | undefined;
   /** The mistakes of the newest build, when it failed. */
   readonly problem: string | undefined;
+  /** Resolves when the first build has ended, well or badly. */
+  readonly settled: Promise<void>;
   readonly key: string;
   handle(request: IncomingMessage, response: ServerResponse): void;
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
@@ -53,10 +55,12 @@ export class Front {
     this.#isOpen = isLoopback(host);
     this.port = port;
     this.url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
-    server.on("request", (request, response) => this.#serve(request, response));
+    server.on("request", (request, response) => void this.#serve(request, response));
     // The engine decides whether it wants the body.
-    server.on("checkContinue", (request, response) => this.#serve(request, response));
-    server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+    server.on("checkContinue", (request, response) => void this.#serve(request, response));
+    server.on("upgrade", (request, socket, head) => {
+      void this.#upgrade(request, socket, head);
+    });
   }
 
   /** Throws `CONFLICT` when no port is free. */
@@ -85,10 +89,12 @@ export class Front {
     await closed;
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse): void {
+  /** Never rejects. */
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
       const { pathname } = targetOf(request);
       if (this.#isOpen) checkLocal(request);
+      if (pathname !== "/" && pathname !== "/ping") await this.#engine.settled;
       if (this.#answerOwn(pathname, request, response)) return;
       this.#rewrite(request);
     } catch (error) {
@@ -98,9 +104,11 @@ export class Front {
     this.#engine.handle(request, response);
   }
 
-  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  /** Never rejects. */
+  async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     try {
       if (this.#isOpen) checkLocal(request);
+      await this.#engine.settled;
       this.#rewrite(request);
     } catch (error) {
       const status = FlashError.is(error) ? error.status : 400;

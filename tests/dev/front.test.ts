@@ -50,6 +50,7 @@ const SERVED: Served = {
 class EchoEngine implements FrontEngine {
   served: Served | undefined = SERVED;
   problem: string | undefined;
+  settled = Promise.resolve();
   readonly key = "secret";
 
   handle(request: IncomingMessage, response: ServerResponse): void {
@@ -128,6 +129,18 @@ test("before the first good build everything says what is wrong", async (t) => {
   assert.equal(answer.status, 503);
   assert.match(await answer.text(), /a\.ts:1 is broken/);
   assert.equal((await echo(front.url)).status, "build-failed");
+});
+
+test("a request waits for the first build", async (t) => {
+  const { front, engine } = await open(t);
+  const first = Promise.withResolvers<void>();
+  engine.served = undefined;
+  engine.settled = first.promise;
+  const asked = echo(`${front.url}/queue/health`);
+  assert.deepEqual(await echo(`${front.url}/ping`), { status: "healthy" }, "health does not wait");
+  engine.served = SERVED;
+  first.resolve();
+  assert.equal((await asked).url, "/v2/q1/health");
 });
 
 /** A request with a Host of our choice, which fetch does not allow. */

@@ -9,6 +9,9 @@ import type { Program } from "../support/program.ts";
 import { until } from "../support/until.ts";
 import { adder, QUEUE } from "./projects.ts";
 
+/** A project that only a syntax error keeps from being built. */
+const BROKEN = { "api.ts": `${adder("adder")["api.ts"] ?? ""}\nexport const broken = (;\n` };
+
 interface Dev {
   sandbox: Sandbox;
   folder: string;
@@ -117,7 +120,7 @@ test("a saved file is served; a broken one is named and the last good build stay
 });
 
 test("a project that starts broken is served as soon as it is mended", async (t) => {
-  const { call, save, program } = await runProject(t, { "api.ts": "export const broken = (;\n" });
+  const { call, save, program } = await runProject(t, BROKEN);
   await program.says(/api\.ts:\d+/);
   assert.equal((await call("GET /adder/who")).status, 503);
   save("api.ts", adder("adder", "mended")["api.ts"] ?? "");
@@ -154,14 +157,22 @@ test("takes the next free port and says so; --strict-port fails", async (t) => {
   await until(async () => (await fetch(`http://127.0.0.1:${next}/other/who`)).ok, {
     what: "the other project",
   });
-  const strict = await first.sandbox.flash(first.folder, "run", "--port", port, "--strict-port");
+  const third = first.sandbox.project(adder("third"));
+  const strict = await first.sandbox.flash(third, "run", "--port", port, "--strict-port");
   assert.notEqual(strict.code, 0);
   assert.match(strict.stderr, new RegExp(`Port ${port} is in use`));
 });
 
+test("a project runs once at a time", async (t) => {
+  const { sandbox, folder } = await runProject(t, adder("adder"));
+  const again = await sandbox.flash(folder, "run", "--port", "0");
+  assert.notEqual(again.code, 0);
+  assert.match(again.stderr, /This project is being run already/);
+});
+
 test("--no-reload ends with the build's mistakes and exit code 1", async (t) => {
   const sandbox = await Sandbox.open(t);
-  const broken = sandbox.project({ "api.ts": "export const broken = (;\n" });
+  const broken = sandbox.project(BROKEN);
   const port = String(await freePort());
   const ended = await sandbox.flash(broken, "run", "--no-reload", "--port", port);
   assert.equal(ended.code, 1, ended.stderr);
