@@ -60,8 +60,12 @@ export class Lines {
     }
     this.#bytes += bytes;
     if (this.#bytes <= MAX_BYTES_PER_SECOND) return true;
-    // The piece before the gap and the piece after it are not one line.
-    if (this.#dropped === 0) this.#rest = "";
+    if (this.#dropped === 0) {
+      // The piece before the gap and the piece after it are not one line.
+      this.#rest = "";
+      // It may say nothing more that would bring the note with it.
+      this.#options.clock.after(1000, () => this.#reportDropped());
+    }
     this.#dropped += bytes;
     return false;
   }

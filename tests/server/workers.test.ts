@@ -1,0 +1,211 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { once } from "node:events";
+import path from "node:path";
+import { describe, test } from "node:test";
+import type { WorkerLine } from "../../src/contract/compute.ts";
+import { ManualClock } from "../../src/kit/clock.ts";
+import { Failures } from "../../src/server/workers/failures.ts";
+import { Lines } from "../../src/server/workers/lines.ts";
+import { readAffinity, select, type Candidate } from "../../src/server/workers/select.ts";
+import { temporaryFolder } from "../support/temp.ts";
+import { until } from "../support/until.ts";
+import { TestServer, backwards, isAlive } from "./server-support.ts";
+
+describe("output", () => {
+  function collect(clock = new ManualClock()) {
+    const seen: WorkerLine[] = [];
+    const lines = new Lines({ stream: "stdout", clock, onLine: (line) => seen.push(line) });
+    return { lines, clock, texts: () => seen.map(({ text }) => text) };
+  }
+
+  test("lines are cut at line ends, whatever the chunks are", () => {
+    const { lines, texts } = collect();
+    for (const part of ["on", "e\ntwo\r\n\nth", "ree"]) lines.push(Buffer.from(part));
+    assert.deepEqual(texts(), ["one", "two", ""]);
+    lines.end();
+    assert.deepEqual(texts(), ["one", "two", "", "three"]);
+  });
+
+  test("a character that is split over chunks stays whole", () => {
+    const { lines, texts } = collect();
+    const bytes = Buffer.from("grüße €\n");
+    for (const byte of bytes) lines.push(Buffer.from([byte]));
+    assert.deepEqual(texts(), ["grüße €"]);
+  });
+
+  test("a line without an end comes in bounded pieces", () => {
+    const { lines, texts } = collect();
+    for (let part = 0; part < 5; part++) lines.push(Buffer.alloc(40_000, 97));
+    lines.end();
+    assert.ok(texts().every((text) => text.length <= 64 * 1024));
+    assert.equal(texts().join("").length, 200_000);
+  });
+
+  test("a flood is dropped for the rest of its second, and that is said", () => {
+    const { lines, clock, texts } = collect();
+    for (let part = 0; part < 40; part++) lines.push(Buffer.alloc(64 * 1024, "x\n"));
+    clock.advance(1000);
+    lines.push(Buffer.from("after\n"));
+    assert.equal(texts().at(-1), "after");
+    assert.match(texts().at(-2) ?? "", /^… \d+ bytes of output dropped/);
+  });
+});
+
+describe("selection", () => {
+  const candidate = (id: string, load: number, changes: Partial<Candidate> = {}): Candidate => ({
+    ...{ id, load, isReady: true, mayBecomeReady: false, isCurrent: true },
+    ...changes,
+  });
+
+  test("the affinity header has four forms", () => {
+    assert.deepEqual(readAffinity(undefined), { mode: "none" });
+    assert.deepEqual(readAffinity("  "), { mode: "none" });
+    assert.deepEqual(readAffinity("w1"), { mode: "soft", workerId: "w1" });
+    assert.deepEqual(readAffinity("strict w1"), { mode: "strict", workerId: "w1" });
+    assert.deepEqual(readAffinity("strict-resume w1"), { mode: "strict-resume", workerId: "w1" });
+    assert.deepEqual(readAffinity("strict"), { mode: "soft", workerId: "strict" });
+  });
+
+  test("the least busy ready worker is taken, of the active release when there is one", () => {
+    const workers = [
+      candidate("old", 0, { isCurrent: false }),
+      candidate("busy", 5),
+      candidate("free", 2),
+      candidate("ill", 0, { isReady: false }),
+    ];
+    const chosen = select(workers, { mode: "none" }, 4);
+    assert.equal(chosen.kind === "worker" && chosen.worker.id, "free");
+    const only = select([workers[0] as Candidate], { mode: "none" }, 4);
+    assert.equal(only.kind === "worker" && only.worker.id, "old");
+    assert.equal(select([workers[3] as Candidate], { mode: "none" }, 4).kind, "wait");
+  });
+
+  test("a wished-for worker at capacity: soft goes elsewhere, strict waits", () => {
+    const workers = [candidate("full", 4), candidate("other", 1)];
+    const soft = select(workers, { mode: "soft", workerId: "full" }, 4);
+    assert.equal(soft.kind === "worker" && soft.worker.id, "other");
+    assert.equal(select(workers, { mode: "strict", workerId: "full" }, 4).kind, "wait");
+    assert.equal(select(workers, { mode: "strict", workerId: "none" }, 4).kind, "gone");
+  });
+});
+
+describe("failed starts", () => {
+  test("each waits longer than the one before, and the third one makes it certain", () => {
+    const failures = new Failures();
+    const waits: number[] = [];
+    for (let count = 0; count < 12; count++) {
+      assert.equal(failures.problem, count < 3 ? undefined : "boom");
+      failures.add("boom", 0);
+      waits.push(failures.nextStartAt);
+    }
+    assert.ok((waits[0] ?? 0) < 1000);
+    assert.ok(
+      waits.slice(0, 6).every((wait, index) => index === 0 || wait > (waits[index - 1] ?? 0)),
+    );
+    assert.ok((waits.at(-1) ?? 0) <= 72_000);
+    failures.clear();
+    assert.equal(failures.problem, undefined);
+  });
+});
+
+describe("worker processes", () => {
+  test("a worker sees its own variables, four of the machine, and nothing else of the server", async (t) => {
+    process.env["SECRET_OF_THE_SERVER"] = "do not leak";
+    t.after(() => delete process.env["SECRET_OF_THE_SERVER"]);
+    const server = await TestServer.start(t);
+    const { endpoints } = await server.deploy("shop", [
+      {
+        name: "api",
+        kind: "lb",
+        options: { env: { OWN: "1", FLASH_API_KEY: "mine", RUNPOD_POD_ID: "mine" } },
+      },
+      { name: "other", kind: "lb", options: { env: { OTHER_SECRET: "2" } } },
+    ]);
+    const { json: env } = await server.request(`${endpoints[0]?.url}/env`);
+    assert.equal(env["OWN"], "1");
+    assert.equal(env["SECRET_OF_THE_SERVER"], undefined);
+    assert.equal(env["OTHER_SECRET"], undefined);
+    assert.notEqual(env["FLASH_API_KEY"], "mine");
+    assert.match(env["FLASH_API_KEY"], /^flashw_/);
+    assert.notEqual(env["RUNPOD_POD_ID"], "mine");
+    assert.equal(env["FLASH_URL"], server.url);
+    const foreign = Object.keys(env).filter(
+      (name) =>
+        !/^(FLASH_|RUNPOD_|NODE_CHANNEL|OWN$|VERSION$|TMPDIR$|PATH$|HOME$|TZ$|LANG$)/.test(name),
+    );
+    assert.deepEqual(foreign, []);
+  });
+
+  test("what a worker has started ends with it", async (t) => {
+    const server = await TestServer.start(t);
+    const { endpoints } = await server.deploy("shop", [
+      { name: "api", kind: "lb", options: { idleTimeoutS: 1, env: { CHILD: "1" } } },
+    ]);
+    await server.request(`${endpoints[0]?.url}/pid`);
+    const child = Number(/child (\d+)/.exec(await logOf(server))?.[1]);
+    assert.ok(isAlive(child));
+    await server.untilWorkers("shop", "api", 0);
+    await until(() => !isAlive(child), { what: "the child's end" });
+  });
+
+  test("a worker that ignores SIGTERM is killed when the grace is over", async (t) => {
+    const server = await TestServer.start(t);
+    const { endpoints } = await server.deploy("shop", [
+      { name: "api", kind: "lb", options: { env: { IGNORE_SIGTERM: "1" } } },
+    ]);
+    const { pid } = (await server.request(`${endpoints[0]?.url}/pid`)).json;
+    await server.server.close({ graceMs: 200 });
+    assert.equal(isAlive(pid), false);
+  });
+
+  test("a flood of output reaches the log in part, and hurts nobody", async (t) => {
+    const server = await TestServer.start(t);
+    const { endpoints } = await server.deploy("shop", [{ name: "api", kind: "lb" }]);
+    assert.equal((await server.request(`${endpoints[0]?.url}/flood`)).status, 200);
+    assert.equal((await server.request(`${endpoints[0]?.url}/pid`)).status, 200);
+    await until(async () => (await logOf(server)).includes("bytes of output dropped"), {
+      what: "the note about dropped output",
+    });
+  });
+
+  test("a server killed with SIGKILL leaves no worker, not even one that does not want to go", async (t) => {
+    const home = temporaryFolder(backwards(t), "flash-home");
+    const program = spawn(
+      process.execPath,
+      [path.join(import.meta.dirname, "fixture-server.ts"), home],
+      { stdio: ["ignore", "pipe", "inherit"] },
+    );
+    t.after(() => program.kill("SIGKILL"));
+    const [line] = (await once(program.stdout, "data")) as [Buffer];
+    const { plain, stubborn } = JSON.parse(line.toString()) as { plain: number; stubborn: number };
+    assert.ok(isAlive(plain) && isAlive(stubborn));
+    program.kill("SIGKILL");
+    await until(() => !isAlive(plain), { what: "the worker to notice that its server is gone" });
+    assert.ok(isAlive(stubborn), "this one ignores the closed channel");
+    await TestServer.start(t, { home });
+    await until(() => !isAlive(stubborn), { what: "the next server to end it" });
+    assert.deepEqual(readdirSync(path.join(home, "workers")), []);
+  });
+
+  test("sockets and working folders are gone after the end", async (t) => {
+    const server = await TestServer.start(t);
+    const { endpoints } = await server.deploy("shop", [{ name: "api", kind: "lb" }]);
+    const { json: env } = await server.request(`${endpoints[0]?.url}/env`);
+    const folder = path.dirname(env["FLASH_SOCKET"]);
+    assert.ok(existsSync(env["TMPDIR"]));
+    await server.server.close({ graceMs: 1000 });
+    assert.equal(existsSync(folder), false);
+  });
+});
+
+async function logOf(server: TestServer): Promise<string> {
+  const lines = await server.server.control.logs(
+    { app: "shop", environment: "production" },
+    { tail: 10_000, follow: false, signal: AbortSignal.timeout(5000) },
+  );
+  const texts: string[] = [];
+  for await (const { message } of lines) texts.push(message);
+  return texts.join("\n");
+}
