@@ -3,6 +3,7 @@
 // and HTTP, nothing of ours.
 import { createHash } from "node:crypto";
 import { spawn } from "node:child_process";
+import { existsSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -166,16 +167,20 @@ async function takeJobs() {
   process.exit(0);
 }
 
+/** True the first time that any worker asks about this file. */
+function isFirst(file) {
+  if (file === undefined || existsSync(file)) return false;
+  writeFileSync(file, "died");
+  return true;
+}
+
 async function run({ input }) {
   if (input.print !== undefined) console.log(input.print);
-  if (input.dieOnce !== undefined) {
-    const fs = await import("node:fs");
-    if (!fs.existsSync(input.dieOnce)) {
-      fs.writeFileSync(input.dieOnce, "died");
-      process.kill(process.pid, "SIGKILL");
-      await sleep(10_000);
-    }
+  if (isFirst(input.dieOnce)) {
+    process.kill(process.pid, "SIGKILL");
+    await sleep(10_000);
   }
+  if (isFirst(input.hangOnce)) await sleep(600_000);
   if (input.sleepMs !== undefined) await sleep(input.sleepMs);
   if (input.error !== undefined) return { error: input.error };
   return { output: { pid: process.pid, release: env.FLASH_RELEASE, version: env.VERSION, input } };
