@@ -28,10 +28,12 @@ export function createLog(options: LogOptions, fields: Record<string, unknown> =
     if (ORDER.indexOf(level) < least) return;
     const all = { ...fields, ...extra };
     const time = new Date(options.now?.() ?? Date.now()).toISOString();
+    const head = { time, level, message };
     options.write(
       options.format === "text"
         ? `${time.slice(11, 19)} ${level.padEnd(5)} ${message}${textOf(all)}\n`
-        : `${JSON.stringify({ time, level, message, ...all })}\n`,
+        : // The head comes first, and no field takes its place.
+          `${jsonOf({ ...head, ...all, ...head })}\n`,
     );
   };
   return {
@@ -48,6 +50,20 @@ export const silentLog: Log = createLog({ write: () => undefined, level: "error"
 
 function textOf(fields: Record<string, unknown>): string {
   return Object.entries(fields)
-    .map(([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`)
+    .map(([key, value]) => ` ${key}=${typeof value === "string" ? value : jsonOf(value)}`)
     .join("");
+}
+
+/** Fields may come from user code: a line of the log is no place to fail. */
+function jsonOf(value: unknown): string {
+  try {
+    return JSON.stringify(value, (_, item: unknown) => {
+      if (typeof item === "bigint") return String(item);
+      if (!(item instanceof Error)) return item;
+      return { name: item.name, message: item.message, stack: item.stack };
+    });
+  } catch (error) {
+    const { time, level, message } = value as Record<string, unknown>;
+    return JSON.stringify({ time, level, message, unwritable: (error as Error).message });
+  }
 }

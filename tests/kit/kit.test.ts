@@ -264,6 +264,26 @@ describe("log", () => {
     assert.deepEqual(lines, ["13:45:07 info  ready port=4747 name=a\n"]);
   });
 
+  test("fields that JSON cannot hold do not break the line, nor replace its head", () => {
+    const lines: Record<string, unknown>[] = [];
+    const write = (line: string): void =>
+      void lines.push(JSON.parse(line) as Record<string, unknown>);
+    const log = createLog({ write, now });
+    const loop: Record<string, unknown> = {};
+    loop.self = loop;
+    log.info("a", { big: 5n, error: new TypeError("bad") });
+    log.info("b", { loop });
+    log.info("c", { message: "other", level: "other" });
+    assert.equal(lines[0]?.big, "5");
+    assert.equal((lines[0]?.error as Error | undefined)?.message, "bad");
+    assert.equal(lines[1]?.message, "b");
+    assert.deepEqual([lines[2]?.message, lines[2]?.level], ["c", "info"]);
+    const texts: string[] = [];
+    const text = createLog({ write: (line) => texts.push(line), format: "text" });
+    text.info("d", { loop, nothing: undefined });
+    assert.match(texts[0] ?? "", / d /);
+  });
+
   test("nothing below the level", () => {
     const lines: string[] = [];
     const write = (line: string): void => void lines.push(line);
