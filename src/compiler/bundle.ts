@@ -33,6 +33,8 @@ export interface Bundle {
   map: Uint8Array;
   /** Project files that are in it, relative. */
   inputs: string[];
+  /** Names of outside packages that must be there when it is loaded. */
+  loads: string[];
 }
 
 export interface BundleResult {
@@ -91,12 +93,14 @@ export class Bundler {
         const name = `${entryId(unit)}.mjs`;
         const code = outputs.get(join(this.#root, name));
         const map = outputs.get(join(this.#root, `${name}.map`));
-        const inputs = Object.keys(metafile.outputs[name]?.inputs ?? {});
+        const output = metafile.outputs[name];
+        const inputs = Object.keys(output?.inputs ?? {}).sort();
         if (code === undefined || map === undefined) throw new Error(`esbuild made no ${name}`);
         result.bundles.set(unit.endpoint, {
           code: withMapComment(code),
           map,
-          inputs: inputs.sort(),
+          inputs,
+          loads: loadedPackages(output?.imports ?? []),
         });
       }
     } catch (error) {
@@ -138,6 +142,16 @@ export class Bundler {
     this.#contexts.delete(key);
     await known?.context.dispose();
   }
+}
+
+/** An `import()` inside a function may never run; what stands at the top of a file always does. */
+function loadedPackages(
+  imports: readonly { path: string; kind: string; external?: boolean }[],
+): string[] {
+  const loaded = imports.filter(
+    ({ external, kind }) => external === true && kind !== "dynamic-import",
+  );
+  return [...new Set(loaded.map(({ path }) => packageName(path)))];
 }
 
 function entrySource({ files, exports }: BundleUnit): string {

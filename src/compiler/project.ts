@@ -112,7 +112,7 @@ export class Project {
   readonly #types: TypeProgram;
   #signatures = new Map<string, DescribedHandler>();
   /** Changes that the types have not seen: they are asked only when a signature is not known. */
-  #unseen: Set<string> | undefined;
+  #unseen = new Set<string>();
   #running: Promise<unknown> = Promise.resolve();
 
   /** `own` is where this package's parts lie; only tests give it. */
@@ -179,7 +179,7 @@ export class Project {
     const bundles = await clock.wait("bundle", this.#bundle(endpoints, found.derivedNames, output));
     findings.push(...bundles.findings);
     this.#throwOnErrors(findings);
-    const installed = await clock.wait("packages", this.#install(endpoints));
+    const installed = await clock.wait("packages", this.#install(endpoints, bundles.bundles));
     const parts = { endpoints, bundles: bundles.bundles, installed };
     const result = await clock.wait("pack", this.#pack(parts));
     const shipped = new Set([...bundles.bundles.values()].flatMap(({ inputs }) => inputs));
@@ -193,8 +193,9 @@ export class Project {
     writeFileSync(join(this.#outDir, ".gitignore"), "*\n");
     if (changes === undefined) {
       this.#signatures = new Map();
-      this.#unseen = undefined;
-    } else for (const file of changes) this.#unseen?.add(join(this.#root, file));
+      this.#unseen = new Set();
+      this.#types.close();
+    } else for (const file of changes) this.#unseen.add(join(this.#root, file));
   }
 
   async #describe(scan: Candidates): Promise<{ found: FoundProject; output: DescribeOutput }> {
@@ -252,40 +253,62 @@ export class Project {
     const graph = new Map(
       Object.entries(inputs).map(([file, { imports }]) => [file, imports.map(({ path }) => path)]),
     );
-    const units = endpoints
-      .filter(({ form }) => form !== "image")
-      .map(({ name, files, options }): BundleUnit => {
-        const reached = new Set(files.flatMap((file) => importClosure(file, graph)));
-        return {
-          endpoint: name,
-          files,
-          externals: dependencyNames(options),
-          exports: derivedNames.filter(({ file }) => reached.has(file)),
-        };
-      });
+    const deployed = endpoints.filter(({ form }) => form !== "image");
+    const units = deployed.map(({ name, files }): BundleUnit => {
+      const reached = new Set(files.flatMap((file) => importClosure(file, graph)));
+      // Code of other endpoints comes along, and so do their outside packages.
+      const inside = deployed.filter((other) => other.files.some((file) => reached.has(file)));
+      return {
+        endpoint: name,
+        files,
+        externals: dependencyNames(inside),
+        exports: derivedNames.filter(({ file }) => reached.has(file)),
+      };
+    });
     return this.#bundler.run(units);
   }
 
-  async #install(endpoints: readonly CheckedEndpoint[]): Promise<Map<string, Installed>> {
+  async #install(
+    endpoints: readonly CheckedEndpoint[],
+    bundles: ReadonlyMap<string, Bundle>,
+  ): Promise<Map<string, Installed>> {
     const installed = new Map<string, Installed>();
-    const excluded = new Set(this.#request.exclude);
-    for (const { name, options, form } of endpoints) {
-      const dependencies = (options.dependencies ?? []).filter(
-        (dependency) => !excluded.has(parseDependency(dependency).name),
-      );
-      if (dependencies.length === 0 || form === "image") continue;
+    for (const endpoint of endpoints) {
+      const bundle = bundles.get(endpoint.name);
+      if (bundle === undefined) continue;
+      const dependencies = this.#dependenciesOf(endpoint, bundle, endpoints);
+      if (dependencies.length === 0) continue;
+      const { signal, platform = WORKER_PLATFORM } = this.#request;
+      const cacheDir = join(this.#outDir, "packages");
       installed.set(
-        name,
-        await installPackages({
-          root: this.#root,
-          cacheDir: join(this.#outDir, "packages"),
-          dependencies,
-          platform: this.#request.platform ?? WORKER_PLATFORM,
-          signal: this.#request.signal,
-        }),
+        endpoint.name,
+        await installPackages({ root: this.#root, cacheDir, dependencies, platform, signal }),
       );
     }
     return installed;
+  }
+
+  /**
+   * What an endpoint lists, and what other endpoints in its bundle list and import at the top of a
+   * file: without it the bundle could not be loaded.
+   */
+  #dependenciesOf(
+    { options }: CheckedEndpoint,
+    bundle: Bundle,
+    endpoints: readonly CheckedEndpoint[],
+  ): string[] {
+    const own = options.dependencies ?? [];
+    const taken = new Set([...own.map(nameOfDependency), ...(this.#request.exclude ?? [])]);
+    const foreign = endpoints
+      .flatMap((endpoint) => endpoint.options.dependencies ?? [])
+      .filter((dependency) => {
+        const name = nameOfDependency(dependency);
+        if (taken.has(name) || !bundle.loads.includes(name)) return false;
+        taken.add(name);
+        return true;
+      });
+    const excluded = new Set(this.#request.exclude);
+    return [...own.filter((one) => !excluded.has(nameOfDependency(one))), ...foreign];
   }
 
   async #pack(parts: {
@@ -390,8 +413,13 @@ function functionsOf(
   return describe({ places: targetPlaces, kind: "qb", form, name: functionName, methods });
 }
 
-function dependencyNames({ dependencies = [] }: EndpointOptions): string[] {
-  return [...new Set(dependencies.map((one) => parseDependency(one).name))].sort(compare);
+function dependencyNames(endpoints: readonly CheckedEndpoint[]): string[] {
+  const all = endpoints.flatMap(({ options }) => options.dependencies ?? []);
+  return [...new Set(all.map(nameOfDependency))].sort(compare);
+}
+
+function nameOfDependency(dependency: string): string {
+  return parseDependency(dependency).name;
 }
 
 /** Source: spec/build.md 13. */

@@ -20,7 +20,7 @@ import {
   type Type,
 } from "typescript/unstable/sync";
 import { SyntaxKind, type Node, type SourceFile } from "typescript/unstable/ast";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import type { PathPatterns } from "../imports.ts";
 import type { OwnPackage } from "../own-package.ts";
@@ -55,14 +55,13 @@ export interface TypeProgramOptions {
 /** The project's types, in a process of the compiler's that lives until `close()`. */
 export class TypeProgram {
   readonly #options: TypeProgramOptions;
-  readonly #userConfig: string | undefined;
+  #userConfig: string | undefined;
   #api: API | undefined;
   #snapshot: Snapshot | undefined;
   #config = "";
 
   constructor(options: TypeProgramOptions) {
     this.#options = options;
-    this.#userConfig = findConfig(options.root);
   }
 
   /** `paths` of the project's tsconfig, relative to the project. */
@@ -72,31 +71,26 @@ export class TypeProgram {
     return { base: relative(this.#options.root, base).split(sep).join("/"), paths };
   }
 
-  /** The tsconfig in force, as text, so that a cache can tell when it changes. */
-  configText(): string {
-    return this.#userConfig === undefined ? "" : readFileSync(this.#userConfig, "utf8");
-  }
-
-  /** Types of `files`, absolute, and all they import. `changed` files are read again. */
-  view(files: readonly string[], changed?: Iterable<string>): TypeView {
+  /**
+   * Types of `files`, absolute, and all they import. Between two calls only `changed` files, absolute
+   * as well, may have been edited, created or deleted; after anything else, `close()` first.
+   */
+  view(files: readonly string[], changed: Iterable<string>): TypeView {
     const file = join(this.#options.configDir, "tsconfig.json");
     const config = JSON.stringify(this.#deriveConfig(files), null, 2);
-    const isNew = config !== this.#config;
-    if (isNew) {
+    const edits = [...changed];
+    if (config !== this.#config) {
       mkdirSync(this.#options.configDir, { recursive: true });
       writeFileSync(file, config);
       this.#config = config;
+      edits.push(file);
     }
-    // What was created or deleted may change any resolution, so anything but an edit reads all again.
-    const edits = [...(changed ?? [])];
-    const areEdits = changed !== undefined && edits.every((path) => existsSync(path));
-    const fileChanges = areEdits && !isNew ? { changed: edits } : { invalidateAll: true as const };
     const before = this.#snapshot;
     this.#snapshot = this.#start().updateSnapshot(
-      before === undefined ? { openProjects: [file] } : { fileChanges },
+      before === undefined ? { openProjects: [file] } : { fileChanges: fileChanges(edits) },
     );
     before?.dispose();
-    const project = this.#snapshot.getProject(file) ?? this.#snapshot.getProjects()[0];
+    const project = this.#snapshot.getProject(file);
     if (project === undefined) throw new Error(`TypeScript did not open ${file}`);
     return {
       checker: project.checker,
@@ -104,6 +98,7 @@ export class TypeProgram {
     };
   }
 
+  /** Ends TypeScript's process and forgets all it knew. The next call starts another. Repeatable. */
   close(): void {
     this.#snapshot = undefined;
     this.#api?.close();
@@ -112,14 +107,18 @@ export class TypeProgram {
   }
 
   #start(): API {
-    this.#api ??= new API({ cwd: this.#options.root });
+    if (this.#api === undefined) {
+      this.#userConfig = findConfig(this.#options.root);
+      this.#api = new API({ cwd: this.#options.root });
+    }
     return this.#api;
   }
 
   #readUserPaths(): { base: string; paths: Record<string, string[]> } {
+    const api = this.#start();
     const config = this.#userConfig;
     if (config === undefined) return { base: this.#options.root, paths: {} };
-    const { options } = this.#start().parseConfigFile(config);
+    const { options } = api.parseConfigFile(config);
     const { paths, pathsBasePath } = options as {
       paths?: Record<string, string[]>;
       pathsBasePath?: string;
@@ -161,6 +160,19 @@ export class TypeProgram {
       references: [],
     };
   }
+}
+
+/** A file that exists may be new: TypeScript looks for it again only when it is told so. */
+function fileChanges(edits: readonly string[]): FileChangeLists {
+  const existing = edits.filter((path) => existsSync(path));
+  const deleted = edits.filter((path) => !existsSync(path));
+  return { changed: existing, created: existing, deleted };
+}
+
+interface FileChangeLists {
+  changed: string[];
+  created: string[];
+  deleted: string[];
 }
 
 function defaultOptions(root: string): object {
