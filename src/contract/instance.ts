@@ -7,6 +7,9 @@ import type { AnyClass } from "./registry.ts";
 
 const KEY = Symbol.for("runpod-flash.instances");
 
+/** Called by whoever runs the instance: after it is made, and when the worker ends. */
+export const HOOKS: readonly string[] = ["init", "close"];
+
 /**
  * Creates the instance on first use, without arguments, and awaits its `init()` when it has one.
  * A failure reaches every caller that waited for it, and the next call tries again.
@@ -31,10 +34,10 @@ async function create(type: AnyClass): Promise<object> {
 
 /**
  * Names of the methods that an endpoint made of `type` has, inherited ones included: public (no
- * leading `_`), and neither `constructor` nor the `init` hook.
+ * leading `_`), and neither `constructor` nor a hook.
  */
 export function publicMethods(type: AnyClass): string[] {
-  return methodNames(type).filter((name) => !name.startsWith("_") && name !== "init");
+  return methodNames(type).filter((name) => !name.startsWith("_") && !HOOKS.includes(name));
 }
 
 /** Methods that exist and may not be called from outside. */

@@ -4,15 +4,12 @@
  */
 
 import { FlashError, reportOf } from "../../contract/errors.ts";
-import { instanceOf } from "../../contract/instance.ts";
+import { HOOKS, instanceOf } from "../../contract/instance.ts";
 import type { FunctionManifest } from "../../contract/manifest.ts";
 import type { AnyClass, AnyFunction, EndpointDeclaration } from "../../contract/registry.ts";
 import { isPlainJsonObject } from "../../contract/json.ts";
 import { Callable } from "../callable.ts";
 import { targetOf, type Served } from "../program.ts";
-
-/** Called by the worker's life, never by a job. */
-const HOOKS = new Set(["init", "close"]);
 
 export interface QueueTarget {
   /** The function for this input, and the input that is left for it. Throws `INVALID_INPUT`. */
@@ -38,7 +35,7 @@ export async function createTarget(
   const methods = new Map<string, Callable>();
   for (const manifest of served.endpoint.functions) {
     const method = (self as Record<string, unknown>)[manifest.name];
-    if (HOOKS.has(manifest.name) || typeof method !== "function") continue;
+    if (HOOKS.includes(manifest.name) || typeof method !== "function") continue;
     const handler = method as AnyFunction;
     methods.set(
       manifest.name,
