@@ -57,7 +57,11 @@ export type QueueFunction<F extends AnyFunction> = QueueCall<F> &
   ([ChunkOf<F>] extends [never] ? unknown : QueueStream<F>);
 
 type MethodName<T> = {
-  [K in keyof T]: K extends `_${string}` | "init" | "close" ? never : T[K] extends AnyFunction ? K : never;
+  [K in keyof T]: K extends `_${string}` | "init" | "close"
+    ? never
+    : T[K] extends AnyFunction
+      ? K
+      : never;
 }[keyof T];
 
 /** The public methods of a class, each one a queue function. */
