@@ -28,7 +28,7 @@ import { findEndpoint, type EndpointManifest } from "../../contract/manifest.ts"
 import { checkName } from "../../contract/options.ts";
 import type { WorkerState } from "../../contract/states.ts";
 import type { BuildRow, EndpointRow, ReleaseRow, Store } from "../../contract/store.ts";
-import type { Clock } from "../../kit/clock.ts";
+import { sleep, type Clock } from "../../kit/clock.ts";
 import { newId, newPrefixedId } from "../../kit/ids.ts";
 import type { Decision, Scaler } from "../scaler/scaler.ts";
 import type { Fleet } from "../workers/fleet.ts";
@@ -57,6 +57,10 @@ export interface EndpointFilter {
   endpoint?: string;
 }
 
+/** A deployment is answered after this long, ms, even when a model still loads; the rest goes on. */
+const TAKE_OVER_MS = 10_000;
+const TAKE_OVER_LOOK_MS = 10;
+
 export class Control {
   readonly #options: ControlOptions;
   readonly #startedAt: string;
@@ -77,13 +81,14 @@ export class Control {
 
   /**
    * Makes a build the environment's active release. Endpoints whose fingerprint is unchanged keep
-   * their workers; deploying what is active already makes no new release. Throws `NOT_FOUND`.
+   * their workers; deploying what is active already makes no new release. Resolves when the new
+   * version answers, or after {@link TAKE_OVER_MS}. Throws `NOT_FOUND`.
    */
   async deploy(request: DeployRequest): Promise<DeploymentDocument> {
     const { app, environment } = request;
     requireName("app", app);
     requireName("environment", environment);
-    return await this.#inTurn(app, environment, async () => {
+    const document = await this.#inTurn(app, environment, async () => {
       const build = await this.#options.store.control.getBuild(request.build);
       if (build === undefined || build.app !== app) {
         throw new FlashError("NOT_FOUND", `The app '${app}' has no build '${request.build}'.`, {
@@ -102,6 +107,8 @@ export class Control {
         endpoints: endpoints.flatMap((row) => this.#documentOf(row, build)),
       };
     });
+    await this.#takenOver(document.endpoints.map(({ id }) => id));
+    return document;
   }
 
   /** Environments of an app, oldest first. */
@@ -215,6 +222,14 @@ export class Control {
     return endpoints.length === build.manifest.endpoints.length
       ? { release, endpoints }
       : undefined;
+  }
+
+  /** Waits until the new version answers where an earlier one did, so that the next request finds it. */
+  async #takenOver(endpointIds: readonly string[]): Promise<void> {
+    const { fleet, clock } = this.#options;
+    const deadline = clock.elapsed() + TAKE_OVER_MS;
+    const isRolling = (): boolean => endpointIds.some((id) => fleet.pool(id)?.isRolling === true);
+    while (isRolling() && clock.elapsed() < deadline) await sleep(clock, TAKE_OVER_LOOK_MS);
   }
 
   async #release(

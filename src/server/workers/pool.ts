@@ -8,32 +8,24 @@
  *   4  A load-balanced worker of an earlier version serves until one of the active version is ready.
  */
 
-import type { Compute, WorkerExit, WorkerLine } from "../../contract/compute.ts";
-import { FlashError } from "../../contract/errors.ts";
+import type { WorkerExit } from "../../contract/compute.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { WORKER_STATES, type WorkerState } from "../../contract/states.ts";
 import type { EndpointRow } from "../../contract/store.ts";
-import { WORKER_ENV, workerEnvironment } from "../../contract/worker-env.ts";
-import { sleep, type Clock } from "../../kit/clock.ts";
 import { newId, newSecret } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import { Failures } from "./failures.ts";
-import { untilHealthy, watchHealth } from "./health.ts";
 import { Holds, type Attempt } from "./holds.ts";
+import { healthPathOf, live, type LifeEvents, type LifeHost, type WorkerEnd } from "./life.ts";
 import { PoolWorker, type Version } from "./pool-worker.ts";
+import * as refusals from "./refusals.ts";
 import { select, type Affinity } from "./select.ts";
 
 /** What a pool needs from the rest of the server. */
-export interface PoolHost {
-  compute: Compute;
-  clock: Clock;
-  log: Log;
-  /** Base URL that workers call. */
-  serverUrl(): string;
+export interface PoolHost extends LifeHost {
   /** Makes a secret valid for a worker, and void again. */
   admit(secret: string, worker: { workerId: string; endpoint: EndpointRow }): void;
   expel(secret: string): void;
-  onLine(endpoint: EndpointRow, workerId: string, line: WorkerLine): void;
   /** A line about a worker that the worker has not written. */
   onEvent(endpoint: EndpointRow, workerId: string, message: string): void;
   /** The endpoint's load or workers have changed. */
@@ -98,6 +90,14 @@ export class Pool {
     return this.#failures.get(this.#active.releaseId)?.problem;
   }
 
+  /** True while requests reach an earlier version because the active one is on its way. */
+  get isRolling(): boolean {
+    if (this.row.kind === "qb" || this.#isClosing || this.problem !== undefined) return false;
+    const ready = [...this.#workers.values()].filter((worker) => worker.isReady);
+    const isOff = this.#active.manifest.options.workersMax === 0;
+    return ready.length > 0 && !isOff && ready.every((worker) => !worker.isCurrent);
+  }
+
   counts(): Record<WorkerState, number> {
     const counts = noWorkers();
     for (const worker of this.#workers.values()) counts[worker.state] += 1;
@@ -145,7 +145,10 @@ export class Pool {
     const held = this.holds.wait({
       attempt: () => this.#attempt(affinity),
       waitMs,
-      timedOut: () => this.#timedOut(waitMs, isStrict),
+      timedOut: () =>
+        isStrict
+          ? refusals.affinityTimedOut(this.row.name, waitMs)
+          : refusals.timedOut(this.row.name, waitMs),
       signal,
     });
     this.#host.wake(this.row.id);
@@ -235,9 +238,7 @@ export class Pool {
   /** Drains every worker, and kills what is left after `graceMs`. Idempotent. */
   async close(graceMs: number): Promise<void> {
     this.#isClosing = true;
-    this.holds.refuseAll(
-      () => new FlashError("UNAVAILABLE", `'${this.row.name}' is being stopped.`),
-    );
+    this.holds.refuseAll(() => refusals.beingStopped(this.row.name));
     for (const worker of this.#workers.values())
       this.drain(worker, "the endpoint is being stopped");
     const cancel = this.#host.clock.after(graceMs, () => {
@@ -267,41 +268,20 @@ export class Pool {
     }
     if (selection.kind === "gone") {
       if (this.#resume(affinity)) return { kind: "wait" };
-      return { kind: "refused", error: workerGone(this.row.name) };
+      return { kind: "refused", error: refusals.affinityGone(this.row.name) };
     }
     const error = this.#hopeless();
     return error === undefined ? { kind: "wait" } : { kind: "refused", error };
   }
 
   /** Why waiting makes no sense. */
-  #hopeless(): FlashError | undefined {
+  #hopeless(): Error | undefined {
     const { name } = this.row;
-    if (this.#active.manifest.options.workersMax === 0) {
-      return new FlashError("NO_WORKER", `no workers available: '${name}' is off (workersMax 0).`, {
-        hint: "Raise 'workers' and deploy again.",
-      });
-    }
+    if (this.#active.manifest.options.workersMax === 0) return refusals.switchedOff(name);
     const failures = this.#failures.get(this.#active.releaseId);
     if (failures?.problem === undefined || this.#isStarting(this.#active)) return undefined;
     const waitMs = failures.nextStartAt - this.#now();
-    if (waitMs <= 0) return undefined;
-    return new FlashError("WORKER_START_FAILED", `'${name}' cannot start: ${failures.problem}`, {
-      hint: `See 'flash logs ${name}'; the next start is tried in ${Math.ceil(waitMs / 1000)} s.`,
-      details: { retryAfterS: Math.ceil(waitMs / 1000) },
-    });
-  }
-
-  #timedOut(waitMs: number, isStrict: boolean): FlashError {
-    const waited = `timed out waiting for worker of '${this.row.name}' after ${waitMs / 1000} s`;
-    if (!isStrict) {
-      return new FlashError("NO_WORKER", `no workers available: ${waited}.`, {
-        hint: "Try again, or raise the endpoint's workers.",
-      });
-    }
-    return new FlashError("NO_WORKER", `${waited}: it was at capacity.`, {
-      status: 400,
-      details: { reason: "timed out waiting for worker" },
-    });
+    return waitMs <= 0 ? undefined : refusals.cannotStart(name, failures.problem, waitMs);
   }
 
   /** Starts a scaled-down worker again under its id. */
@@ -393,97 +373,18 @@ export class Pool {
   }
 
   async #live(worker: PoolWorker): Promise<void> {
-    const over = new AbortController();
-    try {
-      worker.attach(await this.#host.compute.start(this.#specOf(worker)));
-    } catch (error) {
-      await this.#gone(worker, { code: null, signal: null }, messageOf(error));
-      return;
-    }
-    this.#log.debug("worker started", { worker: worker.id, pid: worker.running?.pid });
-    const watching = this.#watch(worker, over.signal);
-    // It may have been told to go while it was being started.
-    if (worker.state === "DRAINING") this.#finishDrain(worker);
-    const exit = await worker.running?.exited;
-    over.abort();
-    await watching;
-    await this.#gone(worker, exit ?? { code: null, signal: null });
-  }
-
-  #specOf(worker: PoolWorker): Parameters<Compute["start"]>[0] {
-    const { row } = this;
-    const { options } = worker.version.manifest;
-    const identity = {
-      serverUrl: this.#host.serverUrl(),
-      app: row.app,
-      environment: row.environment,
-      endpointId: row.id,
-      endpointName: row.name,
-      releaseId: worker.version.releaseId,
-      workerId: worker.id,
-      secret: worker.secret,
-    };
-    return {
-      workerId: worker.id,
-      endpointId: row.id,
-      endpointName: row.name,
-      kind: row.kind,
-      artifactDir: worker.version.artifactDir,
-      env: { ...userEnvironment(options.env), ...workerEnvironment(identity, row.kind) },
-      onLine: (line) => {
-        worker.note(line);
-        this.#host.onLine(row, worker.id, line);
+    const events: LifeEvents = {
+      onStarted: () => {
+        this.#log.debug("worker started", { worker: worker.id, pid: worker.running?.pid });
+        // It may have been told to go while it was being started.
+        if (worker.state === "DRAINING") this.#finishDrain(worker);
       },
+      onReady: () => this.#becomeReady(worker),
+      onUnhealthy: () => this.#becomeUnhealthy(worker),
+      onHealthy: () => this.#recover(worker),
+      onHopeless: (_, reason) => this.#fail(worker, reason),
     };
-  }
-
-  /** Follows the worker's health until it is over. */
-  async #watch(worker: PoolWorker, over: AbortSignal): Promise<void> {
-    const { clock } = this.#host;
-    const patience = clock.after(LIMITS.workerStartMs, () => {
-      if (worker.state !== "INITIALIZING") return;
-      this.#fail(worker, `it was not ready within ${LIMITS.workerStartMs / 1000} s`);
-    });
-    worker.onGone(patience);
-    try {
-      const { link } = worker;
-      // A queue worker is ready when it calls in.
-      if (link === undefined) return;
-      const path = healthPathOf(worker.version);
-      await this.#firstHealthy(worker, { link, path, clock, signal: over });
-      this.#becomeReady(worker);
-      await watchHealth({
-        link,
-        path,
-        clock,
-        signal: over,
-        isBusy: () => worker.load > 0,
-        onUnhealthy: () => this.#becomeUnhealthy(worker),
-        onHealthy: () => this.#recover(worker),
-        onHopeless: () => this.#fail(worker, "it stayed unhealthy"),
-      });
-    } catch (error) {
-      if (!over.aborted) throw error;
-    }
-  }
-
-  /** By the worker's own word where the driver carries it, which is quicker than asking. */
-  async #firstHealthy(
-    worker: PoolWorker,
-    watch: Parameters<typeof untilHealthy>[0],
-  ): Promise<void> {
-    const { env } = worker.version.manifest.options;
-    const word = env[WORKER_ENV.healthPath] === undefined ? worker.running?.ready : undefined;
-    if (word === undefined) return await untilHealthy(watch);
-    const asked = new AbortController();
-    const signal = AbortSignal.any([watch.signal, asked.signal]);
-    const polled = sleep(watch.clock, 100, signal).then(() => untilHealthy({ ...watch, signal }));
-    try {
-      await Promise.race([word, polled]);
-    } finally {
-      asked.abort();
-      await polled.catch(() => undefined);
-    }
+    await this.#gone(worker, await live(worker, this.row, { host: this.#host, events }));
   }
 
   #becomeReady(worker: PoolWorker): void {
@@ -545,7 +446,7 @@ export class Pool {
   }
 
   /** The one end of every worker. */
-  async #gone(worker: PoolWorker, exit: WorkerExit, startError?: string): Promise<void> {
+  async #gone(worker: PoolWorker, { startError, ...exit }: WorkerEnd): Promise<void> {
     const isExpected = worker.endedBecause !== undefined;
     const wasYoung =
       worker.readyAt === undefined ||
@@ -598,28 +499,10 @@ export class Pool {
   }
 }
 
-function healthPathOf(version: Version): string {
-  return version.manifest.options.env[WORKER_ENV.healthPath] ?? "/ping";
-}
-
 /** No worker in any state. */
 export function noWorkers(): Record<WorkerState, number> {
   const counts = WORKER_STATES.map((state) => [state, 0]);
   return Object.fromEntries(counts) as Record<WorkerState, number>;
-}
-
-/** The user's variables, without those that carry the agreement between server and worker. */
-function userEnvironment(env: Readonly<Record<string, string>>): Record<string, string> {
-  const open = new Set<string>([WORKER_ENV.port, WORKER_ENV.healthPort, WORKER_ENV.healthPath]);
-  const own = new Set<string>(Object.values(WORKER_ENV).filter((name) => !open.has(name)));
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !own.has(name)));
-}
-
-function workerGone(endpoint: string): FlashError {
-  return new FlashError("NOT_FOUND", `That worker of '${endpoint}' is gone.`, {
-    hint: "Leave the X-Runpod-Worker-Id header out to reach any worker.",
-    details: { reason: "affinity_worker_gone" },
-  });
 }
 
 function crashReason(worker: PoolWorker, exit: WorkerExit): string {
@@ -630,8 +513,4 @@ function crashReason(worker: PoolWorker, exit: WorkerExit): string {
 function endOf(exit: WorkerExit): string {
   if (exit.signal !== null) return `signal ${exit.signal}`;
   return exit.code === null ? "no exit code" : `exit code ${exit.code}`;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
