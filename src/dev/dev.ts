@@ -121,8 +121,8 @@ class RunningDev implements DevServer {
   async #close(): Promise<void> {
     if (this.#isAnnounced) this.#tell({ kind: "stopping" });
     this.#front?.stop();
-    await this.#watcher?.close();
-    await this.#engine?.close(GRACE_MS);
+    // At once: a build that is being served waits for workers, and ends with them.
+    await Promise.all([this.#watcher?.close(), this.#engine?.close(GRACE_MS)]);
     await this.#front?.end();
   }
 
@@ -169,6 +169,8 @@ class RunningDev implements DevServer {
     try {
       await build();
     } catch (error) {
+      // What was under way when everything was told to stop.
+      if (this.#closing !== undefined) return;
       const text = FlashError.is(error) ? error.message : ((error as Error).stack ?? String(error));
       this.#tell({ kind: "failed", text, keepsServing: engine.served !== undefined });
     }
