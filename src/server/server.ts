@@ -218,7 +218,14 @@ function assemble(options: FlashServerOptions, key: string): Parts {
   const fleet = new Fleet({ store, host, folderOf: (buildId) => builds.folderOf(buildId) });
   const scaler = new Scaler({ store, fleet, clock, log });
   const control = new Control({
-    ...{ store, fleet, scaler, builds, logs, clock, home, version },
+    store,
+    fleet,
+    scaler,
+    builds,
+    logs,
+    clock,
+    home,
+    version,
     url: () => parts.url,
     stop: () => parts.onStop(),
   });
@@ -229,10 +236,17 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     headersTimeout: HEADERS_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
   });
-  const onStop = (): void => undefined;
   const parts: Parts = {
-    ...{ options, listener, gateway, fleet, jobs, scaler, control, logs, onStop },
+    options,
+    listener,
+    gateway,
+    fleet,
+    jobs,
+    scaler,
+    control,
+    logs,
     url: "",
+    onStop: () => undefined,
   };
   followJobs(parts);
   return parts;
@@ -289,7 +303,7 @@ function reachable(host: string): string {
 }
 
 function isLoopbackAddress(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127\./.test(host);
+  return host === "localhost" || host === "::1" || host.startsWith("127.");
 }
 
 function logSource(endpoint: EndpointRow): { app: string; environment: string; endpoint: string } {

@@ -138,18 +138,16 @@ function json(response, value) {
 
 async function takeJobs() {
   const headers = { authorization: env.RUNPOD_AI_API_KEY };
-  let isEnding = false;
-  process.once("SIGTERM", () => {
-    isEnding = true;
-  });
+  const ending = new AbortController();
+  process.once("SIGTERM", () => ending.abort());
+  let current;
   if (env.RUNPOD_WEBHOOK_PING !== undefined) {
     setInterval(() => {
       const ids = current === undefined ? "" : `&job_id=${current}`;
       fetch(`${env.RUNPOD_WEBHOOK_PING}${ids}`, { headers }).catch(() => undefined);
     }, 1000).unref();
   }
-  var current;
-  while (!isEnding) {
+  while (!ending.signal.aborted) {
     let answer;
     try {
       answer = await fetch(`${env.RUNPOD_WEBHOOK_GET_JOB}&job_in_progress=0`, { headers });

@@ -55,7 +55,11 @@ describe("output", () => {
 
 describe("selection", () => {
   const candidate = (id: string, load: number, changes: Partial<Candidate> = {}): Candidate => ({
-    ...{ id, load, isReady: true, mayBecomeReady: false, isCurrent: true },
+    id,
+    load,
+    isReady: true,
+    mayBecomeReady: false,
+    isCurrent: true,
     ...changes,
   });
 

@@ -9,7 +9,7 @@ const MAX_HELD = 2000;
 export type Attempt<T> =
   | { kind: "got"; value: T }
   | { kind: "wait" }
-  | { kind: "refused"; error: FlashError };
+  | { kind: "refused"; error: Error };
 
 interface Hold {
   since: number;
