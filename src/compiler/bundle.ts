@@ -1,15 +1,16 @@
 /**
- * Step 5: one self-contained module for each endpoint. Local modules and packages are taken in, what
- * the endpoint lists in `dependencies` stays outside. Endpoints of the same files share one build.
+ * Step 5: one module for each endpoint. Local modules and packages are taken in; what the endpoint
+ * lists in `dependencies` stays outside, and so does the SDK, which all share. Endpoints of the same files share one build.
  */
 
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { context, type BuildContext, type BuildOptions, type Plugin } from "esbuild";
+import { build, context, type BuildContext, type BuildOptions, type Plugin } from "esbuild";
+import { SDK_FILE } from "../contract/manifest.ts";
 import { compare, errorAt, type Finding } from "./diagnostics.ts";
 import {
   baseOptions,
-  bundledSdk,
+  externalSdk,
   findingOf,
   isBuildFailure,
   packageName,
@@ -51,6 +52,9 @@ const BANNER = [
   "globalThis.__dirname ??= import.meta.dirname;",
 ].join("\n");
 
+/** From `endpoints/<name>/index.mjs`. */
+const SDK_FROM_BUNDLE = `../../${SDK_FILE}`;
+
 const ENTRY = "flash-entry";
 
 type GroupContext = BuildContext<BuildOptions & { metafile: true; write: false }>;
@@ -58,12 +62,10 @@ type GroupContext = BuildContext<BuildOptions & { metafile: true; write: false }
 /** Keeps esbuild's contexts: one for each set of outside packages. */
 export class Bundler {
   readonly #root: string;
-  readonly #own: OwnPackage;
   readonly #contexts = new Map<string, { entries: string; context: GroupContext }>();
 
-  constructor(root: string, own: OwnPackage) {
+  constructor(root: string) {
     this.#root = root;
-    this.#own = own;
   }
 
   async run(units: readonly BundleUnit[]): Promise<BundleResult> {
@@ -131,7 +133,7 @@ export class Bundler {
       legalComments: "none",
       banner: { js: BANNER },
       external: [...externals],
-      plugins: [entryPlugin(this.#root, sources), bundledSdk(this.#own), nativePlugin()],
+      plugins: [entryPlugin(this.#root, sources), externalSdk(SDK_FROM_BUNDLE), nativePlugin()],
     });
     this.#contexts.set(key, { entries, context: made });
     return made;
@@ -144,12 +146,34 @@ export class Bundler {
   }
 }
 
+/**
+ * The SDK as one file, which all bundles of an artifact import: taken into each of them, it would be
+ * most of what a large project builds, packs and uploads.
+ */
+export async function bundleSdk(own: OwnPackage): Promise<Uint8Array> {
+  const { outputFiles } = await build({
+    absWorkingDir: own.base,
+    entryPoints: [own.sdk],
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    target: "node22",
+    legalComments: "none",
+    logLevel: "silent",
+    write: false,
+  });
+  const [file] = outputFiles;
+  if (file === undefined) throw new Error(`esbuild made nothing of ${own.sdk}`);
+  return file.contents;
+}
+
 /** An `import()` inside a function may never run; what stands at the top of a file always does. */
 function loadedPackages(
   imports: readonly { path: string; kind: string; external?: boolean }[],
 ): string[] {
   const loaded = imports.filter(
-    ({ external, kind }) => external === true && kind !== "dynamic-import",
+    ({ external, kind, path }) =>
+      external === true && kind !== "dynamic-import" && !path.startsWith("."),
   );
   return [...new Set(loaded.map(({ path }) => packageName(path)))];
 }

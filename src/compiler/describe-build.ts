@@ -86,7 +86,7 @@ export class DescribeBuild {
         splitting: true,
         sourcemap: "linked",
         sourcesContent: false,
-        plugins: [externalSdk(this.#own), externalPackages(this.#root)],
+        plugins: [externalSdk(pathToFileURL(this.#own.sdk).href), externalPackages(this.#root)],
       });
       this.#key = key;
     }

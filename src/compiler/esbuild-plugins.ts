@@ -1,15 +1,12 @@
 /**
- * How imports are resolved in the two esbuild builds: `describe` leaves packages and the SDK outside,
- * `bundle` takes both in.
+ * How imports are resolved in the two esbuild builds. The SDK is outside in both; packages are outside
+ * while describing and inside the bundles.
  */
 
-import { readFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
-import { join, posix } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { BuildOptions, Loader, Message, OnResolveResult, Plugin, PluginBuild } from "esbuild";
 import { errorAt, warningAt, type Finding } from "./diagnostics.ts";
-import type { OwnPackage } from "./own-package.ts";
 import { projectPath } from "./stack.ts";
 
 /** Files beside code that `import` may name. */
@@ -47,39 +44,12 @@ export function baseOptions(root: string): BuildOptions & { metafile: true } {
   };
 }
 
-/** The SDK as one module outside, so that all files and the describing process share its registry. */
-export function externalSdk(own: OwnPackage): Plugin {
-  const url = pathToFileURL(own.sdk).href;
+/** `runpod-flash` as one module outside, under the path that the output is to import. */
+export function externalSdk(path: string): Plugin {
   return {
-    name: "flash-sdk-external",
+    name: "flash-sdk",
     setup(build) {
-      build.onResolve({ filter: /^runpod-flash$/ }, () => ({ path: url, external: true }));
-    },
-  };
-}
-
-/**
- * The SDK taken in. Its files get a namespace of their own: as files they would leave this machine's
- * paths in comments and source maps, and equal input would not give equal bytes.
- */
-export function bundledSdk(own: OwnPackage): Plugin {
-  const namespace = "runpod-flash";
-  return {
-    name: "flash-sdk-bundled",
-    setup(build) {
-      const entry = own.sdk.slice(own.base.length + 1);
-      build.onResolve({ filter: /^runpod-flash$/ }, () => ({ path: entry, namespace }));
-      build.onResolve({ filter: /^\./, namespace }, ({ path, importer }) => ({
-        path: posix.join(posix.dirname(importer), path),
-        namespace,
-      }));
-      build.onLoad({ filter: /.*/, namespace }, ({ path }) => ({
-        contents: readFileSync(join(own.base, path), "utf8").replace(
-          /^\/\/# sourceMapping.*$/m,
-          "",
-        ),
-        loader: path.endsWith(".ts") ? "ts" : "js",
-      }));
+      build.onResolve({ filter: /^runpod-flash$/ }, () => ({ path, external: true }));
     },
   };
 }

@@ -27,11 +27,18 @@ export interface ManifestParts {
   app: string;
   version: string;
   runtime: Uint8Array;
+  sdk: Uint8Array;
   endpoints: readonly BuiltEndpoint[];
 }
 
-export function assembleManifest({ app, version, runtime, endpoints }: ManifestParts): Manifest {
-  const runtimeDigest = digest(runtime);
+export function assembleManifest({
+  app,
+  version,
+  runtime,
+  sdk,
+  endpoints,
+}: ManifestParts): Manifest {
+  const runtimeDigest = digest(digest(runtime) + digest(sdk));
   const list = endpoints
     .map((built) => assembleEndpoint(built, endpoints, runtimeDigest))
     .sort((a, b) => compare(a.name, b.name));

@@ -9,12 +9,13 @@ import { isAbsolute, join, relative, sep } from "node:path";
 import type { Artifact } from "../contract/cloud.ts";
 import {
   MANIFEST_FILE,
+  SDK_FILE,
   WORKER_FILE,
   type FunctionManifest,
   type Manifest,
 } from "../contract/manifest.ts";
 import type { EndpointOptions } from "../contract/options.ts";
-import { Bundler, type Bundle, type BundleUnit } from "./bundle.ts";
+import { Bundler, bundleSdk, type Bundle, type BundleUnit } from "./bundle.ts";
 import { CandidateScan, type Candidates } from "./candidates.ts";
 import { checkProject, type CheckedEndpoint } from "./check.ts";
 import { describeFiles } from "./describe.ts";
@@ -110,6 +111,7 @@ export class Project {
   readonly #describeBuild: DescribeBuild;
   readonly #bundler: Bundler;
   readonly #types: TypeProgram;
+  #sdk: Promise<Uint8Array> | undefined;
   #signatures = new Map<string, DescribedHandler>();
   /** Changes that the types have not seen: they are asked only when a signature is not known. */
   #unseen = new Set<string>();
@@ -124,7 +126,7 @@ export class Project {
     const describeDir = join(this.#outDir, "describe");
     this.#scan = new CandidateScan(this.#root);
     this.#describeBuild = new DescribeBuild(this.#root, describeDir, own);
-    this.#bundler = new Bundler(this.#root, own);
+    this.#bundler = new Bundler(this.#root);
     this.#types = new TypeProgram({
       root: this.#root,
       configDir: join(this.#outDir, "types"),
@@ -318,6 +320,7 @@ export class Project {
   }): Promise<Pick<BuildResult, "manifest" | "artifact" | "artifactFile" | "manifestFile">> {
     const { endpoints, bundles, installed } = parts;
     const runtime = readRuntime(this.#own);
+    const sdk = await (this.#sdk ??= bundleSdk(this.#own));
     const built = endpoints.map((endpoint): BuiltEndpoint => ({
       endpoint,
       bundle: bundles.get(endpoint.name),
@@ -328,12 +331,14 @@ export class Project {
       app: this.#request.app,
       version,
       runtime,
+      sdk,
       endpoints: built,
     });
     const text = Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`);
     const entries: PackEntry[] = [
       { path: MANIFEST_FILE, content: text },
       { path: WORKER_FILE, content: runtime },
+      { path: SDK_FILE, content: sdk },
     ];
     for (const { endpoint, bundle } of built) {
       if (bundle === undefined) continue;

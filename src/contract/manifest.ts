@@ -6,6 +6,7 @@
  *
  *   flash_manifest.json
  *   worker.mjs                       the worker runtime, self-contained
+ *   sdk.mjs                          the SDK that the bundles share
  *   endpoints/<name>/index.mjs       one bundle an endpoint, with index.mjs.map
  *   endpoints/<name>/node_modules/   packages of the endpoint's `dependencies`
  */
@@ -20,6 +21,7 @@ export const MANIFEST_VERSION = 1;
 
 export const MANIFEST_FILE = "flash_manifest.json";
 export const WORKER_FILE = "worker.mjs";
+export const SDK_FILE = "sdk.mjs";
 
 /** One parameter of a function, in order. */
 export interface Parameter {

@@ -98,6 +98,7 @@ export const triple = Endpoint({}, async (x: number) => ({ x: times(x), base: ol
       "endpoints/triple/index.mjs",
       "endpoints/triple/index.mjs.map",
       "flash_manifest.json",
+      "sdk.mjs",
       "worker.mjs",
     ]);
     const text = readFileSync(join(folder, "flash_manifest.json"), "utf8");
