@@ -130,7 +130,8 @@ class RunningDev implements DevServer {
     const { root, app, overrides, home = path.join(root, ".flash", "dev") } = this.#options;
     return Engine.start({
       project: {
-        ...{ root, app },
+        root,
+        app,
         // Not where `flash build` writes: both may run at once.
         outDir: path.join(home, "build"),
         ...(overrides === undefined ? {} : { overrides }),

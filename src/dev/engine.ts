@@ -7,9 +7,8 @@
  */
 
 import { createReadStream } from "node:fs";
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import path from "node:path";
 import type { Duplex } from "node:stream";
 import { Project, type BuildRequest, type BuildResult } from "../compiler/compiler.ts";
 import type { LogLine } from "../contract/control.ts";
@@ -20,12 +19,6 @@ import type { FrontEngine, Served } from "./front.ts";
 
 /** The one environment of a dev server. */
 const ENVIRONMENT = "dev";
-
-/**
- * Every save makes a build, and a queued job keeps the build that accepted it; what is older than
- * this many builds is dropped at the next start.
- */
-const KEPT_BUILDS = 20;
 
 export interface EngineOptions {
   project: BuildRequest;
@@ -55,13 +48,18 @@ export class Engine implements FrontEngine {
   static async start(options: EngineOptions): Promise<Engine> {
     const { home, version, log } = options;
     await mkdir(home, { recursive: true });
-    await dropOldBuilds(path.join(home, "builds"));
     // Losing the last moments to a power cut is fine here; waiting for the disk on every job is not.
     const store = openOwnStore(home);
     const compute = new ProcessCompute({ home, log });
     try {
       const server = await FlashServer.start({
-        ...{ home, host: "127.0.0.1", port: 0, store, compute, version, log },
+        home,
+        host: "127.0.0.1",
+        port: 0,
+        store,
+        compute,
+        version,
+        log,
         allowPrivateWebhooks: true,
       });
       return new Engine(options, server);
@@ -158,15 +156,4 @@ function openOwnStore(home: string): SqliteStore {
       cause,
     });
   }
-}
-
-async function dropOldBuilds(folder: string): Promise<void> {
-  const names = await readdir(folder).catch(() => []);
-  const ages = await Promise.all(
-    names.map(async (name) => ({ name, at: (await stat(path.join(folder, name))).mtimeMs })),
-  );
-  const old = ages.sort((a, b) => b.at - a.at).slice(KEPT_BUILDS);
-  await Promise.all(
-    old.map(({ name }) => rm(path.join(folder, name), { recursive: true, force: true })),
-  );
 }

@@ -28,7 +28,11 @@ test("two apps and two environments with the same endpoint name stay apart", asy
 
   const removed = await sandbox.flash(
     projects.staging,
-    ...["undeploy", "--all", "--env", "staging", "--force"],
+    "undeploy",
+    "--all",
+    "--env",
+    "staging",
+    "--force",
   );
   assert.equal(removed.code, 0, removed.stderr);
   assert.equal(await marker(sandbox, staging.url), 404);

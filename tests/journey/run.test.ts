@@ -149,10 +149,7 @@ test("jobs outlive a reload and a restart", async (t) => {
 test("takes the next free port and says so; --strict-port fails", async (t) => {
   const first = await runProject(t, adder("adder"));
   const { port } = new URL(first.url);
-  const second = first.sandbox.start(
-    first.sandbox.project(adder("other")),
-    ...["run", "--port", port],
-  );
+  const second = first.sandbox.start(first.sandbox.project(adder("other")), "run", "--port", port);
   const [, next = ""] = await second.says(new RegExp(`port ${port} in use, using (\\d+)`));
   await until(async () => (await fetch(`http://127.0.0.1:${next}/other/who`)).ok, {
     what: "the other project",
