@@ -38,9 +38,9 @@ export function jobFailureBody(
   return { error: text, ...(mayRetry(error) ? {} : { retryable: false }) };
 }
 
-/** An input that does not fit never will; an error may say so of itself. */
+/** An input that does not fit never will; a time that is over is final; an error may say so of itself. */
 function mayRetry(error: FlashError): boolean {
-  if (error.code === "INVALID_INPUT") return false;
+  if (error.code === "INVALID_INPUT" || error.code === "EXECUTION_TIMEOUT") return false;
   const { cause } = error;
   return !(typeof cause === "object" && cause !== null && isFinal(cause));
 }

@@ -4,7 +4,9 @@ import { FlashError, reportOf } from "../contract/errors.ts";
 import { createLog, type Log } from "../kit/log.ts";
 import { Life } from "./life.ts";
 import { importDeclarations, openArtifact, routesOf, type Served } from "./program.ts";
-import { readSettings, type Environment, type Settings } from "./settings.ts";
+import type { Heartbeat } from "./queue/heartbeat.ts";
+import type { QueueProtocol } from "./queue/protocol.ts";
+import { readSettings, type Environment, type QueueSettings, type Settings } from "./settings.ts";
 import { cleanReport, codeFrame } from "./stack.ts";
 
 export interface WorkerOptions {
@@ -61,7 +63,7 @@ async function serveRoutes({ settings, served, life, log }: Start): Promise<void
 }
 
 async function serveQueue(start: Start): Promise<void> {
-  const { settings, served, life, log, runtimeUrl } = start;
+  const { settings, served, life, log } = start;
   const { queue } = settings;
   if (queue === undefined) {
     throw new FlashError(
@@ -69,39 +71,51 @@ async function serveQueue(start: Start): Promise<void> {
       "RUNPOD_WEBHOOK_GET_JOB is not set: there is no server to take jobs from.",
     );
   }
-  const [{ QueueLoop }, { QueueProtocol }, { Heartbeat }, { createTarget }] = await Promise.all([
+  const [{ QueueLoop }, { QueueProtocol }, { createTarget }] = await Promise.all([
     import("./queue/queue-loop.ts"),
     import("./queue/protocol.ts"),
-    import("./queue/heartbeat.ts"),
     import("./queue/target.ts"),
   ]);
-  const version = `flash-${served.version}`;
-  const { ping, key, pingIntervalMs: intervalMs, workerId } = queue;
   const protocol = new QueueProtocol(queue, served.version);
-  const url = protocol.workerUrl(ping ?? "");
-  const data = { flashHeartbeat: true as const, url, key, intervalMs, version };
   // Before the user's code: a worker that loads a model for minutes shows that it is alive.
-  const heartbeat = ping === undefined ? undefined : new Heartbeat({ data, runtimeUrl, log });
+  const heartbeat = await startHeartbeat(start, queue, protocol);
   const target = await createTarget(served, await importDeclarations(served));
   life.onEnd(() => target.close());
-  const { name, options } = served.endpoint;
+  const { name: endpoint, options } = served.endpoint;
+  const { maxConcurrency, executionTimeoutMs } = options;
+  const { workerId } = queue;
+  const version = protocolVersion(served);
   const loop = new QueueLoop({
     protocol,
     heartbeat,
-    maxConcurrency: options.maxConcurrency,
-    job: {
-      target,
-      endpoint: name,
-      executionTimeoutMs: options.executionTimeoutMs,
-      workerId,
-      version,
-      style: served.style,
-    },
+    maxConcurrency,
+    job: { target, endpoint, executionTimeoutMs, workerId, version, style: served.style },
     log,
     onStuck: () => void life.end(0),
   });
   life.serve(loop);
   loop.start();
+}
+
+async function startHeartbeat(
+  { served, log, runtimeUrl }: Start,
+  { ping, key, pingIntervalMs: intervalMs }: QueueSettings,
+  protocol: QueueProtocol,
+): Promise<Heartbeat | undefined> {
+  if (ping === undefined) return undefined;
+  const { Heartbeat } = await import("./queue/heartbeat.ts");
+  const url = protocol.workerUrl(ping);
+  const version = protocolVersion(served);
+  return new Heartbeat({
+    data: { flashHeartbeat: true, url, key, intervalMs, version },
+    runtimeUrl,
+    log,
+  });
+}
+
+/** Told as `runpod_version`: what follows is no version of the platform's own worker. */
+function protocolVersion(served: Served): string {
+  return `flash-${served.version}`;
 }
 
 async function reportStartFailure(

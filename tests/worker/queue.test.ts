@@ -234,6 +234,7 @@ describe("stops and limits", () => {
     server.give({ id: "j1", input: {}, executionTimeout: 100 });
     const { body } = await server.done("j1");
     assert.equal(failureOf(body).error_report.code, "EXECUTION_TIMEOUT");
+    assert.equal(body.retryable, false);
     assert.match(failureOf(body).error_message, /Execution timeout on demo after 0\.1s/);
   });
 

@@ -192,8 +192,9 @@ class Pace {
   }
 
   async after(polled: Polled<unknown>, tookMs: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    await sleep(this.#clock, this.#pauseMs(polled, tookMs), signal).catch(() => undefined);
+    const pauseMs = this.#pauseMs(polled, tookMs);
+    if (pauseMs === 0 || signal.aborted) return;
+    await sleep(this.#clock, pauseMs, signal).catch(() => undefined);
   }
 
   #pauseMs(polled: Polled<unknown>, tookMs: number): number {
