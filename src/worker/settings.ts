@@ -5,6 +5,9 @@ import { FlashError } from "../contract/errors.ts";
 import { DEFAULTS } from "../contract/limits.ts";
 import { WORKER_ENV } from "../contract/worker-env.ts";
 
+/** A shorter interval is a mistake somewhere, and would only keep both sides busy, ms. */
+const MIN_PING_MS = 100;
+
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface Settings {
@@ -77,7 +80,7 @@ function readQueue(env: Environment, workerId: string): QueueSettings | undefine
     postOutput: required(env, WORKER_ENV.postOutput),
     postStream: required(env, WORKER_ENV.postStream),
     ping: env[WORKER_ENV.ping],
-    pingIntervalMs: numberOf(env, WORKER_ENV.pingIntervalMs, 10_000),
+    pingIntervalMs: Math.max(MIN_PING_MS, numberOf(env, WORKER_ENV.pingIntervalMs, 10_000)),
     key: env[WORKER_ENV.workerKey] ?? "",
     workerId,
   };
