@@ -17,11 +17,20 @@ export interface CheckedEndpoint extends FoundEndpoint {
 /** More jobs at once than this deserve a second thought. Source: the original. */
 const MANY_JOBS = 100;
 
-export function checkProject(endpoints: readonly CheckedEndpoint[]): Finding[] {
+/**
+ * `refusedIn` are the files in which the SDK has refused something: an endpoint there may be empty
+ * only because its one route was wrong.
+ */
+export function checkProject(
+  endpoints: readonly CheckedEndpoint[],
+  refusedIn: ReadonlySet<string>,
+): Finding[] {
+  const mayBeEmpty = ({ files }: CheckedEndpoint): boolean =>
+    files.some((file) => refusedIn.has(file));
   return [
     ...checkNames(endpoints),
     ...endpoints.flatMap((endpoint) => [
-      ...checkContent(endpoint),
+      ...(mayBeEmpty(endpoint) ? [] : checkContent(endpoint)),
       ...checkConflicts(endpoint),
       ...endpoint.functions.flatMap((one, index) => checkFunction(endpoint, one, index)),
       ...checkConcurrency(endpoint),

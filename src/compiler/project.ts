@@ -173,7 +173,8 @@ export class Project {
     const findings = [...scan.warnings, ...output.findings, ...found.findings];
     findings.push(...refuseIgnored(this.#root, output));
     const endpoints = clock.time("types", () => this.#addTypes(found.endpoints, scan, findings));
-    clock.time("check", () => findings.push(...checkProject(endpoints)));
+    const refusedIn = new Set(found.findings.flatMap(({ file }) => file ?? []));
+    clock.time("check", () => findings.push(...checkProject(endpoints, refusedIn)));
     if (endpoints.length === 0 && !findings.some(isError)) {
       findings.push(errorAt(undefined, "No endpoints found.", EXAMPLE));
     }

@@ -21,10 +21,7 @@ import { LoadBalancerSlsResource, remote } from "runpod-flash";
 const api = new LoadBalancerSlsResource({ name: "api" });
 export const f = remote(api, {} as never, async (x: number) => x);
 `,
-    says: [
-      "api.ts:2 Load-balanced endpoints require route decorators: 'api' has neither a route nor a function.",
-      "api.ts:3 LoadBalancerSlsResource requires both 'method' and 'path' parameters…",
-    ],
+    says: ["api.ts:3 LoadBalancerSlsResource requires both 'method' and 'path' parameters…"],
   },
   "a misspelled method": {
     project: `
