@@ -27,6 +27,7 @@ import {
   isKnownKey,
   isObjectSchema,
   propertyNames,
+  propertyParts,
   unknownKey,
   type JsonSchema,
 } from "./schema.ts";
@@ -464,11 +465,9 @@ function objectOfTexts(
 
 /** What an object schema, or any of its alternatives, says about a property. */
 function propertySchema(schema: JsonSchema, key: string): JsonSchema {
-  const found = alternativesWithParts(schema, schema).flatMap((branch): JsonSchema[] => {
-    const own = ownValue(branch.properties, key);
-    if (own !== undefined) return [own];
-    return typeof branch.additionalProperties === "object" ? [branch.additionalProperties] : [];
-  });
+  const found = alternativesWithParts(schema, schema).flatMap((branch) =>
+    propertyParts(branch, key),
+  );
   const [only] = found;
   return found.length > 1 ? { anyOf: found } : (only ?? {});
 }

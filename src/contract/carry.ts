@@ -18,6 +18,7 @@ import {
   alternativesWithParts,
   constantsOf,
   hasType,
+  propertyParts,
   type JsonSchema,
   type RichType,
   type SchemaType,
@@ -35,7 +36,8 @@ export function encodeJson(
   path: string,
   issues: Issue[],
 ): unknown {
-  return encode(value, alternatives(schema, schema), { root: schema, issues, ancestors: [] }, path);
+  const spot = { schemas: alternativesWithParts(schema, schema), path };
+  return encode(value, spot, { root: schema, issues, ancestors: [] });
 }
 
 interface Encoding {
@@ -45,12 +47,13 @@ interface Encoding {
   ancestors: object[];
 }
 
-function encode(
-  value: unknown,
-  schemas: readonly JsonSchema[],
-  run: Encoding,
-  path: string,
-): unknown {
+/** Where a value is, and what is known about its type there. */
+interface Spot {
+  schemas: readonly JsonSchema[];
+  path: string;
+}
+
+function encode(value: unknown, spot: Spot, run: Encoding): unknown {
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -59,67 +62,57 @@ function encode(
       if (Number.isFinite(value)) return value;
       return refuse(
         run,
-        path,
+        spot,
         `is ${value}, which JSON cannot carry; send null or a string instead`,
       );
     case "bigint":
-      if (allows(schemas, "bigint")) return value.toString();
+      if (allows(spot, "bigint")) return value.toString();
       return refuse(
         run,
-        path,
+        spot,
         "is a bigint, which JSON cannot carry; declare the type as bigint or send a string",
       );
     case "undefined":
-      return refuse(run, path, "is undefined, which JSON cannot carry; send null instead");
+      return refuse(run, spot, "is undefined, which JSON cannot carry; send null instead");
     case "function":
     case "symbol":
-      return refuse(run, path, `is a ${typeof value}, which JSON cannot carry`);
+      return refuse(run, spot, `is a ${typeof value}, which JSON cannot carry`);
     case "object":
-      return value === null ? null : encodeObject(value, schemas, run, path);
+      return value === null ? null : encodeObject(value, spot, run);
   }
 }
 
-function encodeObject(
-  value: object,
-  schemas: readonly JsonSchema[],
-  run: Encoding,
-  path: string,
-): unknown {
+function encodeObject(value: object, spot: Spot, run: Encoding): unknown {
   if (run.ancestors.includes(value)) {
-    return refuse(run, path, "refers back to a value that holds it, which JSON cannot carry");
+    return refuse(run, spot, "refers back to a value that holds it, which JSON cannot carry");
   }
   if (run.ancestors.length >= MAX_DEPTH) {
-    return refuse(run, path, `is nested deeper than ${MAX_DEPTH} levels`);
+    return refuse(run, spot, `is nested deeper than ${MAX_DEPTH} levels`);
   }
   run.ancestors.push(value);
-  const result = encodeContent(value, schemas, run, path);
+  const result = encodeContent(value, spot, run);
   run.ancestors.pop();
   return result;
 }
 
-function encodeContent(
-  value: object,
-  schemas: readonly JsonSchema[],
-  run: Encoding,
-  path: string,
-): unknown {
-  if (value instanceof Date) return encodeDate(value, schemas, run, path);
-  if (Array.isArray(value)) return encodeItems(value, schemas, run, path);
+function encodeContent(value: object, spot: Spot, run: Encoding): unknown {
+  if (value instanceof Date) return encodeDate(value, spot, run);
+  if (Array.isArray(value)) return encodeItems(value, spot, run);
   if (value instanceof Set) {
-    if (allows(schemas, "set")) return encodeItems([...value], schemas, run, path);
+    if (allows(spot, "set")) return encodeItems([...value], spot, run);
     return refuse(
       run,
-      path,
+      spot,
       "is a Set, which JSON cannot carry; declare the type as Set or send an array",
     );
   }
-  if (value instanceof Uint8Array && allows(schemas, "bytes")) return toBase64(value);
-  if (!isPlainData(value)) return encodeInstance(value, schemas, run, path);
+  if (value instanceof Uint8Array && allows(spot, "bytes")) return toBase64(value);
+  if (!isPlainData(value)) return encodeInstance(value, spot, run);
   const result: Record<string, unknown> = {};
   for (const [key, item] of Object.entries(value)) {
     if (item === undefined) continue;
-    const at = joinPath(path, key);
-    withKey(result, key, encode(item, property(schemas, key, run.root), run, at));
+    const schemas = property(spot.schemas, key, run.root);
+    withKey(result, key, encode(item, { schemas, path: joinPath(spot.path, key) }, run));
   }
   return result;
 }
@@ -129,46 +122,32 @@ function isPlainData(value: unknown): value is Record<string, unknown> {
   return isPlainJsonObject(value) && typeof value["toJSON"] !== "function";
 }
 
-function encodeDate(
-  value: Date,
-  schemas: readonly JsonSchema[],
-  run: Encoding,
-  path: string,
-): unknown {
-  if (Number.isNaN(value.getTime())) return refuse(run, path, "is an invalid Date");
-  if (allows(schemas, "date")) return value.toISOString();
+function encodeDate(value: Date, spot: Spot, run: Encoding): unknown {
+  if (Number.isNaN(value.getTime())) return refuse(run, spot, "is an invalid Date");
+  if (allows(spot, "date")) return value.toISOString();
   return refuse(
     run,
-    path,
+    spot,
     "is a Date, which JSON cannot carry; declare the type as Date or send toISOString()",
   );
 }
 
-function encodeItems(
-  items: readonly unknown[],
-  schemas: readonly JsonSchema[],
-  run: Encoding,
-  path: string,
-): unknown[] {
+function encodeItems(items: readonly unknown[], spot: Spot, run: Encoding): unknown[] {
   // Array.from visits holes, which forEach and map skip.
-  return Array.from(items, (item, index) =>
-    encode(item, element(schemas, index, run.root), run, `${path}[${index}]`),
-  );
+  return Array.from(items, (item, index) => {
+    const schemas = element(spot.schemas, index, run.root);
+    return encode(item, { schemas, path: `${spot.path}[${index}]` }, run);
+  });
 }
 
-function encodeInstance(
-  value: object,
-  schemas: readonly JsonSchema[],
-  run: Encoding,
-  path: string,
-): unknown {
+function encodeInstance(value: object, spot: Spot, run: Encoding): unknown {
   const { toJSON } = value as { toJSON?: unknown };
   // A Buffer's toJSON spells its bytes out as numbers: never what was meant.
   if (typeof toJSON === "function" && !ArrayBuffer.isView(value)) {
-    return encode((toJSON as () => unknown).call(value), schemas, run, path);
+    return encode((toJSON as () => unknown).call(value), spot, run);
   }
   const name = value.constructor?.name ?? "object";
-  return refuse(run, path, `is a ${name}, which JSON cannot carry; ${adviceFor(value)}`);
+  return refuse(run, spot, `is a ${name}, which JSON cannot carry; ${adviceFor(value)}`);
 }
 
 function adviceFor(value: object): string {
@@ -177,36 +156,27 @@ function adviceFor(value: object): string {
   return "send a plain object, or call the endpoint over HTTP yourself";
 }
 
-function refuse(run: Encoding, path: string, message: string): null {
+function refuse(run: Encoding, { path }: Spot, message: string): null {
   run.issues.push({ path, message });
   return null;
 }
 
-function allows(schemas: readonly JsonSchema[], rich: RichType): boolean {
+function allows({ schemas }: Spot, rich: RichType): boolean {
   return schemas.some((schema) => schema["x-flash-type"] === rich);
 }
 
 /** What is known about a property: the union over the alternatives that are objects. */
 function property(schemas: readonly JsonSchema[], key: string, root: JsonSchema): JsonSchema[] {
-  return withParts(schemas, root).flatMap((schema) => {
-    const own = ownValue(schema.properties, key);
-    if (own !== undefined) return withParts(alternatives(own, root), root);
-    const others = schema.additionalProperties;
-    return typeof others === "object" ? withParts(alternatives(others, root), root) : [];
-  });
+  return schemas
+    .flatMap((schema) => propertyParts(schema, key))
+    .flatMap((part) => alternativesWithParts(part, root));
 }
 
 function element(schemas: readonly JsonSchema[], index: number, root: JsonSchema): JsonSchema[] {
-  return withParts(schemas, root).flatMap((schema) => {
-    const own = schema.prefixItems?.[index] ?? schema.items;
-    return typeof own === "object" ? withParts(alternatives(own, root), root) : [];
+  return schemas.flatMap((schema) => {
+    const part = schema.prefixItems?.[index] ?? schema.items;
+    return typeof part === "object" ? alternativesWithParts(part, root) : [];
   });
-}
-
-function withParts(schemas: readonly JsonSchema[], root: JsonSchema): JsonSchema[] {
-  return schemas.flatMap((schema) =>
-    schema.allOf === undefined ? [schema] : alternativesWithParts(schema, root),
-  );
 }
 
 export function toBase64(bytes: Uint8Array): string {

@@ -107,13 +107,22 @@ function isObjectBranch(branch: JsonSchema, root: JsonSchema): boolean {
  */
 export function isKnownKey(key: string, schema: JsonSchema, root: JsonSchema): boolean {
   return alternativesWithParts(schema, root).some((branch) => {
-    if (ownValue(branch.properties, key) !== undefined) return true;
-    const patterns = Object.keys(branch.patternProperties ?? {});
-    if (patterns.some((pattern) => regExpOf(pattern).test(key))) return true;
-    const { additionalProperties, properties, allOf } = branch;
+    if (propertyParts(branch, key).length > 0) return true;
+    const { additionalProperties, properties, patternProperties, allOf } = branch;
     if (additionalProperties !== undefined) return additionalProperties !== false;
-    return properties === undefined && allOf === undefined && patterns.length === 0;
+    return [properties, patternProperties, allOf].every((one) => one === undefined);
   });
+}
+
+/** What one object schema says about a property. */
+export function propertyParts(schema: JsonSchema, key: string): JsonSchema[] {
+  const own = ownValue(schema.properties, key);
+  const matching = Object.entries(schema.patternProperties ?? {})
+    .filter(([pattern]) => regExpOf(pattern).test(key))
+    .map(([, part]) => part);
+  const parts = own === undefined ? matching : [own, ...matching];
+  if (parts.length > 0 || typeof schema.additionalProperties !== "object") return parts;
+  return [schema.additionalProperties];
 }
 
 /** Names of the properties that an object type, or any of its alternatives, declares. */

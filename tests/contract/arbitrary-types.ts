@@ -82,6 +82,7 @@ export const { type: anyType } = fc.letrec<{ type: TypeAndValues; object: TypeAn
       tie("type").map(setOf),
       fc.array(tie("type"), { minLength: 1, maxLength: 3 }).map(tupleOf),
       tie("type").map(recordOf),
+      tie("type").map(patternRecordOf),
       tie("object"),
       fc.array(tie("type"), { minLength: 2, maxLength: 3 }).map(unionOf),
     ),
@@ -120,6 +121,16 @@ function recordOf({ schema, values }: TypeAndValues): TypeAndValues {
     schema: { type: "object", additionalProperties: schema },
     values: fc
       .array(fc.tuple(fc.string({ unit: "grapheme", minLength: 1 }), values), { maxLength: 4 })
+      .map((entries) => Object.fromEntries(entries)),
+  };
+}
+
+/** Keys by pattern, as `Record<number, T>` and template literal keys have them. */
+function patternRecordOf({ schema, values }: TypeAndValues): TypeAndValues {
+  return {
+    schema: { type: "object", patternProperties: { "^\\d+$": schema } },
+    values: fc
+      .array(fc.tuple(fc.nat().map(String), values), { maxLength: 4 })
       .map((entries) => Object.fromEntries(entries)),
   };
 }
