@@ -3,7 +3,7 @@
 // and HTTP, nothing of ours.
 import { createHash } from "node:crypto";
 import { spawn } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -100,6 +100,10 @@ function serveRoutes() {
     } else if (pathname === "/flood") {
       for (let line = 0; line < 200_000; line++) console.log(`line ${line} ${"x".repeat(100)}`);
       json(response, {});
+    } else if (pathname === "/once") {
+      request.resume();
+      appendFileSync(env.EXECUTIONS, `${searchParams.get("id")}\n`);
+      json(response, { pid: process.pid });
     } else if (pathname === "/204") {
       response.writeHead(204).end();
     } else {

@@ -86,7 +86,8 @@ async function tryWorker(pool: Pool, worker: PoolWorker, exchange: Exchange): Pr
       return { kind: "lost", hadArrived: false, cause: new Error("the worker has no address") };
     }
     const outcome = await forward(exchange, { id: worker.id, link });
-    if (outcome.kind === "lost" && !outcome.hadArrived) pool.suspect(worker);
+    // Its other kept-alive connections are as dead as this one; a try with each would use up the tries.
+    if (outcome.kind === "lost") pool.suspect(worker);
     return outcome;
   } finally {
     pool.giveBack(worker);

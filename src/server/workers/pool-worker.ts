@@ -36,6 +36,8 @@ export class PoolWorker {
   readyAt: number | undefined;
   /** Why the pool ended it, when it did. */
   endedBecause: string | undefined;
+  /** A connection to it broke, and it has not yet said how it is. */
+  isSuspect = false;
   /** SIGTERM has been sent. */
   isStopping = false;
   #state: WorkerState = "INITIALIZING";
@@ -76,9 +78,9 @@ export class PoolWorker {
     return this.#state === "INITIALIZING" || this.#state === "UNHEALTHY";
   }
 
-  /** It counts as one of the workers that were asked for. */
+  /** It counts as one of the workers that were asked for. One that is ill is replaced before it ends. */
   get isUp(): boolean {
-    return this.isReady || this.#state === "INITIALIZING";
+    return this.isReady || this.isSuspect || this.#state === "INITIALIZING";
   }
 
   /** Makes a legal move; returns false, and changes nothing, for any other. */

@@ -42,8 +42,8 @@ export interface PoolHost extends LifeHost {
 const YOUNG_MS = 10_000;
 /** Wait of a request with strict affinity, ms. Source: spec/load-balancing.md A3. */
 const STRICT_WAIT_MS = 5 * 60_000;
-/** A worker that refused a connection is asked at once how it is, ms. */
-const SUSPECT_MS = 3000;
+/** Patience with a worker whose connection broke, ms. */
+const SUSPECT_MS = 1000;
 /** Scaled-down workers that `strict-resume` can bring back. */
 const MAX_RETIRED = 100;
 
@@ -163,12 +163,15 @@ export class Pool {
     if (this.holds.size > 0) this.#changed();
   }
 
-  /** A connection to it failed: no request goes there until its health check says otherwise. */
+  /** A connection to it broke: no request goes there until it has been asked how it is, at once. */
   suspect(worker: PoolWorker): void {
     if (worker.link === undefined || !worker.move("UNHEALTHY")) return;
-    this.#host.wake(this.row.id);
+    worker.isSuspect = true;
     void worker.link.checkHealth(healthPathOf(worker.version), SUSPECT_MS).then((health) => {
-      if (health === "healthy") this.#recover(worker);
+      worker.isSuspect = false;
+      // One that takes the connection but is too busy to answer is alive.
+      if (health === "healthy" || health === "silent") this.#readyAgain(worker);
+      else this.#changed();
     });
   }
 
@@ -406,9 +409,13 @@ export class Pool {
 
   #recover(worker: PoolWorker): void {
     if (worker.state !== "UNHEALTHY") return;
-    worker.move("IDLE");
-    if (worker.load > 0) worker.move("RUNNING");
     this.#event(worker, "is healthy again");
+    this.#readyAgain(worker);
+  }
+
+  #readyAgain(worker: PoolWorker): void {
+    if (worker.state !== "UNHEALTHY" || !worker.move("IDLE")) return;
+    if (worker.load > 0) worker.move("RUNNING");
     this.#changed();
   }
 
