@@ -12,13 +12,17 @@
  *     describe-report   what it says
  *     stack             stacks → places in the sources
  *     endpoints         the report → names, files, options
- *   types/           3  signatures and schemas, by the TypeScript compiler
+ *     ignored-imports   shipped code must not import ignored files
+ *   signatures       3  which signatures must be asked for again
+ *     types/            signatures and schemas, by the TypeScript compiler
  *   check            4  rules over the whole project
  *   bundle           5  one module for each endpoint
- *   packages         6  what stays outside, installed for the workers' platform
+ *   dependencies     6  which packages stay outside
+ *     packages          installed for the workers' platform
  *   manifest, pack   7  manifest, fingerprints, artifact
  *   diagnostics      mistakes, their frames and their text
  *   esbuild-plugins  how imports resolve
+ *   step-clock       how long each step took
  *   own-package      where the SDK and the worker runtime lie
  */
 

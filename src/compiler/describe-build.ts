@@ -86,7 +86,7 @@ export class DescribeBuild {
         splitting: true,
         sourcemap: "linked",
         sourcesContent: false,
-        plugins: [externalSdk(pathToFileURL(this.#own.sdk).href), externalPackages(this.#root)],
+        plugins: [externalSdk(pathToFileURL(this.#own.sdk).href), externalPackages()],
       });
       this.#key = key;
     }

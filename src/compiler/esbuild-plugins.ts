@@ -7,7 +7,6 @@ import { isBuiltin } from "node:module";
 import { pathToFileURL } from "node:url";
 import type { BuildOptions, Loader, Message, OnResolveResult, Plugin, PluginBuild } from "esbuild";
 import { errorAt, warningAt, type Finding } from "./diagnostics.ts";
-import { projectPath } from "./stack.ts";
 
 /** Files beside code that `import` may name. */
 const ASSETS: Record<string, Loader> = {
@@ -56,9 +55,9 @@ export function externalSdk(path: string): Plugin {
 
 /**
  * Packages stay outside, by the absolute URL of what the importing file would get: the build's
- * output lies elsewhere. What is linked into the project, as in a workspace, is the project's.
+ * output lies elsewhere. What is only linked there, as in a workspace, is source like the project's.
  */
-export function externalPackages(root: string): Plugin {
+export function externalPackages(): Plugin {
   return {
     name: "flash-packages-external",
     setup(build) {
@@ -69,12 +68,17 @@ export function externalPackages(root: string): Plugin {
         const found = await resolveAgain(build, args);
         // Whether a package that is not there matters is seen when the module runs.
         if (found.errors.length > 0) return { path: args.path, external: true };
-        if (found.external || projectPath(root, found.path) !== undefined) return found;
+        if (found.external || !isInstalled(found.path)) return found;
         const isRequire = args.kind === "require-call" || args.kind === "require-resolve";
         return { path: isRequire ? found.path : pathToFileURL(found.path).href, external: true };
       });
     },
   };
+}
+
+/** Links are resolved by then: a workspace's own package lies outside `node_modules`. */
+function isInstalled(file: string): boolean {
+  return file.split(/[\\/]/).includes("node_modules");
 }
 
 const RESOLVED = Symbol("resolved");

@@ -3,26 +3,19 @@
  * signature whose sources did not change. One build at a time; a second one waits.
  */
 
-import { createHash } from "node:crypto";
 import { mkdirSync, realpathSync, writeFileSync } from "node:fs";
 import { isAbsolute, join, relative, sep } from "node:path";
 import type { Artifact } from "../contract/cloud.ts";
-import {
-  MANIFEST_FILE,
-  SDK_FILE,
-  WORKER_FILE,
-  type FunctionManifest,
-  type Manifest,
-} from "../contract/manifest.ts";
+import { MANIFEST_FILE, SDK_FILE, WORKER_FILE, type Manifest } from "../contract/manifest.ts";
 import type { EndpointOptions } from "../contract/options.ts";
 import { Bundler, bundleSdk, type Bundle, type BundleUnit } from "./bundle.ts";
 import { CandidateScan, type Candidates } from "./candidates.ts";
 import { checkProject, type CheckedEndpoint } from "./check.ts";
+import { dependenciesOf, dependencyNames } from "./dependencies.ts";
 import { describeFiles } from "./describe.ts";
 import { DescribeBuild, type DescribeOutput } from "./describe-build.ts";
 import {
   buildFailed,
-  compare,
   errorAt,
   finish,
   type Diagnostic,
@@ -35,26 +28,21 @@ import {
   type FoundEndpoint,
   type FoundProject,
 } from "./endpoints.ts";
-import { IgnoreRules } from "./ignore-rules.ts";
+import { refuseIgnored } from "./ignored-imports.ts";
 import { importClosure } from "./imports.ts";
 import { assembleManifest, bundlePath, type BuiltEndpoint } from "./manifest.ts";
 import { ownPackage, readRuntime, type OwnPackage } from "./own-package.ts";
 import { entriesOfFolder, packArtifact, type PackEntry } from "./pack.ts";
 import {
   installPackages,
-  parseDependency,
   WORKER_PLATFORM,
   type Installed,
   type PackagePlatform,
 } from "./packages.ts";
+import { Signatures } from "./signatures.ts";
 import { StackMapper } from "./stack.ts";
-import {
-  describeHandler,
-  TypeProgram,
-  type DescribedHandler,
-  type HandlerRequest,
-  type TypeView,
-} from "./types/types.ts";
+import { StepClock } from "./step-clock.ts";
+import { TypeProgram, type TypeView } from "./types/types.ts";
 
 export interface BuildRequest {
   /** The project's folder. */
@@ -112,7 +100,7 @@ export class Project {
   readonly #bundler: Bundler;
   readonly #types: TypeProgram;
   #sdk: Promise<Uint8Array> | undefined;
-  #signatures = new Map<string, DescribedHandler>();
+  readonly #signatures = new Signatures();
   /** Changes that the types have not seen: they are asked only when a signature is not known. */
   #unseen = new Set<string>();
   #running: Promise<unknown> = Promise.resolve();
@@ -171,7 +159,7 @@ export class Project {
     this.#throwIfAborted();
     const { found, output } = await clock.wait("describe", this.#describe(scan));
     const findings = [...scan.warnings, ...output.findings, ...found.findings];
-    findings.push(...refuseIgnored(this.#root, output));
+    findings.push(...refuseIgnored(this.#root, output.inputs));
     const endpoints = clock.time("types", () => this.#addTypes(found.endpoints, scan, findings));
     const refusedIn = new Set(found.findings.flatMap(({ file }) => file ?? []));
     clock.time("check", () => findings.push(...checkProject(endpoints, refusedIn)));
@@ -195,7 +183,7 @@ export class Project {
     // Whatever the project's own .gitignore says, a build's results are not sources.
     writeFileSync(join(this.#outDir, ".gitignore"), "*\n");
     if (changes === undefined) {
-      this.#signatures = new Map();
+      this.#signatures.clear();
       this.#unseen = new Set();
       this.#types.close();
     } else for (const file of changes) this.#unseen.add(join(this.#root, file));
@@ -217,26 +205,12 @@ export class Project {
 
   #addTypes(
     endpoints: readonly FoundEndpoint[],
-    scan: Candidates,
+    candidates: Candidates,
     findings: Finding[],
   ): CheckedEndpoint[] {
-    const closures = new Closures(this.#scan, scan);
-    let view: TypeView | undefined;
-    const describe = (request: HandlerRequest): FunctionManifest[] => {
-      const key = closures.keyOf(request);
-      let described = this.#signatures.get(key);
-      if (described === undefined) {
-        view ??= this.#openTypes(scan);
-        described = describeHandler(view, this.#root, request);
-        this.#signatures.set(key, described);
-      }
-      findings.push(...described.findings);
-      return described.functions;
-    };
-    return endpoints.map((endpoint) => ({
-      ...endpoint,
-      functions: functionsOf(endpoint, describe),
-    }));
+    const openTypes = (): TypeView => this.#openTypes(candidates);
+    const sources = { root: this.#root, scan: this.#scan, candidates, openTypes };
+    return this.#signatures.describe(endpoints, sources, findings);
   }
 
   #openTypes({ files, candidates }: Candidates): TypeView {
@@ -276,42 +250,19 @@ export class Project {
     bundles: ReadonlyMap<string, Bundle>,
   ): Promise<Map<string, Installed>> {
     const installed = new Map<string, Installed>();
+    const { signal, platform = WORKER_PLATFORM, exclude = [] } = this.#request;
+    const cacheDir = join(this.#outDir, "packages");
     for (const endpoint of endpoints) {
       const bundle = bundles.get(endpoint.name);
       if (bundle === undefined) continue;
-      const dependencies = this.#dependenciesOf(endpoint, bundle, endpoints);
+      const dependencies = dependenciesOf(endpoint, bundle, { all: endpoints, exclude });
       if (dependencies.length === 0) continue;
-      const { signal, platform = WORKER_PLATFORM } = this.#request;
-      const cacheDir = join(this.#outDir, "packages");
       installed.set(
         endpoint.name,
         await installPackages({ root: this.#root, cacheDir, dependencies, platform, signal }),
       );
     }
     return installed;
-  }
-
-  /**
-   * What an endpoint lists, and what other endpoints in its bundle list and import at the top of a
-   * file: without it the bundle could not be loaded.
-   */
-  #dependenciesOf(
-    { options }: CheckedEndpoint,
-    bundle: Bundle,
-    endpoints: readonly CheckedEndpoint[],
-  ): string[] {
-    const own = options.dependencies ?? [];
-    const taken = new Set([...own.map(nameOfDependency), ...(this.#request.exclude ?? [])]);
-    const foreign = endpoints
-      .flatMap((endpoint) => endpoint.options.dependencies ?? [])
-      .filter((dependency) => {
-        const name = nameOfDependency(dependency);
-        if (taken.has(name) || !bundle.loads.includes(name)) return false;
-        taken.add(name);
-        return true;
-      });
-    const excluded = new Set(this.#request.exclude);
-    return [...own.filter((one) => !excluded.has(nameOfDependency(one))), ...foreign];
   }
 
   async #pack(parts: {
@@ -371,119 +322,6 @@ export class Project {
   }
 }
 
-/** Everything that a signature can depend on inside the project, as one key. */
-class Closures {
-  readonly #scan: CandidateScan;
-  readonly #candidates: Candidates;
-  readonly #keys = new Map<string, string>();
-  readonly #ambient: string;
-
-  constructor(scan: CandidateScan, candidates: Candidates) {
-    this.#scan = scan;
-    this.#candidates = candidates;
-    this.#ambient = candidates.files.filter((file) => /\.d\.[cm]?ts$/.test(file)).join("\n");
-  }
-
-  keyOf(request: HandlerRequest): string {
-    const files = [...new Set(request.places.map(({ file }) => file))];
-    return JSON.stringify([request, files.map((file) => this.#fileKey(file)), this.#ambient]);
-  }
-
-  /** Type-only imports are in the graph as well: it is made from the text. */
-  #fileKey(file: string): string {
-    const known = this.#keys.get(file);
-    if (known !== undefined) return known;
-    const hash = createHash("sha256");
-    for (const one of importClosure(file, this.#candidates.graph)) {
-      hash.update(`${one}\0${this.#scan.text(one) ?? ""}\0`);
-    }
-    const key = hash.digest("hex");
-    this.#keys.set(file, key);
-    return key;
-  }
-}
-
-function functionsOf(
-  endpoint: FoundEndpoint,
-  describe: (request: HandlerRequest) => FunctionManifest[],
-): FunctionManifest[] {
-  const { form, functionName, methods, targetPlaces, routes } = endpoint;
-  if (form === "image") return [];
-  if (form === "routes") {
-    return routes.flatMap(({ method, path, places, functionName: name }) => {
-      const request = { places, kind: "lb", form: "function", name, methods: [] } as const;
-      const [one] = describe(request);
-      return one === undefined ? [] : [{ ...one, route: { method, path } }];
-    });
-  }
-  return describe({ places: targetPlaces, kind: "qb", form, name: functionName, methods });
-}
-
-function dependencyNames(endpoints: readonly CheckedEndpoint[]): string[] {
-  const all = endpoints.flatMap(({ options }) => options.dependencies ?? []);
-  return [...new Set(all.map(nameOfDependency))].sort(compare);
-}
-
-function nameOfDependency(dependency: string): string {
-  return parseDependency(dependency).name;
-}
-
-/** Source: spec/build.md 13. */
-function refuseIgnored(root: string, { inputs }: DescribeOutput): Finding[] {
-  const rules = new IgnoreRules(root);
-  const ignored = Object.keys(inputs)
-    .filter(
-      (file) => !file.startsWith("../") && !file.includes("node_modules/") && !file.includes(":"),
-    )
-    .filter((file) => rules.ignores(file))
-    .sort();
-  if (ignored.length === 0) return [];
-  const importers = new Map<string, string>();
-  for (const [importer, { imports }] of Object.entries(inputs)) {
-    for (const { path } of imports) if (!importers.has(path)) importers.set(path, importer);
-  }
-  const lines = ignored.map(
-    (file) => `  ${file} (imported by ${importers.get(file) ?? "the build"})`,
-  );
-  const place: Place | undefined = undefined;
-  return [
-    errorAt(
-      place,
-      [
-        "Shipped code imports local modules that the build ignore rules (.gitignore or built-in defaults) exclude:",
-        ...lines,
-        "",
-        "Shipping them would silently override a deliberate exclusion, and omitting them would break the worker with ModuleNotFoundError. Remove the matching ignore pattern or stop importing these modules from shipped code.",
-      ].join("\n"),
-    ),
-  ];
-}
-
 function isError({ severity }: Finding): boolean {
   return severity === "error";
-}
-
-/** How long each step took. */
-class StepClock {
-  readonly #start = performance.now();
-  readonly #timings: Record<string, number> = {};
-
-  time<T>(step: string, work: () => T): T {
-    const start = performance.now();
-    const result = work();
-    this.#timings[step] = performance.now() - start;
-    return result;
-  }
-
-  async wait<T>(step: string, work: Promise<T>): Promise<T> {
-    const start = performance.now();
-    const result = await work;
-    this.#timings[step] = performance.now() - start;
-    return result;
-  }
-
-  done(): Record<string, number> {
-    this.#timings.total = performance.now() - this.#start;
-    return this.#timings;
-  }
 }

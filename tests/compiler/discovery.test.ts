@@ -1,10 +1,11 @@
 /** Finding endpoints as people write them. */
 
 import assert from "node:assert/strict";
+import { mkdirSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { describeFiles } from "../../src/compiler/describe.ts";
 import { DescribeBuild } from "../../src/compiler/describe-build.ts";
-import { join } from "node:path";
 import {
   build,
   buildFolder,
@@ -159,6 +160,39 @@ export const view = Endpoint({ name: "view" }, async (x: number) => x);
     assert.equal(endpointOf(result, "api").live, true);
     assert.equal(endpointOf(result, "api").resource, "LiveLoadBalancer");
     assert.equal(onlyFunction(result, "remoted").parameters[0]?.schema.type, "number");
+  });
+
+  test("paths with blanks, brackets and other signs", async () => {
+    const folder = writeProject(`
+-- sub (1)/a%b [x] #ü.ts --
+import { Endpoint } from "runpod-flash";
+export const a = Endpoint({ name: "a" }, async (x: string) => x);
+`);
+    const result = await buildFolder(folder);
+    assert.deepEqual(endpointOf(result, "a").files, ["sub (1)/a%b [x] #ü.ts"]);
+    assert.equal(onlyFunction(result, "a").parameters[0]?.schema.type, "string");
+  });
+
+  test("a workspace's own package is taken in as source", async () => {
+    const folder = writeProject(`
+-- packages/shared/package.json --
+{ "name": "@acme/shared", "type": "module", "exports": "./index.ts" }
+-- packages/shared/index.ts --
+export enum Mode { A = "a", B = "b" }
+export interface Request { mode: Mode }
+-- app/package.json --
+{ "type": "module" }
+-- app/api.ts --
+import { Endpoint } from "runpod-flash";
+import { Mode, type Request } from "@acme/shared";
+export const a = Endpoint({ name: "a-" + Mode.A }, async (request: Request) => request.mode);
+`);
+    mkdirSync(join(folder, "app/node_modules/@acme"), { recursive: true });
+    symlinkSync(join(folder, "packages/shared"), join(folder, "app/node_modules/@acme/shared"));
+    const result = await buildFolder(join(folder, "app"));
+    assert.deepEqual(onlyFunction(result, "a-a").parameters[0]?.schema.properties, {
+      mode: { type: "string", enum: ["a", "b"] },
+    });
   });
 
   test("clients: an image is deployed, an id is not", async () => {

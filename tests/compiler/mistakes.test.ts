@@ -206,6 +206,15 @@ export const a = Endpoint({ name: "a" }, async (
       "api.ts:8 parameter of 'a': sign is a symbol, which JSON cannot carry",
     ],
   },
+  "a type that is built from itself without end": {
+    project: `
+-- api.ts --
+import { Endpoint } from "runpod-flash";
+interface Endless<T> { value: T; next: Endless<T[]> }
+export const a = Endpoint({ name: "a" }, async (chain: Endless<string>) => 1);
+`,
+    says: ["api.ts:3 parameter of 'a': chain has a type that is too large to be described"],
+  },
   "constraint tags that make no sense": {
     project: `
 -- api.ts --

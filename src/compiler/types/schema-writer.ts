@@ -4,20 +4,21 @@
  * is returned: a result is described as far as it can be.
  */
 
-import { canonical, show } from "../../contract/json.ts";
-import type { JsonSchema, SchemaType } from "../../contract/schema.ts";
+import { show } from "../../contract/json.ts";
+import type { JsonSchema } from "../../contract/schema.ts";
+import { Definitions } from "./definitions.ts";
 import { constrain, hasConstraints, docsOf, docsOfSymbol, type Docs } from "./docs.ts";
 import { INSTEAD, knownType, type KnownType } from "./known.ts";
+import { define, literalSchema, uniteSchemas } from "./schema-parts.ts";
+import { isClassType, isHidden, isOptional, isPrimitive } from "./type-facts.ts";
 import {
   elementFlagsOf,
   ElementFlags,
-  ObjectFlags,
   SignatureKind,
   SymbolFlags,
   SyntaxKind,
   TypeFlags,
   type Checker,
-  type Node,
   type TsSymbol,
   type Type,
 } from "./typescript.ts";
@@ -33,19 +34,11 @@ export interface TypeProblem {
   hint?: string;
 }
 
-interface Definition {
-  /** Undefined for types without a name: they become one only when they refer to themselves. */
-  name: string | undefined;
-  schema: JsonSchema | undefined;
-  isRecursive: boolean;
-}
-
 export class SchemaWriter {
   readonly problems: TypeProblem[] = [];
   readonly #checker: Checker;
   readonly #isInput: boolean;
-  readonly #definitions = new Map<number, Definition>();
-  readonly #names = new Map<number, string>();
+  readonly #definitions = new Definitions();
   readonly #reported = new Set<string>();
   #depth = 0;
   #visited = 0;
@@ -57,12 +50,12 @@ export class SchemaWriter {
 
   /** A self-contained schema. `at` names the value in messages, such as `user`. */
   write(type: Type, at: string): JsonSchema {
-    return this.#close(this.#convert(type, at));
+    return this.#definitions.close(this.#convert(type, at));
   }
 
   /** The same with a doc comment's constraints. */
   writeDocumented(type: Type, at: string, docs: Docs): JsonSchema {
-    return this.#close(this.#constrained(this.#convert(type, at), at, docs));
+    return this.#definitions.close(this.#constrained(this.#convert(type, at), at, docs));
   }
 
   /** Type arguments of a generic platform type such as `Promise<T>`. */
@@ -72,7 +65,9 @@ export class SchemaWriter {
 
   #convert(type: Type, at: string): JsonSchema {
     if (++this.#visited > MAX_TYPES || this.#depth > MAX_DEPTH) {
-      return this.#refuse(at, "has a type that is too large to be described");
+      // Named by its root alone, so that it is told once and not at every place it is cut.
+      const root = at.split(/[.[]/)[0] ?? at;
+      return this.#refuse(root, "has a type that is too large to be described");
     }
     this.#depth++;
     try {
@@ -306,10 +301,8 @@ export class SchemaWriter {
 
   #constrained(schema: JsonSchema, at: string, docs: Docs): JsonSchema {
     // A constraint is a part of the schema it narrows: a definition that others use stays as it is.
-    const definition =
-      schema.$ref === undefined ? undefined : this.#definitions.get(Number(schema.$ref));
-    const isOwn = definition?.isRecursive !== true && hasConstraints(docs);
-    const target = (isOwn ? definition?.schema : undefined) ?? schema;
+    const own = hasConstraints(docs) ? this.#definitions.writtenOut(schema) : undefined;
+    const target = own ?? schema;
     const described = constrain(target, docs, (message) =>
       this.#report({ severity: "error", message: `${at}: ${message}` }),
     );
@@ -335,24 +328,12 @@ export class SchemaWriter {
     return String.raw`[\s\S]*`;
   }
 
-  /**
-   * Puts a type under `$defs`. References carry the type's id until {@link #close} decides which of
-   * them are worth a name and which are written out in place.
-   */
   #defined(type: Type, make: () => JsonSchema): JsonSchema {
-    const known = this.#definitions.get(type.id);
-    if (known !== undefined) {
-      if (known.schema === undefined) known.isRecursive = true;
-    } else {
-      const definition: Definition = {
-        name: this.#nameOf(type),
-        schema: undefined,
-        isRecursive: false,
-      };
-      this.#definitions.set(type.id, definition);
-      definition.schema = this.#describeType(type, make());
-    }
-    return { $ref: String(type.id) };
+    return this.#definitions.reference(
+      type.id,
+      () => this.#nameOf(type),
+      () => this.#describeType(type, make()),
+    );
   }
 
   #describeType(type: Type, schema: JsonSchema): JsonSchema {
@@ -373,61 +354,6 @@ export class SchemaWriter {
         .replace(/^_+|_+$/g, "")
         .slice(0, 80) || symbol.name
     );
-  }
-
-  /** Writes out what is used once, names the rest, and attaches the definitions that are in use. */
-  #close(schema: JsonSchema): JsonSchema {
-    const uses = this.#countUses(schema);
-    const isKept = (id: number): boolean => {
-      const definition = this.#definitions.get(id);
-      if (definition === undefined) return false;
-      return definition.isRecursive || (definition.name !== undefined && (uses.get(id) ?? 0) > 1);
-    };
-    const definitions = new Map<string, JsonSchema>();
-    const resolve = (node: JsonSchema): JsonSchema =>
-      mapSchema(node, (reference) => {
-        const id = Number(reference.$ref);
-        const target = this.#definitions.get(id)?.schema ?? {};
-        const { $ref: _, ...siblings } = reference;
-        if (!isKept(id)) return { ...resolve(target), ...siblings };
-        const name = this.#definitionName(id);
-        if (!definitions.has(name)) {
-          definitions.set(name, {});
-          definitions.set(name, resolve(target));
-        }
-        return besideReference({ $ref: `#/$defs/${name}` }, siblings);
-      });
-    const root = resolve(schema);
-    if (definitions.size === 0) return root;
-    const sorted = [...definitions].sort(([a], [b]) => (a < b ? -1 : 1));
-    return { ...root, $defs: Object.fromEntries(sorted) };
-  }
-
-  #countUses(schema: JsonSchema): Map<number, number> {
-    const uses = new Map<number, number>();
-    const count = (node: JsonSchema): void => {
-      mapSchema(node, (reference) => {
-        const id = Number(reference.$ref);
-        const before = uses.get(id) ?? 0;
-        uses.set(id, before + 1);
-        const target = this.#definitions.get(id)?.schema;
-        if (before === 0 && target !== undefined) count(target);
-        return reference;
-      });
-    };
-    count(schema);
-    return uses;
-  }
-
-  #definitionName(id: number): string {
-    const known = this.#names.get(id);
-    if (known !== undefined) return known;
-    const wanted = this.#definitions.get(id)?.name ?? "Type";
-    const taken = new Set(this.#names.values());
-    let name = wanted;
-    for (let number = 2; taken.has(name); number++) name = `${wanted}${number}`;
-    this.#names.set(id, name);
-    return name;
   }
 
   #refuse(at: string, message: string, hint?: string): JsonSchema {
@@ -468,124 +394,6 @@ function simpleSchema(flags: TypeFlags): JsonSchema | undefined {
   // An enum with computed members: its values are not known.
   if (flags & TypeFlags.Enum && !(flags & TypeFlags.Union)) return { type: "number" };
   return undefined;
-}
-
-function literalSchema(values: readonly unknown[]): JsonSchema {
-  const types = [...new Set(values.map((value) => typeof value))] as SchemaType[];
-  const [only] = types;
-  const type = types.length === 1 && only !== undefined ? only : types;
-  return values.length === 1 ? { type, const: values[0] } : { type, enum: [...values] };
-}
-
-const SCALARS = new Set<unknown>(["string", "number", "integer", "boolean"]);
-
-/** The smallest schema for a union: type lists for scalars, `anyOf` for the rest. */
-export function uniteSchemas(all: readonly JsonSchema[], isNullable: boolean): JsonSchema {
-  const branches = [...new Map(all.map((one) => [canonical(one), one])).values()];
-  if (branches.some((branch) => Object.keys(branch).length === 0)) return {};
-  const scalars = branches.filter(isBareScalar);
-  const others = branches.filter((branch) => !isBareScalar(branch));
-  const types = scalars.map((branch) => branch.type as SchemaType);
-  const [only] = branches;
-  if (isNullable && branches.length === 1 && only !== undefined && isScalarEnum(only)) {
-    const values = only.enum ?? [only.const];
-    return { type: [...[only.type ?? []].flat(), "null"], enum: [...values, null] };
-  }
-  if (isNullable && others.length === 0) types.push("null");
-  const united: JsonSchema[] = [...others];
-  if (types.length > 0) {
-    united.push({ type: types.length === 1 && types[0] !== undefined ? types[0] : types });
-  }
-  if (isNullable && others.length > 0) united.push({ type: "null" });
-  return united.length === 1 && united[0] !== undefined
-    ? united[0]
-    : united.length === 0
-      ? {}
-      : { anyOf: united };
-}
-
-function isBareScalar(schema: JsonSchema): boolean {
-  return Object.keys(schema).length === 1 && SCALARS.has(schema.type);
-}
-
-function isScalarEnum(schema: JsonSchema): boolean {
-  const keys = Object.keys(schema);
-  return (
-    (keys.includes("enum") || keys.includes("const")) &&
-    keys.every((key) => key === "type" || key === "enum" || key === "const")
-  );
-}
-
-/** Nothing but words may stand beside `$ref`: validators of older drafts would not see a rule there. */
-function besideReference(reference: JsonSchema, siblings: JsonSchema): JsonSchema {
-  const { description, ...rules } = siblings;
-  const words = description === undefined ? {} : { description };
-  if (Object.keys(rules).length === 0) return { ...reference, ...words };
-  return { allOf: [reference], ...rules, ...words };
-}
-
-/** Copies a schema with every reference replaced. */
-function mapSchema(schema: JsonSchema, replace: (reference: JsonSchema) => JsonSchema): JsonSchema {
-  const map = (node: JsonSchema): JsonSchema => mapSchema(node, replace);
-  if (schema.$ref !== undefined) return replace(schema);
-  const copy: JsonSchema = { ...schema };
-  for (const key of ["properties", "patternProperties"] as const) {
-    const parts = schema[key];
-    if (parts === undefined) continue;
-    const mapped: Record<string, JsonSchema> = {};
-    for (const [name, part] of Object.entries(parts)) define(mapped, name, map(part));
-    copy[key] = mapped;
-  }
-  for (const key of ["anyOf", "allOf", "prefixItems"] as const) {
-    const parts = schema[key];
-    if (parts !== undefined) copy[key] = parts.map(map);
-  }
-  if (typeof schema.items === "object") copy.items = map(schema.items);
-  if (typeof schema.additionalProperties === "object") {
-    copy.additionalProperties = map(schema.additionalProperties);
-  }
-  return copy;
-}
-
-/** A property called `__proto__` is a property. */
-function define<T>(object: Record<string, T>, name: string, value: T): void {
-  Object.defineProperty(object, name, {
-    value,
-    enumerable: true,
-    writable: true,
-    configurable: true,
-  });
-}
-
-/** A value that may be undefined may be left out: JSON has no undefined. */
-function isOptional(symbol: TsSymbol, type: Type): boolean {
-  return (symbol.flags & SymbolFlags.Optional) !== 0 || mayBeUndefined(type);
-}
-
-export function mayBeUndefined(type: Type): boolean {
-  if (type.flags & (TypeFlags.Undefined | TypeFlags.Void)) return true;
-  return (
-    type.isUnionType() && type.getTypes().some((part) => (part.flags & TypeFlags.Undefined) !== 0)
-  );
-}
-
-function isPrimitive(type: Type): boolean {
-  return (type.flags & (TypeFlags.Primitive | TypeFlags.Unit)) !== 0;
-}
-
-function isClassType(type: Type): boolean {
-  const symbol = type.getSymbol();
-  return (
-    (symbol !== undefined && (symbol.flags & SymbolFlags.Class) !== 0) ||
-    (type.isObjectType() && (type.objectFlags & ObjectFlags.Class) !== 0)
-  );
-}
-
-function isHidden(node: Node | undefined): boolean {
-  const { modifiers } = (node ?? {}) as { modifiers?: readonly Node[] };
-  return (modifiers ?? []).some(
-    ({ kind }) => kind === SyntaxKind.PrivateKeyword || kind === SyntaxKind.ProtectedKeyword,
-  );
 }
 
 function escape(text: string): string {

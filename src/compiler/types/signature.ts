@@ -7,7 +7,8 @@ import { isScript } from "../imports.ts";
 import { docsAround, docsOf, firstSentence, type Docs } from "./docs.ts";
 import { knownType } from "./known.ts";
 import { unwrap } from "./locate.ts";
-import { mayBeUndefined, SchemaWriter } from "./schema-writer.ts";
+import { SchemaWriter } from "./schema-writer.ts";
+import { mayBeUndefined } from "./type-facts.ts";
 import {
   elementFlagsOf,
   ElementFlags,

@@ -5,6 +5,9 @@
  *   locate         from a declaring call's stack to the function it was given
  *   signature      one function: parameters, result, doc comments
  *   schema-writer  TypeScript types → JSON Schema
+ *   definitions    which types get a name in `$defs`
+ *   schema-parts   building schemas
+ *   type-facts     small questions about types
  *   known          platform types with a meaning of their own
  *   docs           doc comments and constraint tags
  */
@@ -14,7 +17,8 @@ import { errorAt, type Finding, type Place } from "../diagnostics.ts";
 import { projectPath } from "../stack.ts";
 import { locateHandler, type Located } from "./locate.ts";
 import { describeFunction, type DescribedFunction, type SignatureRequest } from "./signature.ts";
-import { SignatureKind, SyntaxKind, type Node, type Type, type TypeView } from "./typescript.ts";
+import { isHidden } from "./type-facts.ts";
+import { SignatureKind, type Node, type Type, type TypeView } from "./typescript.ts";
 
 export { TypeProgram, type TypeView } from "./typescript.ts";
 
@@ -93,14 +97,6 @@ function instanceType({ checker }: TypeView, node: Node): Type | undefined {
   if (type === undefined) return undefined;
   const [construct] = checker.getSignaturesOfType(type, SignatureKind.Construct);
   return construct === undefined ? type : checker.getReturnTypeOfSignature(construct);
-}
-
-/** `private` and `protected` say that a method is not for callers. */
-function isHidden(node: Node): boolean {
-  const { modifiers } = node as { modifiers?: readonly Node[] };
-  return (modifiers ?? []).some(
-    ({ kind }) => kind === SyntaxKind.PrivateKeyword || kind === SyntaxKind.ProtectedKeyword,
-  );
 }
 
 function signatureRequest(context: Context, node: Node, name: string): SignatureRequest {

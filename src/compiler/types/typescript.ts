@@ -66,7 +66,7 @@ export class TypeProgram {
 
   /** `paths` of the project's tsconfig, relative to the project. */
   pathPatterns(): PathPatterns | undefined {
-    const { paths, base } = this.#readUserPaths();
+    const { paths, base } = this.#readUserConfig();
     if (Object.keys(paths).length === 0) return undefined;
     return { base: relative(this.#options.root, base).split(sep).join("/"), paths };
   }
@@ -114,16 +114,21 @@ export class TypeProgram {
     return this.#api;
   }
 
-  #readUserPaths(): { base: string; paths: Record<string, string[]> } {
+  #readUserConfig(): UserConfig {
     const api = this.#start();
     const config = this.#userConfig;
-    if (config === undefined) return { base: this.#options.root, paths: {} };
+    if (config === undefined) return { base: this.#options.root, paths: {}, hasTypeRoots: false };
     const { options } = api.parseConfigFile(config);
-    const { paths, pathsBasePath } = options as {
+    const { paths, pathsBasePath, typeRoots } = options as {
       paths?: Record<string, string[]>;
       pathsBasePath?: string;
+      typeRoots?: string[];
     };
-    return { base: pathsBasePath ?? dirname(config), paths: paths ?? {} };
+    return {
+      base: pathsBasePath ?? dirname(config),
+      paths: paths ?? {},
+      hasTypeRoots: typeRoots !== undefined,
+    };
   }
 
   /**
@@ -132,7 +137,7 @@ export class TypeProgram {
    */
   #deriveConfig(files: readonly string[]): object {
     const { root, own } = this.#options;
-    const { base, paths } = this.#readUserPaths();
+    const { base, paths, hasTypeRoots } = this.#readUserConfig();
     const absolute = Object.entries(paths).map(([key, targets]) => [
       key,
       targets.map((target) => (isAbsolute(target) ? target : resolve(base, target))),
@@ -153,6 +158,8 @@ export class TypeProgram {
         allowJs: true,
         checkJs: false,
         skipLibCheck: true,
+        // Looked for above the config otherwise, which may lie outside the project.
+        ...(hasTypeRoots ? {} : { typeRoots: typeRootsAbove(root) }),
         paths: { ...Object.fromEntries(absolute), "runpod-flash": [own.types] },
       },
       files,
@@ -185,6 +192,22 @@ function defaultOptions(root: string): object {
     jsx: "react-jsx",
     ...(hasNodeTypes ? { types: ["node"] } : {}),
   };
+}
+
+/** What of the project's own tsconfig the derived one has to repeat. */
+interface UserConfig {
+  base: string;
+  paths: Record<string, string[]>;
+  hasTypeRoots: boolean;
+}
+
+function typeRootsAbove(root: string): string[] {
+  const folders = [root];
+  while (dirname(folders[0] ?? root) !== folders[0]) folders.unshift(dirname(folders[0] ?? root));
+  return folders
+    .reverse()
+    .map((folder) => join(folder, "node_modules/@types"))
+    .filter((folder) => existsSync(folder));
 }
 
 /** The nearest tsconfig.json, not above the repository. */
