@@ -61,6 +61,7 @@ export async function setUp(
       return job;
     },
     async pass(ms) {
+      await settleDown(store);
       for (let left = ms; left > 0; left -= 250) {
         clock.advance(Math.min(left, 250));
         await settleDown(store);
@@ -70,11 +71,10 @@ export async function setUp(
   };
 }
 
-/** Waits until nothing is on its way into the store any more. */
+/** Waits until nothing is on its way into the store any more, and nothing follows from what was. */
 export async function settleDown(store: SqliteStore): Promise<void> {
-  let before = -1;
-  while (before !== store.statistics.operations) {
-    before = store.statistics.operations;
-    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+  for (let quiet = 0; quiet < 3; quiet++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (store.statistics.pending > 0) quiet = -1;
   }
 }

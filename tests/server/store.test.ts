@@ -9,6 +9,7 @@ import type { Job } from "../../src/contract/job.ts";
 import { Committer } from "../../src/server/store/commit.ts";
 import { openStore } from "../../src/server/store/store.ts";
 import { temporaryFolder } from "../support/temp.ts";
+import { until } from "../support/until.ts";
 import { newJob, takeOf, temporaryStore } from "./store-support.ts";
 
 const RETENTION = 60_000;
@@ -76,6 +77,59 @@ describe("group commit", () => {
     assert.equal((await submitted)[0]?.id, "last");
     await assert.rejects(store.jobs.submit([newJob()]), hasCode("UNAVAILABLE"));
     assert.equal((await temporaryStore(t, { home }).jobs.get("last"))?.state, "IN_QUEUE");
+  });
+});
+
+describe("flushing", () => {
+  /** A committer whose flushes end when the test says so. */
+  function withFlushes(t: Parameters<typeof temporaryFolder>[0]) {
+    const db = new DatabaseSync(":memory:");
+    t.after(() => db.close());
+    db.exec("CREATE TABLE things (text TEXT)");
+    const insert = db.prepare("INSERT INTO things VALUES ('x')");
+    const flushes: PromiseWithResolvers<void>[] = [];
+    const flush = (): Promise<void> => {
+      const one = Promise.withResolvers<void>();
+      flushes.push(one);
+      return one.promise;
+    };
+    const committer = new Committer({ db, flush, hasRoom: () => true, onRollback() {} });
+    return { committer, flushes, add: () => committer.commit(() => insert.run()) };
+  }
+
+  test("comes before every acknowledgement, and what arrives meanwhile is the next group", async (t) => {
+    const { committer, flushes, add } = withFlushes(t);
+    const acknowledged: string[] = [];
+    const first = add().then(() => acknowledged.push("first"));
+    await until(() => flushes.length === 1, { what: "the first flush" });
+    const others = [1, 2, 3].map(() => add().then(() => acknowledged.push("other")));
+    const readable = committer.durable.then(() => acknowledged.push("readable"));
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(acknowledged, []);
+    flushes[0]?.resolve();
+    await Promise.all([first, readable]);
+    assert.deepEqual(acknowledged.toSorted(), ["first", "readable"]);
+    await until(() => flushes.length === 2, { what: "the second flush" });
+    flushes[1]?.resolve();
+    await Promise.all(others);
+    assert.equal(committer.statistics.commits, 2);
+  });
+
+  test("is not needed by operations that change nothing", async (t) => {
+    const { committer, flushes } = withFlushes(t);
+    assert.equal(await committer.commit(() => 1), 1);
+    assert.equal(flushes.length, 0);
+  });
+
+  test("that fails acknowledges nothing, then or later", async (t) => {
+    const { flushes, add } = withFlushes(t);
+    const first = add();
+    await until(() => flushes.length === 1, { what: "the flush" });
+    const waiting = add();
+    flushes[0]?.reject(new Error("EIO"));
+    await assert.rejects(first, hasCode("UNAVAILABLE"));
+    await assert.rejects(waiting, /failed to keep data/);
+    await assert.rejects(add(), /failed to keep data/);
   });
 });
 

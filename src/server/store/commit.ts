@@ -2,16 +2,19 @@
  * Group commit: operations that arrive together share one transaction and one flush to disk.
  *
  * Invariants:
- *   1. A promise resolves after the COMMIT that holds its operation has returned.
+ *   1. A promise resolves after the COMMIT that holds its operation has returned and, when there is a
+ *      `flush`, after that has forced it to the disk.
  *   2. An operation that throws changes nothing and does not disturb the others of its group.
  *   3. When the disk is full, operations that accept new work fail first, so that the rest can use
  *      what room is left.
+ *   4. After a flush that failed nothing is acknowledged any more: what the disk holds is unknown.
  *
  * A group is closed in the check phase of the event loop: everything that was read from sockets in
- * one turn is in it, and a lone operation waits for nothing.
+ * one turn is in it, and a lone operation waits for nothing. The flush runs outside the event loop,
+ * which has requests to proxy meanwhile; what arrives during a flush becomes the next group.
  */
 
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { FlashError } from "../../contract/errors.ts";
 
 export interface OperationOptions {
@@ -28,6 +31,17 @@ export interface Failpoints {
   commitDelayMs?: number;
 }
 
+export interface CommitterOptions {
+  db: DatabaseSync;
+  /** Forces what has been committed to the disk. */
+  flush?: (() => Promise<void>) | undefined;
+  /** False when the disk has too little room for new work. */
+  hasRoom: () => boolean;
+  /** Called when an operation was undone, for caches of the database's content. */
+  onRollback: () => void;
+  failpoints?: Failpoints;
+}
+
 interface Operation {
   run: () => unknown;
   accepts: boolean;
@@ -36,6 +50,13 @@ interface Operation {
 }
 
 type Result = { value: unknown } | { error: unknown };
+
+/** A group whose transaction has been committed; `results` are its operations', in order. */
+interface Committed {
+  group: readonly Operation[];
+  results: readonly Result[];
+  hasChanges: boolean;
+}
 
 /** More would make the first of a burst wait for all the others. */
 const MAX_GROUP = 1024;
@@ -46,29 +67,30 @@ const ROOM_CHECK_MS = 1000;
 const STORAGE_CODES = new Set([10, 13]);
 
 export class Committer {
+  readonly #options: CommitterOptions;
   readonly #db: DatabaseSync;
-  readonly #hasRoom: () => boolean;
-  readonly #onRollback: () => void;
-  readonly #failpoints: Failpoints;
+  readonly #changes: StatementSync;
   #queue: Operation[] = [];
-  #state: "idle" | "scheduled" | "closed" = "idle";
+  #isScheduled = false;
+  #flushing: Promise<void> | undefined;
+  /** Why nothing is taken any more. */
+  #end: FlashError | undefined;
   #roomCheckedAt = Number.NEGATIVE_INFINITY;
   #room = true;
   #late: NodeJS.Timeout | undefined;
-  /** Transactions committed and operations in them. */
-  readonly statistics = { commits: 0, operations: 0 };
+  /** Operations whose flush is under way. */
+  #flushed = 0;
+  readonly #statistics = { commits: 0, operations: 0 };
 
-  constructor(options: {
-    db: DatabaseSync;
-    hasRoom: () => boolean;
-    /** Called when an operation was undone, for caches of the database's content. */
-    onRollback: () => void;
-    failpoints: Failpoints;
-  }) {
+  constructor(options: CommitterOptions) {
+    this.#options = options;
     this.#db = options.db;
-    this.#hasRoom = options.hasRoom;
-    this.#onRollback = options.onRollback;
-    this.#failpoints = options.failpoints;
+    this.#changes = options.db.prepare("SELECT total_changes() AS rows");
+  }
+
+  /** Transactions committed, operations in them, and operations that are not yet acknowledged. */
+  get statistics(): Readonly<{ commits: number; operations: number; pending: number }> {
+    return { ...this.#statistics, pending: this.#queue.length + this.#flushed };
   }
 
   /** True when nothing waits to be committed: a read sees the outcome of every call made so far. */
@@ -76,12 +98,17 @@ export class Committer {
     return this.#queue.length === 0;
   }
 
+  /** Resolves when everything that a read could have seen until now is on the disk. */
+  get durable(): Promise<void> {
+    return this.#flushing ?? Promise.resolve();
+  }
+
   /**
    * Runs `run` inside the next transaction. It must be synchronous, and may run twice when the first
    * transaction fails.
    */
   commit<T>(run: () => T, options: OperationOptions = {}): Promise<T> {
-    if (this.#state === "closed") return Promise.reject(closedError());
+    if (this.#end !== undefined) return Promise.reject(this.#end);
     const accepts = options.accepts === true;
     if (accepts && !this.#checkRoom()) return Promise.reject(fullError());
     const { promise, resolve, reject } = Promise.withResolvers<T>();
@@ -91,62 +118,99 @@ export class Committer {
   }
 
   /** Commits what is queued; later operations are refused. Idempotent. */
-  close(): void {
-    while (this.#queue.length > 0) this.#flush();
+  async close(): Promise<void> {
+    this.#end ??= new FlashError("UNAVAILABLE", "The server is stopping.", {
+      hint: "Try again in a moment.",
+    });
+    for (;;) {
+      await this.#flushing;
+      if (this.#queue.length === 0) break;
+      this.#commitGroup();
+    }
     if (this.#late !== undefined) this.#commitLate();
-    this.#state = "closed";
   }
 
   #schedule(): void {
-    if (this.#state !== "idle") return;
-    this.#state = "scheduled";
+    if (this.#isScheduled || this.#flushing !== undefined) return;
+    this.#isScheduled = true;
     setImmediate(() => {
-      if (this.#state === "closed") return;
-      this.#state = "idle";
-      this.#flush();
-      if (this.#queue.length > 0) this.#schedule();
+      this.#isScheduled = false;
+      if (this.#flushing === undefined) this.#commitGroup();
     });
   }
 
-  #flush(): void {
+  #commitGroup(): void {
     const group = this.#queue.splice(0, MAX_GROUP);
-    if (group.length === 0) return;
-    const error = this.#transact(group);
-    if (error === undefined) return;
-    if (!isStorageError(error)) {
-      for (const operation of group) operation.reject(error);
-      return;
+    const committed = group.length === 0 ? undefined : this.#transactOrRefuse(group);
+    const { flush } = this.#options;
+    if (committed !== undefined && (flush === undefined || !committed.hasChanges)) {
+      settle(committed);
+    } else if (committed !== undefined && flush !== undefined) {
+      this.#flushing = this.#persist(committed, flush);
     }
-    this.#room = false;
-    this.#roomCheckedAt = performance.now();
-    const refused = fullError(error);
-    for (const { accepts, reject } of group) if (accepts) reject(refused);
-    const rest = group.filter(({ accepts }) => !accepts);
-    if (rest.length === 0) return;
-    if (this.#transact(rest) !== undefined) for (const { reject } of rest) reject(refused);
+    if (this.#queue.length > 0) this.#schedule();
   }
 
-  /** Commits the group and settles its promises; or undoes all of it and returns the error. */
-  #transact(group: readonly Operation[]): unknown {
-    let results: Result[];
+  async #persist(committed: Committed, flush: () => Promise<void>): Promise<void> {
+    this.#flushed = committed.group.length;
+    try {
+      await flush();
+      settle(committed);
+    } catch (cause) {
+      this.#end = new FlashError("UNAVAILABLE", "The server's disk has failed to keep data.", {
+        hint: "Look at the disk, then start the server again: it goes on with what the disk has kept.",
+        cause,
+      });
+      for (const { reject } of [...committed.group, ...this.#queue.splice(0)]) reject(this.#end);
+    } finally {
+      this.#flushing = undefined;
+      this.#flushed = 0;
+    }
+    // After the continuations of what has just been settled: what they ask for joins the next group.
+    if (this.#queue.length > 0) this.#schedule();
+  }
+
+  #transactOrRefuse(group: readonly Operation[]): Committed | undefined {
+    try {
+      return this.#transact(group);
+    } catch (error) {
+      if (!isStorageError(error)) {
+        for (const { reject } of group) reject(error);
+        return undefined;
+      }
+      return this.#withoutRoom(group, fullError(error));
+    }
+  }
+
+  /** See invariant 3. */
+  #withoutRoom(group: readonly Operation[], refusal: FlashError): Committed | undefined {
+    this.#room = false;
+    this.#roomCheckedAt = performance.now();
+    for (const { accepts, reject } of group) if (accepts) reject(refusal);
+    const rest = group.filter(({ accepts }) => !accepts);
+    if (rest.length === 0) return undefined;
+    try {
+      return this.#transact(rest);
+    } catch {
+      for (const { reject } of rest) reject(refusal);
+      return undefined;
+    }
+  }
+
+  /** Commits the group, or undoes all of it and throws. */
+  #transact(group: readonly Operation[]): Committed {
+    const before = this.#rowsChanged();
     try {
       if (!this.#db.isTransaction) this.#db.exec("BEGIN");
-      results = group.map((operation) => this.#runOne(operation));
-      // Some errors end the whole transaction inside SQLite.
-      if (!this.#db.isTransaction) throw results.map(errorOf).findLast(isStorageError);
+      const results = group.map((operation) => this.#runOne(operation));
       this.#endTransaction();
+      this.#statistics.operations += group.length;
+      return { group, results, hasChanges: this.#rowsChanged() !== before };
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
-      this.#onRollback();
-      return error ?? new FlashError("INTERNAL", "The store lost its transaction.");
+      this.#options.onRollback();
+      throw error;
     }
-    this.statistics.operations += group.length;
-    for (const [index, { resolve, reject }] of group.entries()) {
-      const result = results[index];
-      if (result === undefined || "error" in result) reject(result?.error);
-      else resolve(result.value);
-    }
-    return undefined;
   }
 
   #runOne(operation: Operation): Result {
@@ -156,43 +220,49 @@ export class Committer {
       this.#db.exec("RELEASE one");
       return { value };
     } catch (error) {
-      // A full disk concerns the whole group: see invariant 3.
-      if (isStorageError(error)) throw error;
-      if (this.#db.isTransaction) this.#db.exec("ROLLBACK TO one; RELEASE one");
-      this.#onRollback();
+      // A full disk concerns the whole group; and some errors end the transaction inside SQLite.
+      if (isStorageError(error) || !this.#db.isTransaction) throw error;
+      this.#db.exec("ROLLBACK TO one; RELEASE one");
+      this.#options.onRollback();
       return { error };
     }
   }
 
   #endTransaction(): void {
-    const { commitDelayMs } = this.#failpoints;
+    const commitDelayMs = this.#options.failpoints?.commitDelayMs;
     if (commitDelayMs === undefined) {
       this.#db.exec("COMMIT");
-      this.statistics.commits++;
-      return;
-    }
-    this.#late ??= setTimeout(() => this.#commitLate(), commitDelayMs);
+      this.#statistics.commits++;
+    } else this.#late ??= setTimeout(() => this.#commitLate(), commitDelayMs);
   }
 
   #commitLate(): void {
     clearTimeout(this.#late);
     this.#late = undefined;
     if (this.#db.isTransaction) this.#db.exec("COMMIT");
-    this.statistics.commits++;
+    this.#statistics.commits++;
+  }
+
+  #rowsChanged(): unknown {
+    return this.#changes.get()?.["rows"];
   }
 
   #checkRoom(): boolean {
     const now = performance.now();
     if (now - this.#roomCheckedAt >= ROOM_CHECK_MS) {
       this.#roomCheckedAt = now;
-      this.#room = this.#hasRoom();
+      this.#room = this.#options.hasRoom();
     }
     return this.#room;
   }
 }
 
-function errorOf(result: Result): unknown {
-  return "error" in result ? result.error : undefined;
+function settle({ group, results }: Committed): void {
+  for (const [index, { resolve, reject }] of group.entries()) {
+    const result = results[index];
+    if (result === undefined || "error" in result) reject(result?.error);
+    else resolve(result.value);
+  }
 }
 
 function isStorageError(error: unknown): boolean {
@@ -204,11 +274,5 @@ function fullError(cause?: unknown): FlashError {
   return new FlashError("STORAGE_FULL", "The server's disk is full: nothing new is accepted.", {
     hint: "Free some space under FLASH_HOME; running jobs go on meanwhile.",
     ...(cause === undefined ? {} : { cause }),
-  });
-}
-
-function closedError(): FlashError {
-  return new FlashError("UNAVAILABLE", "The server is stopping.", {
-    hint: "Try again in a moment.",
   });
 }

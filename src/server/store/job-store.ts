@@ -174,6 +174,7 @@ export class SqliteJobStore implements JobStore {
     limit: number,
   ): Promise<{ position: number; chunk: string }[]> {
     const rows = this.#sql.readChunks.all(jobId, after, limit) as unknown as ChunkRow[];
+    await this.#committer.durable;
     return rows.map(({ position, chunk }) => ({ position, chunk }));
   }
 
@@ -245,7 +246,10 @@ export class SqliteJobStore implements JobStore {
   }
 
   async get(jobId: string): Promise<Job | undefined> {
-    return this.#read.one(this.#sql.byId.get(jobId));
+    const job = this.#read.one(this.#sql.byId.get(jobId));
+    // Nobody is told of a state that a power failure could still take back.
+    await this.#committer.durable;
+    return job;
   }
 
   async list({

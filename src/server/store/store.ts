@@ -45,7 +45,7 @@ export class SqliteStore implements Store {
   readonly control: ControlStore;
   readonly #database: OpenDatabase;
   readonly #committer: Committer;
-  #isClosed = false;
+  #closing: Promise<void> | undefined;
 
   constructor({ home, durability = "strict", failpoints = {} }: StoreOptions) {
     this.durability = durability;
@@ -54,6 +54,7 @@ export class SqliteStore implements Store {
     const lanes = new Lanes(db);
     this.#committer = new Committer({
       db,
+      flush: this.#database.flush,
       hasRoom: () => this.#database.hasRoom(),
       onRollback: () => lanes.forget(),
       failpoints,
@@ -64,15 +65,13 @@ export class SqliteStore implements Store {
     this.control = new SqliteControlStore({ db, committer, jobs: this.jobs });
   }
 
-  /** Transactions committed so far, and the operations that shared them. */
-  get statistics(): Readonly<{ commits: number; operations: number }> {
+  /** Transactions committed so far, operations in them, and operations not yet acknowledged. */
+  get statistics(): Committer["statistics"] {
     return this.#committer.statistics;
   }
 
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#committer.close();
-    this.#database.close();
+  close(): Promise<void> {
+    this.#closing ??= this.#committer.close().then(() => this.#database.close());
+    return this.#closing;
   }
 }
