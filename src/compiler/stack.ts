@@ -29,7 +29,8 @@ export class StackMapper {
     if (!file.startsWith(this.#outDir)) return undefined;
     const found = this.#map(file)?.findEntry(Number(frame[2]) - 1, Number(frame[3]) - 1);
     if (found === undefined || !isMapping(found)) return undefined;
-    const source = resolve(dirname(file), decodeURI(found.originalSource));
+    // Sources are written as URLs: `#` and `%` in file names are escaped.
+    const source = resolve(dirname(file), decodeURIComponent(found.originalSource));
     const path = projectPath(this.#root, source);
     if (path === undefined) return undefined;
     return { file: path, line: found.originalLine + 1, column: found.originalColumn + 1 };
