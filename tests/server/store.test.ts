@@ -108,7 +108,7 @@ describe("flushing", () => {
     assert.deepEqual(acknowledged, []);
     flushes[0]?.resolve();
     await Promise.all([first, readable]);
-    assert.deepEqual(acknowledged.toSorted(), ["first", "readable"]);
+    assert.deepEqual(new Set(acknowledged), new Set(["first", "readable"]));
     await until(() => flushes.length === 2, { what: "the second flush" });
     flushes[1]?.resolve();
     await Promise.all(others);
