@@ -1,12 +1,19 @@
 /** Fastify in front of BullMQ: POST /run answers the id, POST /runsync waits for the result. */
 
 import Fastify from "fastify";
+import { Redis } from "ioredis";
 import { Queue, QueueEvents } from "bullmq";
 
-const connection = { host: "127.0.0.1", port: Number(process.env["REDIS_PORT"]) };
-const queue = new Queue("bench", { connection, defaultJobOptions: { removeOnComplete: true } });
-const events = new QueueEvents("bench", { connection });
+const connect = (): Redis =>
+  new Redis(Number(process.env["REDIS_PORT"]), "127.0.0.1", { maxRetriesPerRequest: null });
+const queue = new Queue("bench", {
+  connection: connect(),
+  defaultJobOptions: { removeOnComplete: { count: 10_000 } },
+});
+const events = new QueueEvents("bench", { connection: connect() });
 await events.waitUntilReady();
+events.setMaxListeners(0);
+queue.setMaxListeners(0);
 const app = Fastify();
 const schema = {
   body: {

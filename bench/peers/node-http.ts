@@ -3,6 +3,10 @@
 import http from "node:http";
 
 const server = http.createServer((request, response) => {
+  if (request.url !== "/api/process") {
+    response.writeHead(404).end();
+    return;
+  }
   const parts: Buffer[] = [];
   request.on("data", (part: Buffer) => parts.push(part));
   request.on("end", () => {
