@@ -30,6 +30,8 @@ export class Program {
       cwd: options.cwd,
       env: options.env ?? process.env,
       stdio: ["pipe", "pipe", "pipe"],
+      // A process group of its own, so that signals reach all of it, as Ctrl-C in a terminal does.
+      detached: true,
     });
     this.child.stdin?.end(options.input ?? "");
     this.child.stdout?.setEncoding("utf8").on("data", (text: string) => {
@@ -95,14 +97,24 @@ export class Program {
     });
   }
 
-  /** Sends `signal`; SIGKILL after `graceMs`. */
+  /** Sends `signal` to the program and what it runs in its group; SIGKILL after `graceMs`. */
   async stop(signal: NodeJS.Signals, graceMs = 10_000): Promise<Finished> {
-    this.child.kill(signal);
-    const timer = setTimeout(() => this.child.kill("SIGKILL"), graceMs);
+    this.#signal(signal);
+    const timer = setTimeout(() => this.#signal("SIGKILL"), graceMs);
     try {
       return await this.finished;
     } finally {
       clearTimeout(timer);
+    }
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    const { pid } = this.child;
+    if (pid === undefined) return;
+    try {
+      process.kill(-pid, signal);
+    } catch {
+      // It has just ended.
     }
   }
 
