@@ -96,6 +96,7 @@ export class FlashServer {
     const server = new FlashServer(parts, key);
     parts.onStop = () => void server.close();
     await parts.jobs.start({ livingWorkers: new Set() });
+    parts.gateway.open();
     parts.scaler.start();
     return server;
   }
@@ -234,6 +235,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
   const listener = http.createServer({
     requestTimeout: REQUEST_TIMEOUT_MS,
     headersTimeout: HEADERS_TIMEOUT_MS,
+    connectionsCheckingInterval: HEADERS_TIMEOUT_MS / 4,
     keepAliveTimeout: KEEP_ALIVE_MS,
   });
   const parts: Parts = {

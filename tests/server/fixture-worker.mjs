@@ -76,6 +76,9 @@ function serveRoutes() {
     } else if (pathname === "/early") {
       response.writeEarlyHints({ link: "</style.css>; rel=preload" });
       json(response, {});
+    } else if (pathname === "/odd-hints") {
+      response.socket.write("HTTP/1.1 103 Early Hints\r\nLink: not a link\r\n\r\n");
+      json(response, {});
     } else if (pathname === "/half") {
       response.writeHead(200, { "content-length": 100 });
       response.write("half");

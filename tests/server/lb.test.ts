@@ -224,6 +224,21 @@ describe("what passes through", () => {
     response.resume();
   });
 
+  test("an answer that is not valid HTTP breaks that answer and nothing else", async (t) => {
+    const { server, base } = await deployed(t);
+    const odd = await server.request(`${base}/odd-hints`);
+    assert.equal(odd.status, 502);
+    assert.equal(odd.json.code, "INVALID_OUTPUT");
+    assert.equal((await server.request(`${base}/pid`)).status, 200);
+  });
+
+  test("a coding other than chunks is refused", async (t) => {
+    const { server, base } = await deployed(t);
+    const headers = { "transfer-encoding": "gzip, chunked" };
+    const answer = await server.request(`${base}/echo`, { method: "POST", headers, body: "x" });
+    assert.equal(answer.status, 501);
+  });
+
   test("two messages in one are refused, so that gateway and worker cannot disagree", async (t) => {
     const { server, base } = await deployed(t);
     await server.request(`${base}/pid`);

@@ -78,7 +78,9 @@ export type ArtifactFile = { target: string; content: string | Buffer };
 
 /** A gzipped tar of these files. */
 export async function pack(files: readonly ArtifactFile[]): Promise<Buffer> {
-  const sources = files.map((file) => ({ type: "content" as const, ...file }));
+  // The same files make the same bytes.
+  const mtime = new Date(0);
+  const sources = files.map((file) => ({ type: "content" as const, mtime, ...file }));
   const chunks: Buffer[] = [];
   for await (const chunk of packTar(sources)) chunks.push(chunk as Buffer);
   return gzipSync(Buffer.concat(chunks));

@@ -6,7 +6,9 @@ import path from "node:path";
 import { describe, test } from "node:test";
 import type { WorkerLine } from "../../src/contract/compute.ts";
 import { ManualClock } from "../../src/kit/clock.ts";
+import { FlashError } from "../../src/contract/errors.ts";
 import { Failures } from "../../src/server/workers/failures.ts";
+import { Holds } from "../../src/server/workers/holds.ts";
 import { Lines } from "../../src/server/workers/lines.ts";
 import { readAffinity, select, type Candidate } from "../../src/server/workers/select.ts";
 import { temporaryFolder } from "../support/temp.ts";
@@ -92,6 +94,68 @@ describe("selection", () => {
     assert.equal(soft.kind === "worker" && soft.worker.id, "other");
     assert.equal(select(workers, { mode: "strict", workerId: "full" }, 4).kind, "wait");
     assert.equal(select(workers, { mode: "strict", workerId: "none" }, 4).kind, "gone");
+  });
+});
+
+describe("held requests", () => {
+  const late = () => new FlashError("NO_WORKER", "too late");
+  const wait = { kind: "wait" } as const;
+  const { signal } = new AbortController();
+
+  test("they are answered in the order they came, when something has changed", async () => {
+    const holds = new Holds(new ManualClock());
+    let free = 0;
+    const attempt = () => (free > 0 ? ({ kind: "got", value: free-- } as const) : wait);
+    const order: string[] = [];
+    const held = ["a", "b", "c"].map(async (name) => {
+      await holds.wait({ attempt, waitMs: 1000, timedOut: late, signal });
+      order.push(name);
+    });
+    assert.equal(holds.size, 3);
+    free = 2;
+    holds.retry();
+    await held[1];
+    assert.deepEqual(order, ["a", "b"]);
+    assert.equal(holds.size, 1);
+    free = 1;
+    holds.retry();
+    await Promise.all(held);
+    assert.equal(holds.size, 0);
+  });
+
+  test("the wait ends: by time, by the client, by a refusal", async () => {
+    const clock = new ManualClock();
+    const holds = new Holds(clock);
+    const request = { attempt: () => wait, waitMs: 120_000, timedOut: late, signal };
+    const slow = holds.wait(request);
+    clock.advance(119_999);
+    assert.equal(holds.oldestMs(), 119_999);
+    assert.equal(holds.size, 1);
+    clock.advance(1);
+    await assert.rejects(slow, /too late/);
+    const leaving = new AbortController();
+    const left = holds.wait({ ...request, signal: leaving.signal });
+    leaving.abort(new Error("the client has gone"));
+    await assert.rejects(left, /the client has gone/);
+    const refused = holds.wait(request);
+    holds.refuseAll(() => new FlashError("UNAVAILABLE", "stopping"));
+    await assert.rejects(refused, /stopping/);
+    const hopeless = { kind: "refused", error: new Error("hopeless") } as const;
+    await assert.rejects(holds.wait({ ...request, attempt: () => hopeless }), /hopeless/);
+    assert.equal(holds.size, 0);
+  });
+
+  test("too many are refused at once", async () => {
+    const holds = new Holds(new ManualClock());
+    const request = { attempt: () => wait, waitMs: 1000, timedOut: late, signal };
+    const held = Array.from({ length: 2000 }, () => holds.wait(request));
+    await assert.rejects(holds.wait(request), (error: unknown) => {
+      assert.ok(FlashError.is(error));
+      assert.equal(error.status, 429);
+      return true;
+    });
+    holds.refuseAll(late);
+    await Promise.allSettled(held);
   });
 });
 

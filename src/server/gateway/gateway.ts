@@ -58,15 +58,20 @@ const UNAUTHORIZED_HOLD_MS = 1000;
 
 export class Gateway {
   readonly #options: GatewayOptions;
-  #state: "open" | "closing" = "open";
+  #state: "starting" | "open" | "stopping" = "starting";
 
   constructor(options: GatewayOptions) {
     this.#options = options;
   }
 
-  /** From now on everything but health checks is refused. */
+  /** From now on requests are answered; before, all but health checks are refused. */
+  open(): void {
+    this.#state = "open";
+  }
+
+  /** From now on all but health checks are refused. */
   close(): void {
-    this.#state = "closing";
+    this.#state = "stopping";
   }
 
   /** Answers a request. Never throws. */
@@ -130,18 +135,23 @@ export class Gateway {
   #answerHealth(check: "livez" | "readyz", response: ServerResponse): void {
     const isReady = this.#state === "open";
     if (check === "livez" || isReady) sendJson(response, 200, { status: "ok" });
-    else sendJson(response, 503, { status: "stopping" }, { "retry-after": "1" });
+    else sendJson(response, 503, { status: this.#state }, { "retry-after": "1" });
   }
 
   #requireOpen(response: ServerResponse): void {
     if (this.#state === "open") return;
     response.setHeader("connection", "close");
-    throw new FlashError("UNAVAILABLE", "The server is stopping.", { hint: "Try again soon." });
+    throw this.#notOpen();
+  }
+
+  #notOpen(): FlashError {
+    const message = `The server is ${this.#state}.`;
+    return new FlashError("UNAVAILABLE", message, { hint: "Try again soon." });
   }
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const target = this.#targetOf(request);
-    if (this.#state !== "open") throw new FlashError("UNAVAILABLE", "The server is stopping.");
+    if (this.#state !== "open") throw this.#notOpen();
     const principal = this.#options.keyring.require(request.headers.authorization);
     if (target.kind !== "lb") {
       throw new FlashError("INVALID_REQUEST", "Only load-balanced endpoints take upgrades.");

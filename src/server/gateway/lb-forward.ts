@@ -73,8 +73,8 @@ class Hop {
     const { body, response } = this.#exchange;
     const upstream = this.#upstream;
     response.once("close", this.#onClientClose);
-    upstream.once("response", (answer) => this.#answer(answer));
-    upstream.on("information", (info) => this.#inform(info));
+    upstream.once("response", (answer) => this.#guard(() => this.#answer(answer)));
+    upstream.on("information", (info) => this.#guard(() => this.#inform(info)));
     upstream.on("error", (cause) => this.#failed(cause));
     upstream.once("socket", (socket: Socket) => {
       if (socket.connecting) socket.once("connect", () => this.#connected());
@@ -129,15 +129,28 @@ class Hop {
       else if (!response.write(chunk)) answer.pause();
     });
     response.on("drain", () => answer.resume());
-    answer.once("end", () => {
-      if (answer.rawTrailers.length > 0 && response.chunkedEncoding) {
-        response.addTrailers(pairsOf(answer.rawTrailers));
-      }
-      response.end();
-      this.#over({ kind: "answered" });
-    });
+    answer.once("end", () => this.#guard(() => this.#end(answer)));
     // The worker died in the middle: the client has to see that the answer is not whole.
     answer.once("error", () => this.#breakOff());
+  }
+
+  #end(answer: IncomingMessage): void {
+    const { response } = this.#exchange;
+    if (answer.rawTrailers.length > 0 && response.chunkedEncoding) {
+      response.addTrailers(pairsOf(answer.rawTrailers));
+    }
+    response.end();
+    this.#over({ kind: "answered" });
+  }
+
+  /** What a worker sends may be something that node:http refuses to write: its own answer breaks, no more. */
+  #guard(run: () => void): void {
+    try {
+      run();
+    } catch (cause) {
+      if (this.#exchange.response.headersSent) this.#breakOff();
+      else this.#refuse(answerUnfit(this.#exchange.endpoint, cause));
+    }
   }
 
   /** Early hints pass; `100 Continue` is the gateway's own business. */
@@ -203,6 +216,14 @@ export function requestTooLarge(): FlashError {
     "PAYLOAD_TOO_LARGE",
     `The body is larger than ${LIMITS.lbBodyBytes} bytes, the limit of load-balanced requests.`,
     { hint: "Send a URL to the data instead of the data." },
+  );
+}
+
+function answerUnfit(endpoint: string, cause: unknown): FlashError {
+  return new FlashError(
+    "INVALID_OUTPUT",
+    `The answer of '${endpoint}' is not valid HTTP: ${(cause as Error).message}`,
+    { status: 502, cause },
   );
 }
 

@@ -35,6 +35,7 @@ export async function serveLoadBalanced(
   const { request, response } = http;
   const body = new RequestBody({ request, response, maxBytes: LIMITS.lbBodyBytes });
   if (body.isAnnouncedTooLarge) throw requestTooLarge();
+  refuseCodings(request);
   const exchange: Exchange = {
     request,
     response,
@@ -65,6 +66,15 @@ export async function serveLoadBalanced(
     refuse(response, workerLost(pool.row.name, outcome.cause), worker.id);
     return;
   }
+}
+
+/** Any coding but chunks would lose its name at the gateway, and the worker take the bytes for the body. */
+function refuseCodings(request: IncomingMessage): void {
+  const coding = request.headers["transfer-encoding"]?.trim().toLowerCase();
+  if (coding === undefined || coding === "chunked") return;
+  throw new FlashError("NOT_SUPPORTED", `The transfer coding '${coding}' is not supported.`, {
+    hint: "Use Content-Encoding to compress a body.",
+  });
 }
 
 /** The value of the affinity header; several of them are none. */

@@ -112,7 +112,8 @@ export class Pool {
 
   /** Makes a version the active one. Workers of the others go as soon as they are not needed. */
   activate(version: Version): void {
-    this.#failures.delete(version.releaseId);
+    // A deployment starts with a clean slate, also one of the version that failed.
+    this.#failures.clear();
     if (version.releaseId !== this.#active.releaseId) {
       this.#active = version;
       for (const worker of this.#workers.values()) {
