@@ -22,6 +22,7 @@
  *   manifest, pack   7  manifest, fingerprints, artifact
  *   diagnostics      mistakes, their frames and their text
  *   esbuild-plugins  how imports resolve
+ *   work-folder      what a build needs on disk while it lasts
  *   step-clock       how long each step took
  *   own-package      where the SDK and the worker runtime lie
  */

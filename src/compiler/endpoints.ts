@@ -5,6 +5,7 @@
 
 import {
   optionError,
+  checkName,
   checkOptions,
   type EndpointKind,
   type EndpointOptions,
@@ -115,6 +116,12 @@ function collectOne({ reported, exports, mapper, found }: Collecting): FoundEndp
     // An endpoint that was refused while declared has told its mistake already.
     if (reported.form !== undefined) found.findings.push(nameless(targetPlaces[0] ?? places[0]));
     return undefined;
+  }
+  // A name that the code gives is checked by the SDK.
+  const wrong = reported.name === undefined ? checkName(name) : undefined;
+  if (wrong !== undefined) {
+    const hint = 'Give the endpoint a name of its own: Endpoint({ name: "analyze" }, ...).';
+    found.findings.push(errorAt(targetPlaces[0] ?? places[0], `name ${wrong}`, hint));
   }
   if (reported.name === undefined && own !== undefined) {
     found.derivedNames.push({ file: own.file, exportName: own.name, name });
@@ -230,6 +237,6 @@ function failureFinding(
     isTimeout ? `Failed to load: ${message}` : `Failed to load: ${file}: ${name}: ${message}`,
     isTimeout
       ? "Move work that waits or blocks into the function, or into the class's init()."
-      : undefined,
+      : "If this is a script that only uses endpoints, keep it out of the build: import them from your own files there, and export nothing.",
   );
 }

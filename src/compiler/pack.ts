@@ -10,6 +10,7 @@ import { packTar, type TarSource } from "modern-tar/fs";
 import type { Artifact } from "../contract/cloud.ts";
 import { FlashError } from "../contract/errors.ts";
 import { LIMITS } from "../contract/limits.ts";
+import { newId } from "../kit/ids.ts";
 import { compare } from "./diagnostics.ts";
 import { isSecretFile } from "./ignore-rules.ts";
 
@@ -35,7 +36,7 @@ export async function packArtifact(
 ): Promise<Omit<Artifact, "manifest">> {
   const { maxBytes = LIMITS.artifactBytes, signal } = options;
   const sources = [...entries].sort((a, b) => compare(a.path, b.path)).map(sourceOf);
-  const temporary = `${file}.${process.pid}.tmp`;
+  const temporary = `${file}.${newId(6)}.tmp`;
   try {
     await pipeline(
       packTar(sources, { concurrency: 1 }),

@@ -4,7 +4,7 @@
  */
 
 import { mkdirSync, realpathSync, writeFileSync } from "node:fs";
-import { isAbsolute, join, relative, sep } from "node:path";
+import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import type { Artifact } from "../contract/cloud.ts";
 import { MANIFEST_FILE, SDK_FILE, WORKER_FILE, type Manifest } from "../contract/manifest.ts";
 import type { EndpointOptions } from "../contract/options.ts";
@@ -43,6 +43,7 @@ import { Signatures } from "./signatures.ts";
 import { StackMapper } from "./stack.ts";
 import { StepClock } from "./step-clock.ts";
 import { TypeProgram, type TypeView } from "./types/types.ts";
+import { removeWorkFolder, sweepWorkFolders, workFolderIn } from "./work-folder.ts";
 
 export interface BuildRequest {
   /** The project's folder. */
@@ -95,6 +96,8 @@ export class Project {
   readonly #own: OwnPackage;
   readonly #root: string;
   readonly #outDir: string;
+  readonly #workDir: string;
+  readonly #describeDir: string;
   readonly #scan: CandidateScan;
   readonly #describeBuild: DescribeBuild;
   readonly #bundler: Bundler;
@@ -110,14 +113,15 @@ export class Project {
     this.#request = request;
     this.#own = own;
     this.#root = realpathSync(request.root);
-    this.#outDir = request.outDir ?? join(this.#root, ".flash");
-    const describeDir = join(this.#outDir, "describe");
+    this.#outDir = resolve(request.outDir ?? join(this.#root, ".flash"));
+    this.#workDir = workFolderIn(this.#outDir);
+    this.#describeDir = join(this.#workDir, "describe");
     this.#scan = new CandidateScan(this.#root);
-    this.#describeBuild = new DescribeBuild(this.#root, describeDir, own);
+    this.#describeBuild = new DescribeBuild(this.#root, this.#describeDir, own);
     this.#bundler = new Bundler(this.#root);
     this.#types = new TypeProgram({
       root: this.#root,
-      configDir: join(this.#outDir, "types"),
+      configDir: join(this.#workDir, "types"),
       own,
     });
   }
@@ -144,6 +148,7 @@ export class Project {
     await this.#running.catch(() => undefined);
     await Promise.all([this.#describeBuild.close(), this.#bundler.close()]);
     this.#types.close();
+    removeWorkFolder(this.#workDir);
   }
 
   #queue<T>(work: () => Promise<T>): Promise<T> {
@@ -180,6 +185,7 @@ export class Project {
 
   #prepare(changes: Changes): void {
     mkdirSync(this.#outDir, { recursive: true });
+    sweepWorkFolders(this.#outDir);
     // Whatever the project's own .gitignore says, a build's results are not sources.
     writeFileSync(join(this.#outDir, ".gitignore"), "*\n");
     if (changes === undefined) {
@@ -197,7 +203,7 @@ export class Project {
       return { output, found: { endpoints: [], derivedNames: [], findings: [] } };
     }
     const report = await describeFiles({ root: this.#root, files: output.files, env, signal });
-    const mapper = new StackMapper(this.#root, join(this.#outDir, "describe"));
+    const mapper = new StackMapper(this.#root, this.#describeDir);
     const importPlace = (file: string, name: string): Place | undefined =>
       this.#scan.importPlace(scan, file, name);
     return { output, found: collectEndpoints(report, { mapper, overrides, importPlace }) };

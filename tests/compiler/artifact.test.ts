@@ -10,7 +10,7 @@ import {
   readdirSync,
   rmSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -340,12 +340,29 @@ export const b = Endpoint({ name: "b" }, async (x: number) => x);
     });
   });
 
+  test("of one project at the same time do not disturb each other", async () => {
+    await withProject(async (project, folder) => {
+      const results = await Promise.all([
+        project.build(),
+        buildFolder(folder),
+        buildFolder(folder),
+      ]);
+      assert.equal(new Set(results.map(({ artifact }) => artifact.digest)).size, 1);
+    });
+  });
+
   test("wait for each other, and close() is repeatable", async () => {
     await withProject(async (project) => {
       const [one, two] = await Promise.all([project.build(), project.rebuild(["a.ts"])]);
       assert.equal(one.artifact.digest, two.artifact.digest);
       await project.close();
       await project.close();
+      const { artifactFile } = one;
+      assert.deepEqual(readdirSync(dirname(artifactFile)).sort(), [
+        ".gitignore",
+        "artifact.tar.gz",
+        "flash_manifest.json",
+      ]);
     });
   });
 });

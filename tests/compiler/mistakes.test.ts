@@ -138,6 +138,28 @@ export const B = Endpoint({ name: "b" }, class { private secret() {} });
       "model.ts:3 Resource 'B' has no functions: all methods of the class are private.",
     ],
   },
+  "constructors that need arguments": {
+    project: `
+-- model.ts --
+import { Endpoint } from "runpod-flash";
+export const A = Endpoint({ name: "a" }, class { constructor(public size: number, path?: string, depth = 1) {} run() {} });
+export const B = Endpoint({ name: "b" }, class { constructor(path?: string) {} run() {} });
+@Endpoint({ name: "c" })
+export class C { constructor(kind: string) {} run() {} }
+`,
+    says: [
+      "model.ts:2 the constructor of 'A' needs 'size', but a worker creates the instance without arguments",
+      "model.ts:5 the constructor of 'C' needs 'kind', but a worker creates the instance without arguments",
+    ],
+  },
+  "an export that is no name for an endpoint": {
+    project: `
+-- api.ts --
+import { Endpoint } from "runpod-flash";
+export const $work = Endpoint({}, async (x: string) => x);
+`,
+    says: ["api.ts:2 name may hold letters, digits…"],
+  },
   "an endpoint that nothing names": {
     project: `
 -- api.ts --

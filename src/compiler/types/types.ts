@@ -70,7 +70,7 @@ function describeClass(context: Context): DescribedHandler {
   const { request, located, view } = context;
   const instance = instanceType(view, located.node);
   if (instance === undefined) return notFound(request, located.place);
-  const result: DescribedHandler = { functions: [], findings: [] };
+  const result: DescribedHandler = { functions: [], findings: constructorFindings(context) };
   for (const method of request.methods) {
     const symbol = view.checker.getPropertyOfType(instance, method);
     const node = symbol?.valueDeclaration?.resolve();
@@ -90,6 +90,37 @@ function describeClass(context: Context): DescribedHandler {
     );
   }
   return result;
+}
+
+/** The worker creates the one instance, and has nothing to give to a constructor. */
+function constructorFindings({ view, located, request }: Context): Finding[] {
+  const { checker } = view;
+  const type = checker.getTypeAtLocation(located.node);
+  const symbol = type?.getSymbol();
+  const own = symbol === undefined ? undefined : checker.getTypeOfSymbol(symbol);
+  const [construct] =
+    own === undefined ? [] : checker.getSignaturesOfType(own, SignatureKind.Construct);
+  const parameters = construct?.getParameters() ?? [];
+  const needed = parameters.filter((_, index) => {
+    const node = parameters[index]?.valueDeclaration?.resolve();
+    return node !== undefined && !isOptionalParameter(node);
+  });
+  if (needed.length === 0) return [];
+  const names = needed.map(({ name }) => `'${name}'`).join(", ");
+  return [
+    errorAt(
+      located.place,
+      `the constructor of '${request.name}' needs ${names}, but a worker creates the instance without arguments`,
+      "Give the parameters defaults, or read what they carry from the environment.",
+    ),
+  ];
+}
+
+function isOptionalParameter(node: Node): boolean {
+  const { initializer, questionToken, dotDotDotToken } = node as Partial<
+    Record<"initializer" | "questionToken" | "dotDotDotToken", Node>
+  >;
+  return (initializer ?? questionToken ?? dotDotDotToken) !== undefined;
 }
 
 function instanceType({ checker }: TypeView, node: Node): Type | undefined {
