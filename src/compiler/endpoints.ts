@@ -217,7 +217,9 @@ function failureFinding(
     return warningAt(
       place,
       `${file} calls an endpoint while the project is built; the call was not made.`,
-      "Calls belong into functions. A script that uses endpoints needs no export, and is then not loaded by the build.",
+      fatal
+        ? "What the file declares after that call is not seen. Calls belong into functions, or into a script of their own."
+        : "Calls belong into functions, or into a script of their own.",
     );
   }
   if (!fatal) {

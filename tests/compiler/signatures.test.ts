@@ -5,9 +5,12 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import addFormatsModule from "ajv-formats";
 import type { BuildResult } from "../../src/compiler/compiler.ts";
 import type { FunctionManifest } from "../../src/contract/manifest.ts";
 import type { JsonSchema } from "../../src/contract/schema.ts";
+import { compileSchema } from "../../src/contract/validator.ts";
 import { build, endpointOf } from "./support.ts";
 
 interface Case {
@@ -21,6 +24,9 @@ interface Case {
   streams?: true;
   unchecked?: true;
 }
+
+// The package is CommonJS whose types say otherwise.
+const addFormats = addFormatsModule as unknown as (ajv: Ajv2020) => void;
 
 const STRING: JsonSchema = { type: "string" };
 const NUMBER: JsonSchema = { type: "number" };
@@ -491,6 +497,26 @@ const CASES: Record<string, Case> = {
       }),
     },
   },
+  "comments on an alias of a scalar constrain what has it as its type": {
+    types: `
+    /** An address. @format email */
+    type Email24 = string;
+    /** @integer
+     * @minimum 0 */
+    type Count24 = number;`,
+    fn: `(to: Email24, form: {
+      /** @maximum 9 */
+      n: Count24;
+      cc?: Email24[];
+    }) => {}`,
+    takes: {
+      to: { type: "string", format: "email" },
+      form: object({
+        n: { type: "integer", minimum: 0, maximum: 9 },
+        "cc?": { type: "array", items: STRING },
+      }),
+    },
+  },
   "comments on parameters constrain them": {
     fn: `(
       /** @minLength 3 */ name: string,
@@ -542,6 +568,24 @@ describe("signatures", () => {
       assert.equal(found.streams, one.streams ?? false);
       assert.equal(found.checked, one.unchecked !== true);
     });
+  }
+});
+
+test("every schema of the corpus is one for an independent validator too", async () => {
+  const ajv = new Ajv2020({ strict: false, validateSchema: true });
+  ajv.addKeyword("x-flash-type");
+  addFormats(ajv);
+  const { manifest } = await build(corpus());
+  const schemas = manifest.endpoints.flatMap(({ functions }) =>
+    functions.flatMap(({ parameters, returns }) => [
+      ...parameters.map(({ schema }) => schema),
+      ...(returns === undefined ? [] : [returns]),
+    ]),
+  );
+  assert.ok(schemas.length > 100);
+  for (const schema of schemas) {
+    assert.doesNotThrow(() => ajv.compile(schema), JSON.stringify(schema));
+    assert.doesNotThrow(() => compileSchema(schema), JSON.stringify(schema));
   }
 });
 

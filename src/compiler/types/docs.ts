@@ -1,7 +1,14 @@
 /** Doc comments: what a function is for, what its parameters mean, and constraint tags. */
 
 import type { JsonSchema } from "../../contract/schema.ts";
-import { SyntaxKind, type Node, type TsSymbol } from "./typescript.ts";
+import {
+  SymbolFlags,
+  SyntaxKind,
+  TypeFlags,
+  type Checker,
+  type Node,
+  type Type,
+} from "./typescript.ts";
 
 export interface Docs {
   description: string | undefined;
@@ -46,10 +53,31 @@ export function docsOf(node: Node | undefined): Docs {
   return docs;
 }
 
-/** The doc comment of a property or parameter symbol. */
-export function docsOfSymbol(symbol: TsSymbol): Docs {
-  const declaration = symbol.valueDeclaration ?? symbol.declarations[0];
-  return declaration === undefined ? NO_DOCS : docsOf(declaration.resolve());
+/**
+ * The doc comment of the alias that a declaration names as its type: the checker sees through
+ * `type Email = string`, and what is written above it would be lost.
+ */
+function docsOfAlias(checker: Checker, node: Node | undefined): Docs {
+  const { type } = (node ?? {}) as { type?: Node & { typeName?: Node } };
+  if (type?.typeName === undefined) return NO_DOCS;
+  const named = checker.getSymbolAtLocation(type.typeName);
+  if (named === undefined) return NO_DOCS;
+  const symbol = named.flags & SymbolFlags.Alias ? checker.getAliasedSymbol(named) : named;
+  if (!(symbol.flags & SymbolFlags.TypeAlias)) return NO_DOCS;
+  return docsOf(symbol.declarations[0]?.resolve());
+}
+
+/** A declaration's own doc comment, on top of that of the scalar alias it has as its type. */
+export function docsOfDeclaration(checker: Checker, node: Node | undefined, type: Type): Docs {
+  const own = docsOf(node);
+  if (!(type.flags & (TypeFlags.String | TypeFlags.Number))) return own;
+  const alias = docsOfAlias(checker, node);
+  if (alias === NO_DOCS) return own;
+  return {
+    description: own.description ?? alias.description,
+    tags: [...alias.tags, ...own.tags],
+    parameters: own.parameters,
+  };
 }
 
 /** A doc comment on the node, or on what it is the only content of, up to the statement. */

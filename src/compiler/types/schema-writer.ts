@@ -7,7 +7,7 @@
 import { show } from "../../contract/json.ts";
 import type { JsonSchema } from "../../contract/schema.ts";
 import { Definitions } from "./definitions.ts";
-import { constrain, hasConstraints, docsOf, docsOfSymbol, type Docs } from "./docs.ts";
+import { constrain, hasConstraints, docsOf, docsOfDeclaration, type Docs } from "./docs.ts";
 import { INSTEAD, knownType, type KnownType } from "./known.ts";
 import { define, literalSchema, uniteSchemas } from "./schema-parts.ts";
 import { isClassType, isHidden, isOptional, isPrimitive } from "./type-facts.ts";
@@ -229,7 +229,11 @@ export class SchemaWriter {
       const { name } = symbol;
       const place = /^[A-Za-z_$][\w$]*$/.test(name) ? `${at}.${name}` : `${at}[${show(name)}]`;
       const schema = this.#convert(propertyType, place);
-      define(properties, name, this.#constrained(schema, place, docsOfSymbol(symbol)));
+      define(
+        properties,
+        name,
+        this.#constrained(schema, place, this.#docsOf(symbol, propertyType)),
+      );
       if (!isOptional(symbol, propertyType)) required.push(name);
     }
     const indexes = this.#indexes(type, at);
@@ -241,6 +245,11 @@ export class SchemaWriter {
       ...(required.length === 0 ? {} : { required }),
       ...indexes,
     };
+  }
+
+  #docsOf(symbol: TsSymbol, type: Type): Docs {
+    const handle = symbol.valueDeclaration ?? symbol.declarations[0];
+    return docsOfDeclaration(this.#checker, handle?.resolve(), type);
   }
 
   #isFunction(type: Type): boolean {

@@ -4,7 +4,7 @@ import type { FunctionManifest, Parameter, Signature } from "../../contract/mani
 import type { JsonSchema } from "../../contract/schema.ts";
 import type { Finding, Place } from "../diagnostics.ts";
 import { isScript } from "../imports.ts";
-import { docsAround, docsOf, firstSentence, type Docs } from "./docs.ts";
+import { docsAround, docsOf, docsOfDeclaration, firstSentence, type Docs } from "./docs.ts";
 import { knownType } from "./known.ts";
 import { unwrap } from "./locate.ts";
 import { SchemaWriter } from "./schema-writer.ts";
@@ -208,7 +208,7 @@ function describeParameter(given: {
   isUnchecked: boolean;
 }): Parameter {
   const { one, docs, writer, request, isUnchecked } = given;
-  const own = docsOf(one.node);
+  const own = docsOfDeclaration(request.checker, one.node, one.type);
   const description = own.description ?? docs.parameters.get(one.name);
   const base = {
     name: one.name,
