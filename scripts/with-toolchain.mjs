@@ -29,6 +29,15 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
     if (!process.stdin.isTTY || signal !== "SIGINT") child.kill(signal);
   });
 }
+// npm passes signals on to its shell, and the shell dies without a word to us.
+const { ppid } = process;
+if (process.env.npm_lifecycle_event !== undefined) {
+  const watch = setInterval(() => {
+    if (process.ppid === ppid) return;
+    clearInterval(watch);
+    child.kill("SIGTERM");
+  }, 250).unref();
+}
 child.on("exit", (code, signal) => {
   process.exitCode = code ?? (signal === "SIGINT" ? 130 : 1);
 });
