@@ -188,5 +188,6 @@ async function run({ input }) {
   if (isFirst(input.hangOnce)) await sleep(600_000);
   if (input.sleepMs !== undefined) await sleep(input.sleepMs);
   if (input.error !== undefined) return { error: input.error };
-  return { output: { pid: process.pid, release: env.FLASH_RELEASE, version: env.VERSION, input } };
+  const end = input.stopPod === undefined ? {} : { stopPod: true };
+  return { ...end, output: { pid: process.pid, release: env.FLASH_RELEASE, version: env.VERSION, input } };
 }

@@ -381,6 +381,7 @@ describe("when something breaks", () => {
     assert.equal(answer.status, 503);
     assert.equal(answer.json.code, "WORKER_START_FAILED");
     assert.match(answer.json.detail, /no such model: 42/);
+    assert.ok(Number(answer.headers["retry-after"]) >= 1);
     const status = await server.status("shop", "api");
     assert.equal(status.state, "unhealthy");
     assert.match(status.problem ?? "", /no such model: 42/);

@@ -82,6 +82,25 @@ describe("queue endpoints", () => {
     assert.equal(json.retries, undefined);
   });
 
+  test("a job over its execution time fails, and its worker is ended and replaced", async (t) => {
+    const { server, url } = await queue(t, { executionTimeoutMs: 5000 });
+    const { pid } = (await server.request(`${url}/runsync`, post({}))).json.output;
+    const { json } = await server.request(`${url}/runsync`, post({ sleepMs: 60_000 }));
+    assert.equal(json.status, "FAILED", JSON.stringify(json));
+    await until(() => !isAlive(pid), { what: "the end of the worker" });
+    const next = await server.request(`${url}/runsync`, post({}));
+    assert.equal(next.json.status, "COMPLETED");
+    assert.notEqual(next.json.output.pid, pid);
+  });
+
+  test("a worker that asks to be replaced gets no further job", async (t) => {
+    const { server, url } = await queue(t);
+    const first = await server.request(`${url}/runsync`, post({ stopPod: true }));
+    const second = await server.request(`${url}/runsync`, post({}));
+    assert.notEqual(first.json.output.pid, second.json.output.pid);
+    await until(() => !isAlive(first.json.output.pid), { what: "the end of the first worker" });
+  });
+
   test("a worker that cannot start shows in the status, and the job waits", async (t) => {
     const { server, url } = await queue(t, { env: { START_CRASH: "no model" } });
     const { json } = await server.request(`${url}/run`, post({}));

@@ -90,7 +90,8 @@ function problemHeaders(error: FlashError): Record<string, string> {
   const headers: Record<string, string> = { "content-type": PROBLEM_TYPE };
   if (error.status === 401) headers["www-authenticate"] = "Bearer";
   if (error.status === 429 || error.status === 503 || error.status === 507) {
-    headers["retry-after"] = "1";
+    const { retryAfterS } = error.details ?? {};
+    headers["retry-after"] = typeof retryAfterS === "number" ? String(retryAfterS) : "1";
   }
   // What is left of the body is not read, so the connection cannot carry another request.
   if (error.code === "PAYLOAD_TOO_LARGE") headers["connection"] = "close";
