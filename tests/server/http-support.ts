@@ -1,6 +1,11 @@
 /** The job API and the worker protocol behind a real HTTP server with the smallest possible dispatch. */
 
-import { createServer, request as httpRequest, type IncomingMessage } from "node:http";
+import {
+  createServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
@@ -35,8 +40,21 @@ export interface Api extends Setting {
   ok: (path: string, asked?: Asked) => Promise<Record<string, unknown>>;
   /** Requests that have arrived so far. */
   arrived: () => number;
+  /** Requests whose answer is neither complete nor given up. */
+  open: () => number;
   seen: string[];
   unhealthy: string[];
+}
+
+/** A request with this header loses its connection in the moment it is answered. */
+export const CUT_HEADER = "x-test-cut";
+
+function cutAtAnswer(request: IncomingMessage, response: ServerResponse): void {
+  const writeHead = response.writeHead.bind(response) as (...args: unknown[]) => ServerResponse;
+  response.writeHead = (...args: unknown[]) => {
+    request.socket.destroy();
+    return writeHead(...args);
+  };
 }
 
 const COUNTS = { idle: 1, initializing: 0, ready: 1, running: 0, throttled: 0, unhealthy: 0 };
@@ -52,8 +70,12 @@ export async function serveApi(
   const seen: string[] = [];
   const unhealthy: string[] = [];
   let arrived = 0;
+  let open = 0;
   const server = createServer((request, response) => {
     arrived++;
+    open++;
+    response.once("close", () => open--);
+    if (request.headers[CUT_HEADER] !== undefined) cutAtAnswer(request, response);
     const [, , endpointId = "", ...operation] = (request.url ?? "")
       .split("?", 1)
       .join("")
@@ -97,6 +119,7 @@ export async function serveApi(
     base,
     ask,
     arrived: () => arrived,
+    open: () => open,
     seen,
     unhealthy,
     async ok(path, asked) {

@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { describe, test, type TestContext } from "node:test";
 import { until } from "../support/until.ts";
 import { memberTexts } from "../../src/server/gateway/raw-json.ts";
-import { WEBHOOK_SECRET } from "../../src/server/jobs/webhooks.ts";
+import { lookupPublic, WEBHOOK_SECRET } from "../../src/server/jobs/webhooks.ts";
 import { setUp, settleDown } from "./jobs-support.ts";
 import { newJob } from "./store-support.ts";
 import { serveApi, type Api } from "./http-support.ts";
@@ -442,19 +442,25 @@ describe("webhooks", () => {
     await until(() => got.length === 2, { what: "the second try" });
   });
 
-  test("do not reach a private address through a name", async (t) => {
+  test("do not reach a private address, as a number or through a name", async (t) => {
     const { url, got } = await receiver(t, [], () => 0);
     const { store, clock, jobs } = await setUp(t);
     const now = clock.now();
     // Accepted by a server that did not know better.
-    const webhook = url.replace("127.0.0.1", "localhost");
-    const [job] = await store.jobs.submit([newJob({ webhook, createdAt: now, runAt: now })]);
-    await jobs.cancel(job?.id ?? "");
-    await until(async () => ((await store.webhooks.nextAt()) ?? 0) > clock.now(), {
-      what: "the refused delivery to be put off",
+    for (const webhook of [url, url.replace("127.0.0.1", "localhost")]) {
+      const [job] = await store.jobs.submit([newJob({ webhook, createdAt: now, runAt: now })]);
+      await jobs.cancel(job?.id ?? "");
+    }
+    await until(async () => ((await store.webhooks.nextAt()) ?? 0) > now, {
+      what: "the refused deliveries to be put off",
     });
-    await settleDown(store);
     assert.equal(got.length, 0);
+  });
+
+  test("look a name up and refuse what it stands for", async () => {
+    const { promise, resolve } = Promise.withResolvers<Error | null>();
+    lookupPublic("localhost", { all: true }, (error) => resolve(error));
+    assert.match((await promise)?.message ?? "", /has the private address/);
   });
 });
 

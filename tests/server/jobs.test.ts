@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { FlashError } from "../../src/contract/errors.ts";
 import { ManualClock } from "../../src/kit/clock.ts";
+import { Bells } from "../../src/server/jobs/bells.ts";
 import { TARGET, setUp, settleDown } from "./jobs-support.ts";
 import { openStore } from "../../src/server/store/store.ts";
 import { temporaryFolder } from "../support/temp.ts";
@@ -134,6 +135,18 @@ describe("polls", () => {
     const [taken] = await second;
     assert.equal(taken?.id, id);
     assert.equal(taken.failures, 0);
+  });
+
+  test("a job taken for a client that went away meanwhile goes back", async (t) => {
+    const { jobs, submit, get } = await setUp(t);
+    const { id } = await submit();
+    const gone = new AbortController();
+    const request = { endpointId: "ep1", workerId: "wk1", limit: 1, holdMs: MINUTE };
+    const poll = jobs.take({ ...request, signal: gone.signal });
+    gone.abort();
+    assert.deepEqual(await poll, []);
+    const job = await get(id);
+    assert.deepEqual([job?.state, job?.failures], ["IN_QUEUE", 0]);
   });
 
   test("a job that could not be delivered goes back to its place without a failure", async (t) => {
@@ -392,6 +405,30 @@ describe("lost workers", () => {
     assert.equal((await get(id))?.state, "IN_PROGRESS");
   });
 
+  test("a job that its worker never lists beside others is lost after 5 s", async (t) => {
+    const { jobs, submit, take, get, pass } = await setUp(t);
+    const [kept, dropped] = [await submit(), await submit()];
+    await take();
+    await take();
+    for (let second = 0; second < 7; second++) {
+      await jobs.ping("wk1", "ep1", [kept.id]);
+      await pass(1000);
+    }
+    assert.equal((await get(kept.id))?.state, "IN_PROGRESS");
+    assert.equal((await get(dropped.id))?.state, "IN_QUEUE");
+  });
+
+  test("a worker that takes a lost job again is not told to stop it", async (t) => {
+    const { jobs, submit, take, get, pass } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    await jobs.ping("wk1", "ep1", [id]);
+    await pass(5250);
+    assert.equal((await get(id))?.state, "IN_QUEUE");
+    await take();
+    assert.deepEqual(await jobs.stopsFor("wk1", 0), []);
+  });
+
   test("a worker that never pings is trusted until the execution timeout", async (t) => {
     const { submit, take, get, pass } = await setUp(t);
     const { id } = await submit({ policy: { executionTimeout: 60_000 } });
@@ -530,6 +567,16 @@ describe("cancel, retry, purge", () => {
     assert.equal(await jobs.done({ jobId: id, workerId: "wk1", body: { output: 1 } }), "stale");
   });
 
+  test("a worker that has not heard of the cancellation yet still hears of it", async (t) => {
+    const { jobs, submit, take } = await setUp(t);
+    const { id } = await submit();
+    await take();
+    await jobs.cancel(id);
+    // Sent before the worker had registered the job.
+    await jobs.ping("wk1", "ep1", undefined);
+    assert.deepEqual(await jobs.stopsFor("wk1", 0), [id]);
+  });
+
   test("cancelling twice at once settles once", async (t) => {
     const { jobs, submit } = await setUp(t);
     const { id } = await submit();
@@ -636,6 +683,14 @@ describe("streams", () => {
     clock.advance(10_001);
     assert.equal(await jobs.stream(id, { waitMs: 0 }), undefined);
   });
+});
+
+test("a bell that rings before anybody waits is heard", async () => {
+  const bells = new Bells(new ManualClock());
+  const bell = bells.hang("a");
+  bells.ring("a");
+  await bell.wait(MINUTE);
+  bell.close();
 });
 
 test("closing ends every wait", async (t) => {

@@ -69,6 +69,20 @@ describe("group commit", () => {
     assert.equal((await store.jobs.counts("ep9")).inQueue, 1);
   });
 
+  test("a job is read only once its acknowledgement is out", async (t) => {
+    const store = temporaryStore(t);
+    const order: string[] = [];
+    for (let round = 0; round < 20; round++) {
+      const id = `job-${round}`;
+      const submitted = store.jobs.submit([newJob({ id })]).then(() => order.push("acknowledged"));
+      const isThere = async () => (await store.jobs.counts("ep1")).inQueue > round;
+      while (!(await isThere())) await new Promise((resolve) => setImmediate(resolve));
+      await store.jobs.get(id).then(() => order.push("read"));
+      await submitted;
+    }
+    assert.deepEqual(order, Array.from({ length: 20 }, () => ["acknowledged", "read"]).flat());
+  });
+
   test("what is queued at closing is committed, what comes later is refused", async (t) => {
     const home = temporaryFolder(t);
     const store = openStore({ home });

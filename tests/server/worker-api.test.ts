@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { until } from "../support/until.ts";
 import { settleDown } from "./jobs-support.ts";
-import { serveApi, type Answer, type Api, type Asked } from "./http-support.ts";
+import { CUT_HEADER, serveApi, type Answer, type Api, type Asked } from "./http-support.ts";
 
 const MIB = 1024 * 1024;
 
@@ -98,20 +98,30 @@ describe("job-take", () => {
     assert.deepEqual(sizes, [1, 3, 1, 1, 1]);
   });
 
-  test("a job never goes to a client that has hung up", async (t) => {
+  test("a client that has hung up is not handed a job", async (t) => {
     const api = await serveApi(t);
     const gone = new AbortController();
     const { answer } = await heldPoll(api, "/job-take/wk1", { signal: gone.signal });
     gone.abort();
     await assert.rejects(answer);
+    await until(() => api.open() === 0, { what: "the server to notice" });
     const { id } = await api.ok("/run", { body: { input: {} } });
-    // Whether the server has seen the end of the connection yet or not: the job is there to be taken.
-    const taken = await until(
-      async () =>
-        (await api.jobs.take({ endpointId: "ep1", workerId: "wk2", limit: 1, holdMs: 0 }))[0],
-      { what: "the job" },
+    const taken = await api.take("wk2");
+    assert.deepEqual([taken.id, taken.attempt], [id, 1]);
+  });
+
+  test("a job whose connection breaks under the answer goes back without a failure", async (t) => {
+    const api = await serveApi(t);
+    const { id } = await api.ok("/run", { body: { input: {} } });
+    await assert.rejects(asWorker(api)("/job-take/wk1", { headers: { [CUT_HEADER]: "yes" } }));
+    const job = await until(
+      async () => {
+        const now = await api.get(String(id));
+        return now?.state === "IN_QUEUE" ? now : undefined;
+      },
+      { what: "the job to be back" },
     );
-    assert.deepEqual([taken.id, taken.failures], [id, 0]);
+    assert.deepEqual([job.failures, job.attempt], [0, 1]);
   });
 
   test("a wrong key is 401 and takes nothing", async (t) => {

@@ -187,7 +187,7 @@ function send(url: URL, { headers, body, signal, allowPrivate }: Delivery): Prom
 }
 
 /** Refuses private addresses at the moment of connecting, so that a name cannot change in between. */
-const lookupPublic: LookupFunction = (hostname, options, callback) => {
+export const lookupPublic: LookupFunction = (hostname, options, callback) => {
   lookup(hostname, { ...options, all: true }, (error, addresses) => {
     if (error !== null) return callback(error, "", 0);
     const bad = addresses.find(({ address }) => isPrivateAddress(address));
