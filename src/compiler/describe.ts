@@ -16,11 +16,14 @@ const STDERR_CHARACTERS = 2000;
 
 export interface DescribeRequest {
   root: string;
-  files: readonly DescribeFile[];
+  /** May be still in the making: the process starts meanwhile. */
+  files: Promise<readonly DescribeFile[]>;
   env: Readonly<Record<string, string>> | undefined;
   signal: AbortSignal | undefined;
   importTimeoutMs?: number;
 }
+
+const NOTHING: DescribeReport = { endpoints: [], mistakes: [], exports: [], failures: [] };
 
 type Outcome =
   | { kind: "report"; report: DescribeReport }
@@ -33,14 +36,17 @@ type Outcome =
  */
 export async function describeFiles(request: DescribeRequest): Promise<DescribeReport> {
   const failures: DescribeReport["failures"] = [];
-  let files = request.files;
+  // Told by whoever made the promise; here it may fail before anybody waits for it.
+  request.files.catch(() => undefined);
+  let coming = request.files;
   for (;;) {
-    const outcome = await runChild({ ...request, files });
+    const outcome = await runChild({ ...request, files: coming });
     if (outcome.kind === "report") {
       const { report } = outcome;
       return { ...report, failures: [...failures, ...report.failures] };
     }
     const { file } = outcome;
+    const files = await coming;
     failures.push({
       file,
       name: "Error",
@@ -51,10 +57,8 @@ export async function describeFiles(request: DescribeRequest): Promise<DescribeR
     });
     const left = files.filter((one) => one.file !== file);
     // The child died before it began: it would die again.
-    if (left.length === files.length) {
-      return { endpoints: [], mistakes: [], exports: [], failures };
-    }
-    files = left;
+    if (left.length === files.length) return { ...NOTHING, failures };
+    coming = Promise.resolve(left);
   }
 }
 
@@ -86,47 +90,70 @@ async function runChild(request: DescribeRequest): Promise<Outcome> {
   }
 }
 
-/** Resolves when the child is gone, whatever it said before. */
+/** Settles when the child is gone, whatever it said before. */
 function follow(
   child: ChildProcess,
-  files: readonly DescribeFile[],
+  files: Promise<readonly DescribeFile[]>,
   importTimeoutMs: number,
 ): Promise<Outcome> {
   const stderr = collectOutput(child);
-  let file = "";
-  let report: DescribeReport | undefined;
-  let isStuck = false;
+  const seen: Seen = { file: "", report: undefined, isStuck: false, failure: undefined };
   let timer: NodeJS.Timeout | undefined;
+  const end = (): void => void child.kill("SIGKILL");
   const watch = (): void => {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      isStuck = true;
-      child.kill("SIGKILL");
+      seen.isStuck = true;
+      end();
     }, importTimeoutMs);
   };
-  return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.on("message", (message: ChildMessage) => {
+  child.on("message", (message: ChildMessage) => {
+    watch();
+    if (message.type === "importing") seen.file = message.file;
+    else {
+      seen.report = message.report;
+      // Its work is done; a handle that user code keeps open must not hold the build.
+      end();
+    }
+  });
+  files.then(
+    (list) => {
       watch();
-      if (message.type === "importing") ({ file } = message);
-      else {
-        ({ report } = message);
-        // Its work is done; a handle that user code keeps open must not hold the build.
-        child.kill("SIGKILL");
-      }
+      if (list.length === 0) seen.report = NOTHING;
+      if (list.length === 0 || !child.connected) end();
+      else child.send([...list], (error) => error !== null && end());
+    },
+    (error: Error) => {
+      seen.failure = error;
+      end();
+    },
+  );
+  return new Promise((resolve, reject) => {
+    child.once("error", (error) => {
+      clearTimeout(timer);
+      reject(error);
     });
     child.once("close", (code, signal) => {
       clearTimeout(timer);
-      if (report !== undefined) resolve({ kind: "report", report });
-      else if (isStuck) resolve({ kind: "stuck", file });
-      else
-        resolve({ kind: "died", file, reason: `the process ended (${signal ?? code})${stderr()}` });
-    });
-    watch();
-    child.send(files, (error) => {
-      if (error !== null) child.kill("SIGKILL");
+      if (seen.failure !== undefined) reject(seen.failure);
+      else resolve(outcomeOf(seen, `the process ended (${signal ?? code})${stderr()}`));
     });
   });
+}
+
+/** What is known about a child before it ends. */
+interface Seen {
+  /** The one it imports. */
+  file: string;
+  report: DescribeReport | undefined;
+  isStuck: boolean;
+  /** Why there is nothing to import. */
+  failure: Error | undefined;
+}
+
+function outcomeOf({ file, report, isStuck }: Seen, reason: string): Outcome {
+  if (report !== undefined) return { kind: "report", report };
+  return isStuck ? { kind: "stuck", file } : { kind: "died", file, reason };
 }
 
 /** What user code prints at build time is shown on request only. Gives the end of stderr. */

@@ -212,6 +212,8 @@ function failureFinding(
   { mapper, importPlace }: CollectOptions,
 ): Finding {
   const { file, name, message, stack, describing, fatal } = failure;
+  // A process that ends before it imports anything is nobody's fault.
+  if (file === "") return errorAt(undefined, `The project cannot be evaluated: ${message}`);
   const place = mapper.places(stack)[0] ?? { file, line: 1, column: 1 };
   if (describing) {
     return warningAt(

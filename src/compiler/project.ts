@@ -197,12 +197,10 @@ export class Project {
 
   async #describe(scan: Candidates): Promise<{ found: FoundProject; output: DescribeOutput }> {
     const { env, signal, overrides } = this.#request;
-    const output = await this.#describeBuild.run(scan.candidates, scan.graph);
-    this.#throwIfAborted();
-    if (output.files.length === 0) {
-      return { output, found: { endpoints: [], derivedNames: [], findings: [] } };
-    }
-    const report = await describeFiles({ root: this.#root, files: output.files, env, signal });
+    const building = this.#describeBuild.run(scan.candidates, scan.graph);
+    const files = building.then((output) => output.files);
+    const describing = describeFiles({ root: this.#root, files, env, signal });
+    const [output, report] = await Promise.all([building, describing]);
     const mapper = new StackMapper(this.#root, this.#describeDir);
     const importPlace = (file: string, name: string): Place | undefined =>
       this.#scan.importPlace(scan, file, name);

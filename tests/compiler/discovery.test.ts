@@ -305,7 +305,7 @@ await new Promise(() => setInterval(() => undefined, 1000));
       const output = await describing.run(["blocked.ts", "fine.ts", "waiting.ts"], new Map());
       const report = await describeFiles({
         root,
-        files: output.files,
+        files: Promise.resolve(output.files),
         env: undefined,
         signal: undefined,
         importTimeoutMs: 1500,

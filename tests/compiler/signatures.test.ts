@@ -377,7 +377,7 @@ const CASES: Record<string, Case> = {
           ["1", STRING],
           ["a-b", NUMBER],
           ["__proto__", BOOLEAN],
-        ]) as Record<string, JsonSchema>,
+        ]),
         required: ["a-b", "1", "__proto__"],
       },
     },
