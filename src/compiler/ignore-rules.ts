@@ -132,8 +132,8 @@ function readRules(file: string): Ignore | undefined {
   }
 }
 
-/** True for names that no artifact may hold, whatever asks for them. */
-export function isSecretFile(path: string): boolean {
+/** True for environment files, which no artifact may hold, whatever asks for them. */
+export function isEnvFile(path: string): boolean {
   const name = basename(path);
-  return (/^\.env(\.|$)/.test(name) && name !== ".env.example") || /\.(pem|key)$/.test(name);
+  return /^\.env(\.|$)/.test(name) && name !== ".env.example";
 }

@@ -12,7 +12,7 @@ import { FlashError } from "../contract/errors.ts";
 import { LIMITS } from "../contract/limits.ts";
 import { newId } from "../kit/ids.ts";
 import { compare } from "./diagnostics.ts";
-import { isSecretFile } from "./ignore-rules.ts";
+import { isEnvFile } from "./ignore-rules.ts";
 
 /** One file of the artifact. */
 export interface PackEntry {
@@ -55,7 +55,7 @@ export async function packArtifact(
   }
 }
 
-/** Every file below `folder` as entries below `to`, without npm's own notes, links and secrets. */
+/** Every file below `folder` as entries below `to`, without npm's own notes, links and environment files. */
 export function entriesOfFolder(folder: string, to: string): PackEntry[] {
   const entries: PackEntry[] = [];
   const visit = (from: string, path: string): void => {
@@ -63,7 +63,7 @@ export function entriesOfFolder(folder: string, to: string): PackEntry[] {
       const source = join(from, entry.name);
       if (entry.isDirectory()) {
         if (entry.name !== ".bin" && entry.name !== ".git") visit(source, `${path}/${entry.name}`);
-      } else if (entry.isFile() && entry.name !== ".package-lock.json" && !isSecretFile(source)) {
+      } else if (entry.isFile() && entry.name !== ".package-lock.json" && !isEnvFile(source)) {
         const isExecutable = (statSync(source).mode & 0o111) !== 0;
         entries.push({
           path: `${path}/${entry.name}`,

@@ -162,7 +162,7 @@ export class Project {
     this.#prepare(changes);
     const scan = clock.time("scan", () => this.#scan.scan(this.#types.pathPatterns(), changes));
     this.#throwIfAborted();
-    const { found, output } = await clock.wait("describe", this.#describe(scan));
+    const { found, output } = await clock.wait("describe", () => this.#describe(scan));
     const findings = [...scan.warnings, ...output.findings, ...found.findings];
     findings.push(...refuseIgnored(this.#root, output.inputs));
     const endpoints = clock.time("types", () => this.#addTypes(found.endpoints, scan, findings));
@@ -172,12 +172,14 @@ export class Project {
       findings.push(errorAt(undefined, "No endpoints found.", EXAMPLE));
     }
     this.#throwOnErrors(findings);
-    const bundles = await clock.wait("bundle", this.#bundle(endpoints, found.derivedNames, output));
+    const bundles = await clock.wait("bundle", () =>
+      this.#bundle(endpoints, found.derivedNames, output),
+    );
     findings.push(...bundles.findings);
     this.#throwOnErrors(findings);
-    const installed = await clock.wait("packages", this.#install(endpoints, bundles.bundles));
+    const installed = await clock.wait("packages", () => this.#install(endpoints, bundles.bundles));
     const parts = { endpoints, bundles: bundles.bundles, installed };
-    const result = await clock.wait("pack", this.#pack(parts));
+    const result = await clock.wait("pack", () => this.#pack(parts));
     const shipped = new Set([...bundles.bundles.values()].flatMap(({ inputs }) => inputs));
     const files = [...shipped].filter((file) => scan.sources.has(file)).length;
     return { ...result, files, warnings: finish(this.#root, findings), timings: clock.done() };

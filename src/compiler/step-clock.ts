@@ -1,3 +1,5 @@
+/** Time spent, for people who wonder what a build does. */
+
 /** How long each step took. */
 export class StepClock {
   readonly #start = performance.now();
@@ -10,9 +12,9 @@ export class StepClock {
     return result;
   }
 
-  async wait<T>(step: string, work: Promise<T>): Promise<T> {
+  async wait<T>(step: string, work: () => Promise<T>): Promise<T> {
     const start = performance.now();
-    const result = await work;
+    const result = await work();
     this.#timings[step] = performance.now() - start;
     return result;
   }
