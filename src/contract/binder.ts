@@ -21,8 +21,10 @@ import { isPlainJsonObject, joinPath, ownValue, show, withKey } from "./json.ts"
 import type { Parameter, Signature } from "./manifest.ts";
 import { pathParameters, type Route } from "./routes.ts";
 import {
+  BASE64,
   Definitions,
   alternativesWithParts,
+  closeObject,
   holdsRich,
   isKnownKey,
   isObjectSchema,
@@ -190,7 +192,7 @@ export class Binder {
   /** Schema of the JSON body or queue input; undefined when there is none. */
   bodySchema(): JsonSchema | undefined {
     const whole = this.#bound.find(({ source }) => source === "whole");
-    if (whole !== undefined) return this.#isQueryFirst() ? undefined : whole.schema;
+    if (whole !== undefined) return this.#isQueryFirst() ? undefined : closeObject(whole.schema);
     const inBody = this.#bound.filter(({ source }) => source === "body");
     return inBody.length === 0 ? undefined : objectSchema(inBody);
   }
@@ -228,7 +230,13 @@ export class Binder {
         issues: unfit,
       });
     }
-    if (issues.length > 0) throw new FlashError("INVALID_INPUT", sentence(issues), { issues });
+    if (issues.length > 0) {
+      const named = issues.map(({ path, message }) => ({
+        path: path || (this.single ?? ""),
+        message,
+      }));
+      throw new FlashError("INVALID_INPUT", sentence(named), { issues });
+    }
     return values;
   }
 
@@ -380,19 +388,20 @@ function sourceOf(
 }
 
 function base64Schema({ schema, rest }: Parameter): JsonSchema {
-  const one: JsonSchema = { type: "string", "x-flash-type": "bytes" };
-  return schema.type === "array" || rest === true ? { type: "array", items: one } : one;
+  const isList = schema.type === "array" || rest === true;
+  return isList ? { type: "array", items: BASE64 } : BASE64;
 }
 
 function encodeArgument(
-  { parameter, schema, validate, isRich }: Bound,
+  { parameter, source, schema, validate, isRich }: Bound,
   value: unknown,
   { unfit, issues }: { unfit: Issue[]; issues: Issue[] },
 ): unknown {
   const before = unfit.length + issues.length;
   const json = encodeJson(value, schema, parameter.name, unfit);
   if (unfit.length > 0) return json;
-  const back = validate(json, parameter.name, issues);
+  // Issues name places as whoever decodes names them: an object that is the body itself has no name.
+  const back = validate(json, source === "whole" ? "" : parameter.name, issues);
   if (isRich && unfit.length + issues.length === before && !isSameKind(value, back)) {
     unfit.push({
       path: parameter.name,

@@ -297,7 +297,7 @@ class Writer {
 
   /** A method's input with `method` beside its own keys. */
   #methodInput(name: string, schema: JsonSchema): JsonSchema {
-    const { $defs } = schema;
+    const { $defs, propertyNames } = schema;
     const branches = alternatives(schema, schema).map((branch) =>
       this.#schemas.add({
         ...branch,
@@ -307,7 +307,9 @@ class Writer {
       }),
     );
     const [only] = branches;
-    return branches.length === 1 && only !== undefined ? only : { anyOf: branches };
+    const input = branches.length === 1 && only !== undefined ? only : { anyOf: branches };
+    if (propertyNames === undefined) return input;
+    return { ...input, propertyNames: { anyOf: [{ const: "method" }, propertyNames] } };
   }
 
   /** A job whose output is the function's result once it is there. */

@@ -39,6 +39,8 @@ export interface JsonSchema {
   maxLength?: number;
   pattern?: string;
   format?: string;
+  /** `base64`: bytes as text. Documentation; `x-flash-type` and `pattern` are what is checked. */
+  contentEncoding?: string;
   title?: string;
   description?: string;
   default?: unknown;
@@ -52,6 +54,17 @@ export interface JsonSchema {
 }
 
 export type RichType = "date" | "set" | "bigint" | "bytes";
+
+/**
+ * Bytes inside JSON. The pattern is as strict as one can be that a validator runs over megabytes
+ * without running out of stack; whether the last group is whole is checked in code only.
+ */
+export const BASE64: Readonly<JsonSchema> = {
+  type: "string",
+  contentEncoding: "base64",
+  pattern: "^[A-Za-z0-9+/]*={0,2}$",
+  "x-flash-type": "bytes",
+};
 
 /** Follows `$ref` to the schema it names; `{}` when there is none. */
 export function resolveRef(schema: JsonSchema, root: JsonSchema): JsonSchema {
@@ -123,6 +136,23 @@ export function propertyParts(schema: JsonSchema, key: string): JsonSchema[] {
   const parts = own === undefined ? matching : [own, ...matching];
   if (parts.length > 0 || typeof schema.additionalProperties !== "object") return parts;
   return [schema.additionalProperties];
+}
+
+/** The schema of an object that refuses the keys {@link isKnownKey} does not know, for other validators. */
+export function closeObject(schema: JsonSchema): JsonSchema {
+  const branches = alternativesWithParts(schema, schema);
+  // A key that cannot be among the declared ones is known only where all keys are.
+  if (isKnownKey("\0", schema, schema)) return schema;
+  const names = propertyNames(schema, schema);
+  const patterns = branches.flatMap(({ patternProperties = {} }) => Object.keys(patternProperties));
+  const [only] = branches;
+  if (only === schema && branches.length === 1) return { ...schema, additionalProperties: false };
+  // `additionalProperties` sees the properties of its own schema only, not those of a union's parts.
+  const known: JsonSchema[] = patterns.map((pattern) => ({ pattern }));
+  if (names.length > 0) known.unshift({ enum: names });
+  const [first] = known;
+  if (first === undefined) return { ...schema, maxProperties: 0 };
+  return { ...schema, propertyNames: known.length === 1 ? first : { anyOf: known } };
 }
 
 /** Names of the properties that an object type, or any of its alternatives, declares. */

@@ -399,18 +399,29 @@ function checkText(schema: JsonSchema): Check[] {
   }
   const rich = schema["x-flash-type"];
   const known = format === undefined ? undefined : formatOf(format);
-  if (rich !== undefined) rules.push((text) => richMistake(text, rich));
   // A Date reaches further than the format of its text does.
   if (known !== undefined && rich !== "date") {
     rules.push((text) =>
       known.test(text) ? undefined : `must be ${known.words}, got ${show(text)}`,
     );
   }
-  return rules.map((rule) => (value, path, run) => {
-    const message = typeof value === "string" ? rule(value) : undefined;
-    if (message !== undefined) report(run, path, message);
+  return rich === undefined
+    ? rules.map((rule) => checkRules([rule]))
+    : [checkRules([(text) => richMistake(text, rich), ...rules])];
+}
+
+/** The first rule that a text breaks is the complaint about it. */
+function checkRules(rules: readonly Rule<string>[]): Check {
+  return (value, path, run) => {
+    if (typeof value !== "string") return value;
+    for (const rule of rules) {
+      const message = rule(value);
+      if (message === undefined) continue;
+      report(run, path, message);
+      break;
+    }
     return value;
-  });
+  };
 }
 
 function checkNumber(schema: JsonSchema): Check[] {
@@ -459,7 +470,9 @@ function richMistake(text: string, rich: RichType): string | undefined {
   if (rich === "bigint" && !/^-?\d+$/.test(text)) {
     return `must be a whole number as text, got ${show(text)}`;
   }
-  if (rich === "bytes" && decodeBase64(text) === undefined) return "must be base64 text";
+  if (rich === "bytes" && (/[^A-Za-z0-9+/=]/.test(text) || decodeBase64(text) === undefined)) {
+    return "must be base64 text";
+  }
   return undefined;
 }
 
