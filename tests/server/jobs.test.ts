@@ -200,6 +200,16 @@ describe("results", () => {
     assert.equal(await jobs.waitFinal("unknown", MINUTE), undefined);
   });
 
+  test("a wait notices within 5 s that its endpoint has been removed", async (t) => {
+    const { store, jobs, submit, pass } = await setUp(t);
+    const { id } = await submit();
+    const waiting = jobs.waitFinal(id, MINUTE);
+    await settleDown(store);
+    await store.control.removeEndpoint("ep1", Date.UTC(2026, 0, 1));
+    await pass(5000);
+    assert.equal((await waiting)?.state, "CANCELLED");
+  });
+
   test("words of another worker or of an earlier attempt are stale", async (t) => {
     const { jobs, submit, take } = await setUp(t);
     const { id } = await submit();

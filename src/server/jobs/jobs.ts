@@ -3,6 +3,7 @@
  * atomic and durable; this room decides which move, and wakes whoever waits for it.
  *
  *   jobs             the verbs: submit, take, done, ping, cancel, …; recovery at the start
+ *   requests         what it is asked and told: the types
  *   rules            pure decisions: policies, retries, retention, texts
  *   attempts         deadlines of running attempts: leases, execution timeouts
  *   polls            workers that wait for a job
@@ -10,6 +11,8 @@
  *   bells            requests that wait for a job's end or its next chunk
  *   webhooks         telling others how a job ended; private-address: whom not to tell
  *   sweeper          what the passing of time does: ttl, retention, delayed starts
+ *   chunks           stream chunks of a size that clients take
+ *   listeners        who hears of queued, settled, overdue and lost jobs
  *   steady           wall time that never goes back
  *
  * Invariants:
@@ -23,46 +26,33 @@
 import { sleep, type Clock } from "../../kit/clock.ts";
 import { newJobId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
-import type { Job, JobCounts, JobDocument } from "../../contract/job.ts";
+import type { Job, JobCounts } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { isFinal } from "../../contract/states.ts";
 import type { Outcome, Store, TakenJob } from "../../contract/store.ts";
 import { Attempts, LEASE_MS, type Attempt } from "./attempts.ts";
 import { Bells } from "./bells.ts";
 import { Polls, type Poll } from "./polls.ts";
+import { splitChunk } from "./chunks.ts";
+import { Listeners } from "./listeners.ts";
+import type {
+  DoneBody,
+  GoneCause,
+  JobRequest,
+  JobTarget,
+  RetryRules,
+  StreamAnswer,
+  TakeRequest,
+  Verdict,
+  WorkerWord,
+} from "./requests.ts";
 import * as rules from "./rules.ts";
 import { Stops } from "./stops.ts";
 import { steadyClock } from "./steady.ts";
 import { Sweeper, type DueJobs } from "./sweeper.ts";
 import { Webhooks } from "./webhooks.ts";
 
-/** What a client asks for. Durations are ms, times epoch ms. */
-export interface JobRequest {
-  input: unknown;
-  /** JSON text of the input; wins over `input` and keeps numbers exactly as they were written. */
-  inputText?: string;
-  webhook?: string;
-  policy?: { executionTimeout?: number; ttl?: number; lowPriority?: boolean };
-  /** Further top-level keys for the worker, such as `s3Config`. */
-  extra?: Record<string, unknown>;
-  idempotencyKey?: string;
-  runAt?: number;
-}
-
-/** Where a job goes; `executionTimeoutMs` and `retries` come from the endpoint's manifest. */
-export interface JobTarget {
-  endpointId: string;
-  releaseId: string;
-  /** 0 means the platform's default. */
-  executionTimeoutMs: number;
-  retries: number;
-}
-
-/** How failures of an endpoint's jobs are treated. `isCode`: the endpoint runs a function of the user's. */
-export interface RetryRules {
-  retries: number;
-  isCode: boolean;
-}
+export type * from "./requests.ts";
 
 export interface JobsOptions {
   store: Store;
@@ -76,58 +66,14 @@ export interface JobsOptions {
   random?: () => number;
 }
 
-/** The body of `job-done`, parsed. */
-export interface DoneBody {
-  /** `IN_PROGRESS` makes it a progress update. */
-  status?: unknown;
-  output?: unknown;
-  /** JSON text of the output; wins over `output`. */
-  outputText?: string;
-  error?: unknown;
-  /** The worker wants to be replaced after this job. */
-  stopPod?: unknown;
-  /** False: the error is final whatever `retries` says. */
-  retryable?: unknown;
-}
-
-/** Why a worker is gone. */
-export interface GoneCause {
-  code: number | null;
-  signal: string | null;
-  /** The last lines it wrote. */
-  logTail?: string[];
-}
-
-export interface TakeRequest {
-  endpointId: string;
-  releaseId?: string;
-  workerId: string;
-  limit: number;
-  holdMs: number;
-  signal?: AbortSignal;
-}
-
-/** A word of a worker about a job. `attempt` is its fencing number, where the worker knows it. */
-export interface WorkerWord {
-  jobId: string;
-  workerId: string;
-  attempt?: number;
-}
-
-export type Verdict = "accepted" | "stale";
-
-export interface StreamAnswer {
-  status: JobDocument["status"];
-  /** JSON texts, each delivered once. */
-  chunks: string[];
-}
-
 /** Further polls of a draining worker are held this long: answered at once, they would spin. */
 const DRAINED_HOLD_MS = 200;
 /** Chunks in one answer of a stream. */
 const CHUNKS_AT_ONCE = 100;
 /** The stream of a cancelled job answers this long; then 404, the only end the Python client knows. */
 const CANCELLED_STREAM_MS = 10_000;
+/** Who waits looks again this often: control removes endpoints, and their jobs, behind this room's back. */
+const LOOK_AGAIN_MS = 5000;
 const PURGE_STEP = 500;
 /** A move that the store refused is tried again after this. */
 const INSIST_MS = 1000;
@@ -264,7 +210,7 @@ export class Jobs {
         const left = endsAt - this.#clock.elapsed();
         const isOver = left <= 0 || signal?.aborted === true || this.#isClosed;
         if (job === undefined || isFinal(job.state) || isOver) return job;
-        await bell.wait(left, signal);
+        await bell.wait(Math.min(left, LOOK_AGAIN_MS), signal);
       }
     } finally {
       bell.close();
@@ -289,7 +235,7 @@ export class Jobs {
         if (chunks.length > 0 || isFinal(job.state) || isOver) {
           return await this.#streamAnswer(job, chunks);
         }
-        await bell.wait(left, signal);
+        await bell.wait(Math.min(left, LOOK_AGAIN_MS), signal);
       }
     } finally {
       bell.close();
@@ -664,37 +610,4 @@ export class Jobs {
       chunks: [...chunks, ...more],
     };
   }
-}
-
-class Listeners<T> {
-  readonly #listeners = new Set<(value: T) => void>();
-
-  add(listener: (value: T) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
-  emit(value: T): void {
-    for (const listener of this.#listeners) listener(value);
-  }
-}
-
-/** JSON texts of one chunk: a long string becomes several strings, other values stay whole. */
-function splitChunk(output: unknown, outputText: string | undefined): string[] {
-  const text = outputText ?? JSON.stringify(output) ?? "null";
-  // UTF-8 needs at most three bytes for a UTF-16 unit.
-  const size = Math.floor(LIMITS.streamChunkBytes / 3);
-  if (typeof output !== "string" || Buffer.byteLength(text) <= LIMITS.streamChunkBytes) {
-    return [text];
-  }
-  const pieces: string[] = [];
-  for (let at = 0; at < output.length;) {
-    let end = Math.min(at + size, output.length);
-    const last = output.charCodeAt(end - 1);
-    // Not between the halves of one character.
-    if (end < output.length && last >= 0xd800 && last <= 0xdbff) end--;
-    pieces.push(JSON.stringify(output.slice(at, end)));
-    at = end;
-  }
-  return pieces;
 }

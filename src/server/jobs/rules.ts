@@ -5,7 +5,7 @@ import type { Job, JobPolicy } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { Outcome } from "../../contract/store.ts";
 import { backoffMs, type BackoffPolicy } from "../../kit/backoff.ts";
-import type { GoneCause, JobRequest, JobTarget, RetryRules } from "./jobs.ts";
+import type { GoneCause, JobRequest, JobTarget, RetryRules } from "./requests.ts";
 import { isPrivateHost } from "./private-address.ts";
 
 /** Before another attempt after a thrown error. */

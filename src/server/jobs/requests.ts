@@ -1,0 +1,77 @@
+/** What the jobs room is asked and told, by clients and by workers. */
+
+import type { JobDocument } from "../../contract/job.ts";
+
+/** What a client asks for. Durations are ms, times epoch ms. */
+export interface JobRequest {
+  input: unknown;
+  /** JSON text of the input; wins over `input` and keeps numbers exactly as they were written. */
+  inputText?: string;
+  webhook?: string;
+  policy?: { executionTimeout?: number; ttl?: number; lowPriority?: boolean };
+  /** Further top-level keys for the worker, such as `s3Config`. */
+  extra?: Record<string, unknown>;
+  idempotencyKey?: string;
+  runAt?: number;
+}
+
+/** Where a job goes; `executionTimeoutMs` and `retries` come from the endpoint's manifest. */
+export interface JobTarget {
+  endpointId: string;
+  releaseId: string;
+  /** 0 means the platform's default. */
+  executionTimeoutMs: number;
+  retries: number;
+}
+
+/** How failures of an endpoint's jobs are treated. `isCode`: the endpoint runs a function of the user's. */
+export interface RetryRules {
+  retries: number;
+  isCode: boolean;
+}
+
+/** The body of `job-done`, parsed. */
+export interface DoneBody {
+  /** `IN_PROGRESS` makes it a progress update. */
+  status?: unknown;
+  output?: unknown;
+  /** JSON text of the output; wins over `output`. */
+  outputText?: string;
+  error?: unknown;
+  /** The worker wants to be replaced after this job. */
+  stopPod?: unknown;
+  /** False: the error is final whatever `retries` says. */
+  retryable?: unknown;
+}
+
+/** Why a worker is gone. */
+export interface GoneCause {
+  code: number | null;
+  signal: string | null;
+  /** The last lines it wrote. */
+  logTail?: string[];
+}
+
+export interface TakeRequest {
+  endpointId: string;
+  releaseId?: string;
+  workerId: string;
+  limit: number;
+  holdMs: number;
+  signal?: AbortSignal;
+}
+
+/** A word of a worker about a job. `attempt` is its fencing number, where the worker knows it. */
+export interface WorkerWord {
+  jobId: string;
+  workerId: string;
+  attempt?: number;
+}
+
+export type Verdict = "accepted" | "stale";
+
+export interface StreamAnswer {
+  status: JobDocument["status"];
+  /** JSON texts, each delivered once. */
+  chunks: string[];
+}
