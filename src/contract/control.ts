@@ -10,6 +10,7 @@
  *   DELETE /api/v1/endpoints?app=A&environment=E[&name=N] → RemovalDocument
  *   GET    /api/v1/logs?app=A&environment=E[&endpoint=N][&tail=100][&follow=1]
  *                                                         → NDJSON of LogLine
+ *   GET    /api/v1/scaling?app=A&environment=E&name=N     → newest decisions of the scaler, with inputs
  *   GET    /api/v1/server                                 → ServerDocument
  *   POST   /api/v1/server/stop                            → 202
  */

@@ -15,6 +15,7 @@
 import { mkdir } from "node:fs/promises";
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import path from "node:path";
 import type { Duplex } from "node:stream";
 import type { Compute } from "../contract/compute.ts";
 import type { LogLine } from "../contract/control.ts";
@@ -79,7 +80,9 @@ export class FlashServer {
   readonly #closed = Promise.withResolvers<void>();
 
   /** Resolves when the server answers. Throws `CONFLICT` when the port is taken. */
-  static async start(options: FlashServerOptions): Promise<FlashServer> {
+  static async start(given: FlashServerOptions): Promise<FlashServer> {
+    // Workers run in folders of their own, where a relative path would mean something else.
+    const options = { ...given, home: path.resolve(given.home) };
     await mkdir(options.home, { recursive: true, mode: 0o700 });
     const key = options.key ?? (await readOrCreateKey(options.home));
     const parts = assemble(options, key);

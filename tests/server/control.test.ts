@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readdirSync, existsSync } from "node:fs";
+import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import { Readable } from "node:stream";
@@ -41,6 +41,17 @@ describe("builds", () => {
     assert.ok(existsSync(path.join(folder, first.id, WORKER_FILE)));
   });
 
+  test("a build whose files were lost is unpacked again by the next upload", async (t) => {
+    const server = await TestServer.start(t);
+    const artifact = await artifactOf("shop", [API]);
+    const send = () => server.server.control.putBuild("shop", Readable.from([artifact]));
+    const { id } = await send();
+    const file = path.join(server.home, "builds", id, WORKER_FILE);
+    writeFileSync(file, "");
+    assert.equal((await send()).id, id);
+    assert.ok(statSync(file).size > 0);
+  });
+
   test("two uploads of the same artifact at once are one build", async (t) => {
     const server = await TestServer.start(t);
     const artifact = await artifactOf("shop", [API]);
@@ -54,7 +65,7 @@ describe("builds", () => {
   test("what is no artifact is refused with its reason, and leaves nothing behind", async (t) => {
     const server = await TestServer.start(t);
     const manifest = { target: MANIFEST_FILE, content: JSON.stringify(manifestOf("shop", [API])) };
-    const worker = { target: WORKER_FILE, content: "" };
+    const worker = { target: WORKER_FILE, content: "// nothing" };
     const whole = await artifactOf("shop", [API]);
     const broken = { ...manifestOf("shop", [API]), version: 99 };
     const bad = manifestOf("shop", [API, API]);

@@ -332,6 +332,16 @@ describe("when something breaks", () => {
     assert.ok(log.filter((line) => line === "told to die").length >= 3, log.join("\n"));
   });
 
+  test("a connection is good for another request after one whose body was not read", async (t) => {
+    const { server, base } = await deployed(t);
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    t.after(() => agent.destroy());
+    const body = Buffer.alloc(8 * 1024 * 1024);
+    const lost = await server.request(`${base}/die`, { method: "POST", body, agent });
+    assert.equal(lost.status, 502);
+    assert.equal((await server.request(`${base}/pid`, { agent })).status, 200);
+  });
+
   test("an answer that breaks off is not passed on as a whole one", async (t) => {
     const { server, base } = await deployed(t);
     await assert.rejects(server.request(`${base}/half`));

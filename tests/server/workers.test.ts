@@ -108,7 +108,7 @@ describe("held requests", () => {
     const attempt = () => (free > 0 ? ({ kind: "got", value: free-- } as const) : wait);
     const order: string[] = [];
     const held = ["a", "b", "c"].map(async (name) => {
-      await holds.wait({ attempt, waitMs: 1000, timedOut: late, signal });
+      await holds.wait({ attempt, takesAny: true, waitMs: 1000, timedOut: late, signal });
       order.push(name);
     });
     assert.equal(holds.size, 3);
@@ -126,7 +126,13 @@ describe("held requests", () => {
   test("the wait ends: by time, by the client, by a refusal", async () => {
     const clock = new ManualClock();
     const holds = new Holds(clock);
-    const request = { attempt: () => wait, waitMs: 120_000, timedOut: late, signal };
+    const request = {
+      attempt: () => wait,
+      takesAny: true,
+      waitMs: 120_000,
+      timedOut: late,
+      signal,
+    };
     const slow = holds.wait(request);
     clock.advance(119_999);
     assert.equal(holds.oldestMs(), 119_999);
@@ -147,7 +153,7 @@ describe("held requests", () => {
 
   test("too many are refused at once", async () => {
     const holds = new Holds(new ManualClock());
-    const request = { attempt: () => wait, waitMs: 1000, timedOut: late, signal };
+    const request = { attempt: () => wait, takesAny: true, waitMs: 1000, timedOut: late, signal };
     const held = Array.from({ length: 2000 }, () => holds.wait(request));
     await assert.rejects(holds.wait(request), (error: unknown) => {
       assert.ok(FlashError.is(error));

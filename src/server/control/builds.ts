@@ -6,7 +6,7 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { access, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { Transform, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -58,7 +58,7 @@ export class Builds {
     try {
       const { digest, bytes } = await save(artifact, `${draft}.tar.gz`);
       const known = (await this.#store.listBuilds(app)).find((build) => build.digest === digest);
-      if (known !== undefined && (await this.#isComplete(known.id))) return known;
+      if (known !== undefined && (await this.#isWhole(known))) return known;
       await unpack(`${draft}.tar.gz`, draft, bytes);
       const manifest = await readUnpacked(draft, app);
       const build = known ?? {
@@ -69,7 +69,9 @@ export class Builds {
         manifest,
         createdAt: this.#clock.now(),
       };
-      // The folder first: a build that the store knows can be run.
+      // The folder first: a build that the store knows can be run. One that a power failure has broken
+      // is replaced.
+      await rm(this.folderOf(build.id), { recursive: true, force: true });
       await rename(draft, this.folderOf(build.id));
       const stored = await this.#store.putBuild(build);
       if (stored.id !== build.id) await rm(this.folderOf(build.id), { recursive: true });
@@ -80,8 +82,8 @@ export class Builds {
     }
   }
 
-  async #isComplete(buildId: string): Promise<boolean> {
-    return await access(path.join(this.folderOf(buildId), MANIFEST_FILE)).then(
+  async #isWhole(build: BuildRow): Promise<boolean> {
+    return await readUnpacked(this.folderOf(build.id), build.app).then(
       () => true,
       () => false,
     );
@@ -178,12 +180,16 @@ async function readUnpacked(folder: string, app: string): Promise<Manifest> {
     names.add(endpoint.name);
   }
   const needsCode = manifest.endpoints.some(({ form }) => form !== "image");
-  if (needsCode) {
-    await access(path.join(folder, WORKER_FILE)).catch((cause: unknown) => {
-      throw invalid(`The artifact has no ${WORKER_FILE}.`, cause);
-    });
-  }
+  if (needsCode) await requireProgram(folder);
   return manifest;
+}
+
+async function requireProgram(folder: string): Promise<void> {
+  const size = await stat(path.join(folder, WORKER_FILE)).then(
+    (found) => found.size,
+    () => 0,
+  );
+  if (size === 0) throw invalid(`The artifact has no ${WORKER_FILE}.`);
 }
 
 /** What the server itself builds on; the rest is the worker's business. */

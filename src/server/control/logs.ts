@@ -5,7 +5,7 @@
  * loses lines, never the server its memory.
  */
 
-import { appendFile, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { appendFile, mkdir, open, rename, stat } from "node:fs/promises";
 import path from "node:path";
 import type { LogLine } from "../../contract/control.ts";
 import type { Clock } from "../../kit/clock.ts";
@@ -85,12 +85,6 @@ class EndpointLog {
     return lines;
   }
 
-  async remove(): Promise<void> {
-    await this.flush();
-    await rm(this.#file, { force: true });
-    await rm(`${this.#file}.1`, { force: true });
-  }
-
   async #write(): Promise<void> {
     if (this.#pending.length === 0) return;
     const dropped = this.#dropped;
@@ -146,13 +140,6 @@ export class Logs {
     } finally {
       if (listener !== undefined) for (const book of books) book.listeners.delete(listener);
     }
-  }
-
-  async remove(source: LogSource): Promise<void> {
-    const key = keyOf(source);
-    const book = this.#book(source);
-    this.#books.delete(key);
-    await book.remove();
   }
 
   async close(): Promise<void> {

@@ -51,19 +51,18 @@ export async function serveLoadBalanced(
     try {
       worker = pool.tryAcquire(affinity) ?? (await hold(pool, affinity, response));
     } catch (error) {
-      if (response.destroyed) return;
-      refuse(response, error, lastTried);
+      if (!response.destroyed) refuse(http, error, lastTried);
       return;
     }
     lastTried = worker.id;
     const outcome = await tryWorker(pool, worker, exchange);
     if (outcome.kind === "answered" || outcome.kind === "left") return;
     if (outcome.kind === "refused") {
-      refuse(response, outcome.error, worker.id);
+      refuse(http, outcome.error, worker.id);
       return;
     }
     if (tries < MAX_TRIES && mayRepeat(outcome, body)) continue;
-    refuse(response, workerLost(pool.row.name, outcome.cause), worker.id);
+    refuse(http, workerLost(pool.row.name, outcome.cause), worker.id);
     return;
   }
 }
@@ -110,7 +109,13 @@ function mayRepeat(outcome: Outcome & { kind: "lost" }, body: RequestBody): bool
 }
 
 /** A problem document that names the worker, when one was involved. */
-function refuse(response: ServerResponse, error: unknown, workerId: string | undefined): void {
+function refuse(
+  { request, response }: { request: IncomingMessage; response: ServerResponse },
+  error: unknown,
+  workerId: string | undefined,
+): void {
+  // What is left of a body that was begun is read and dropped: the next request comes after it.
+  request.resume();
   if (workerId !== undefined && !response.headersSent) {
     response.setHeader("X-Runpod-Worker-Id", workerId);
   }

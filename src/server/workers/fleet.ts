@@ -90,13 +90,6 @@ export class Fleet {
     return row === undefined ? undefined : await this.#versions.of(row, releaseId);
   }
 
-  /** Ids of every worker that lives. */
-  workerIds(): Set<string> {
-    const ids = new Set<string>();
-    for (const pool of this.#pools.values()) for (const { id } of pool.workers) ids.add(id);
-    return ids;
-  }
-
   /** Drains everything; what is left after `graceMs` is killed. */
   async close(graceMs: number): Promise<void> {
     const pools = [...this.#pools.values()];

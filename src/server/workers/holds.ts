@@ -13,6 +13,7 @@ export type Attempt<T> =
 
 interface Hold {
   since: number;
+  takesAny: boolean;
   /** True when it was answered and leaves the queue. */
   attempt: () => boolean;
   refuse: (error: Error) => void;
@@ -21,6 +22,8 @@ interface Hold {
 export interface HoldRequest<T> {
   /** Tried at once and whenever something has changed. */
   attempt: () => Attempt<T>;
+  /** Whatever answers one such request could answer any other. */
+  takesAny: boolean;
   waitMs: number;
   /** The error when the wait is over. */
   timedOut: () => FlashError;
@@ -74,7 +77,8 @@ export class Holds {
         else reject(result.error);
         return true;
       };
-      const hold: Hold = { since: this.#clock.elapsed(), attempt, refuse };
+      const { takesAny } = request;
+      const hold: Hold = { since: this.#clock.elapsed(), takesAny, attempt, refuse };
       signal.addEventListener("abort", onAbort, { once: true });
       this.#holds.add(hold);
       attempt();
@@ -83,7 +87,12 @@ export class Holds {
 
   /** Something has changed: everybody tries again, oldest first. */
   retry(): void {
-    for (const hold of this.#holds) hold.attempt();
+    let isNothingLeft = false;
+    for (const hold of this.#holds) {
+      // One is enough to know: with thousands waiting, asking for each would cost more than answering.
+      if (hold.takesAny && isNothingLeft) continue;
+      if (!hold.attempt() && hold.takesAny) isNothingLeft = true;
+    }
   }
 
   /** Sends everybody away. */

@@ -145,6 +145,7 @@ export class Pool {
     const waitMs = isStrict ? STRICT_WAIT_MS : LIMITS.lbWorkerWaitMs;
     const held = this.holds.wait({
       attempt: () => this.#attempt(affinity),
+      takesAny: affinity.mode === "none" || affinity.mode === "soft",
       waitMs,
       timedOut: () =>
         isStrict
@@ -281,6 +282,7 @@ export class Pool {
   /** Why waiting makes no sense. */
   #hopeless(): Error | undefined {
     const { name } = this.row;
+    if (this.#isClosing) return refusals.beingStopped(name);
     if (this.#active.manifest.options.workersMax === 0) return refusals.switchedOff(name);
     const failures = this.#failures.get(this.#active.releaseId);
     if (failures?.problem === undefined || this.#isStarting(this.#active)) return undefined;
