@@ -5,7 +5,7 @@
  */
 
 import { show } from "../../contract/json.ts";
-import type { JsonSchema } from "../../contract/schema.ts";
+import { BASE64, type JsonSchema } from "../../contract/schema.ts";
 import { Definitions } from "./definitions.ts";
 import { constrain, hasConstraints, docsOf, docsOfDeclaration, type Docs } from "./docs.ts";
 import { INSTEAD, knownType, type KnownType } from "./known.ts";
@@ -81,14 +81,17 @@ export class SchemaWriter {
     const { flags } = type;
     const known = knownType(type);
     if (known !== undefined) return this.#platform(type, at, known);
+    if (type.isLiteralType() && typeof type.value === "bigint") {
+      return { ...BIGINT, const: String(type.value) };
+    }
     const simple = simpleSchema(flags);
     if (simple !== undefined) return simple;
     if (type.isLiteralType()) return literalSchema([type.value]);
     if (flags & TypeFlags.Never) return this.#refuse(at, "has the type never: no value fits");
     if (flags & TypeFlags.ESSymbolLike)
       return this.#refuse(at, "is a symbol, which JSON cannot carry");
-    if (type.isTemplateLiteralType()) return { type: "string", pattern: this.#pattern(type) };
-    if (flags & TypeFlags.StringMapping) return { type: "string" };
+    if (type.isTemplateLiteralType()) return { type: "string", pattern: this.#pattern(type, at) };
+    if (flags & TypeFlags.StringMapping) return this.#anyCase(at);
     if (type.isUnionType()) return this.#defined(type, () => this.#union(type.getTypes(), at));
     if (type.isIntersectionType()) return this.#intersection(type, at);
     if (type.isObjectType()) return this.#object(type, at);
@@ -111,7 +114,7 @@ export class SchemaWriter {
       case "date":
         return { type: "string", format: "date-time", "x-flash-type": "date" };
       case "buffer":
-        return { type: "string", "x-flash-type": "bytes" };
+        return BASE64;
       case "set": {
         const items = first === undefined ? {} : this.#convert(first, `${at}[]`);
         return { type: "array", items, uniqueItems: true, "x-flash-type": "set" };
@@ -154,7 +157,7 @@ export class SchemaWriter {
     return uniteSchemas(branches, isNullable);
   }
 
-  /** Objects are merged; a primitive with an object is a branded primitive. */
+  /** Objects are merged; anything else with an object is that value with a brand. */
   #intersection(type: Type & { getTypes(): readonly Type[] }, at: string): JsonSchema {
     const primitives = type.getTypes().filter((part) => isPrimitive(part));
     const [first] = primitives;
@@ -162,18 +165,20 @@ export class SchemaWriter {
       const parts = primitives.map((part) => this.#convert(part, at));
       return parts.length === 1 && parts[0] !== undefined ? parts[0] : { allOf: parts };
     }
-    const isMergeable = type
-      .getTypes()
-      .every(
-        (part) =>
-          part.isObjectType() &&
-          knownType(part) === undefined &&
-          !this.#checker.isArrayLikeType(part),
-      );
-    if (isMergeable) return this.#defined(type, () => this.#properties(type, at));
+    const others = type.getTypes().filter((part) => !this.#isPlainObject(part));
+    if (others.length === 0) return this.#defined(type, () => this.#properties(type, at));
+    const [branded] = others;
+    if (others.length === 1 && branded?.isObjectType() === true) return this.#convert(branded, at);
     return this.#defined(type, () => ({
       allOf: type.getTypes().map((part) => this.#convert(part, at)),
     }));
+  }
+
+  /** An object of properties: no array, and nothing of the platform's. */
+  #isPlainObject(type: Type): boolean {
+    return (
+      type.isObjectType() && knownType(type) === undefined && !this.#checker.isArrayLikeType(type)
+    );
   }
 
   #object(type: Type, at: string): JsonSchema {
@@ -207,6 +212,8 @@ export class SchemaWriter {
         : { ...base, prefixItems: items, items: false };
     }
     // JSON Schema counts from the front only: elements behind the rest may be any of the tail's types.
+    if (items.length > rest + 1)
+      this.#leaveUnchecked(at, "the order of the elements behind the rest");
     const tail = uniteSchemas(items.slice(rest), false);
     return rest === 0
       ? { ...base, items: tail }
@@ -238,7 +245,9 @@ export class SchemaWriter {
     }
     const indexes = this.#indexes(type, at);
     // `{}` takes every value but null; a result of that type is an object without known keys.
-    if (this.#isInput && symbols.length === 0 && Object.keys(indexes).length === 0) return {};
+    if (this.#isInput && symbols.length === 0 && Object.keys(indexes).length === 0) {
+      return { type: ["string", "number", "boolean", "object", "array"] };
+    }
     return {
       type: "object",
       ...(symbols.length === 0 ? {} : { properties }),
@@ -266,7 +275,8 @@ export class SchemaWriter {
       const value = this.#convert(valueType, `${at}[]`);
       if (keyType.flags & TypeFlags.String) result.additionalProperties = value;
       else if (keyType.flags & TypeFlags.Number) patterns[NUMBER_KEY] = value;
-      else if (keyType.isTemplateLiteralType()) patterns[this.#pattern(keyType)] = value;
+      else if (keyType.isTemplateLiteralType()) patterns[this.#pattern(keyType, at)] = value;
+      else if (keyType.flags & TypeFlags.StringMapping) this.#anyCase(at);
       else result.additionalProperties = value;
     }
     return Object.keys(patterns).length === 0 ? result : { ...result, patternProperties: patterns };
@@ -320,20 +330,24 @@ export class SchemaWriter {
   }
 
   /** A regular expression for a template literal type. */
-  #pattern(type: Type & { texts: readonly string[]; getTypes(): readonly Type[] }): string {
+  #pattern(
+    type: Type & { texts: readonly string[]; getTypes(): readonly Type[] },
+    at: string,
+  ): string {
     const types = type.getTypes();
     const parts = type.texts.map((text, index) => {
       const part = types[index];
-      return escape(text) + (part === undefined ? "" : this.#patternPart(part));
+      return escape(text) + (part === undefined ? "" : this.#patternPart(part, at));
     });
     return `^${parts.join("")}$`;
   }
 
-  #patternPart(type: Type): string {
+  #patternPart(type: Type, at: string): string {
     if (type.flags & TypeFlags.Number) return String.raw`-?\d+(\.\d+)?([eE][+-]?\d+)?`;
     if (type.flags & TypeFlags.BigInt) return String.raw`-?\d+`;
-    if (type.isTemplateLiteralType()) return this.#pattern(type).slice(1, -1);
+    if (type.isTemplateLiteralType()) return this.#pattern(type, at).slice(1, -1);
     if (type.isLiteralType()) return escape(String(type.value));
+    if (type.flags & TypeFlags.StringMapping) this.#anyCase(at);
     return String.raw`[\s\S]*`;
   }
 
@@ -365,6 +379,22 @@ export class SchemaWriter {
     );
   }
 
+  /** `Uppercase<string>` and its like. */
+  #anyCase(at: string): JsonSchema {
+    this.#leaveUnchecked(at, "the case of the letters");
+    return { type: "string" };
+  }
+
+  /** For what a type says and no schema can. */
+  #leaveUnchecked(at: string, what: string): void {
+    if (!this.#isInput) return;
+    this.#report({
+      severity: "warning",
+      message: `${at}: ${what} is unchecked, because JSON Schema cannot express it.`,
+      hint: "Check it inside the function.",
+    });
+  }
+
   #refuse(at: string, message: string, hint?: string): JsonSchema {
     if (this.#isInput) {
       this.#report({
@@ -389,14 +419,18 @@ const NUMBER_KEY = String.raw`^-?\d+(\.\d+)?$`;
 /** Symbols whose name is the user's own. */
 const NAMED = SymbolFlags.Class | SymbolFlags.Interface | SymbolFlags.TypeAlias | SymbolFlags.Enum;
 
+const BIGINT: Readonly<JsonSchema> = {
+  type: "string",
+  pattern: String.raw`^-?\d+$`,
+  "x-flash-type": "bigint",
+};
+
 function simpleSchema(flags: TypeFlags): JsonSchema | undefined {
   if (flags & TypeFlags.AnyOrUnknown) return {};
   if (flags & TypeFlags.String) return { type: "string" };
   if (flags & TypeFlags.Number) return { type: "number" };
   if (flags & TypeFlags.Boolean) return { type: "boolean" };
-  if (flags & TypeFlags.BigIntLike) {
-    return { type: "string", pattern: String.raw`^-?\d+$`, "x-flash-type": "bigint" };
-  }
+  if (flags & TypeFlags.BigIntLike) return BIGINT;
   if (flags & TypeFlags.Null) return { type: "null" };
   if (flags & (TypeFlags.Undefined | TypeFlags.Void)) return {};
   if (flags & TypeFlags.NonPrimitive) return { type: ["object", "array"] };
