@@ -33,6 +33,9 @@ test("the guide's programs answer over HTTP as they answer in a test", async (t)
   const unknown = await call("test-api", "POST /api/calculate", { ...product, operation: "?" });
   assert.equal(unknown.status, 500);
   assert.match(unknown.text, /Unknown operation: \?/);
+
+  // Declared live, deployed like any other: nothing runs code that a request brings along.
+  assert.equal((await call("my-api", "POST /execute", {})).status, 404);
 });
 
 test("deploy --json names app, release and every endpoint with its routes", async (t) => {
