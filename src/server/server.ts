@@ -22,7 +22,7 @@ import type { LogLine } from "../contract/control.ts";
 import { FlashError } from "../contract/errors.ts";
 import { DEFAULTS, LIMITS } from "../contract/limits.ts";
 import type { EndpointRow, Store } from "../contract/store.ts";
-import { systemClock, type Clock } from "../kit/clock.ts";
+import { sleep, systemClock, type Clock } from "../kit/clock.ts";
 import { silentLog, type Log } from "../kit/log.ts";
 import { Builds } from "./control/builds.ts";
 import { Control } from "./control/control.ts";
@@ -65,6 +65,8 @@ export interface FlashServerOptions {
 const REQUEST_TIMEOUT_MS = 30 * 60_000;
 /** A client that does not finish its headers in this time is slow on purpose, ms. */
 const HEADERS_TIMEOUT_MS = 20_000;
+/** For answers that are being written when the server ends, ms. */
+const LAST_WORDS_MS = 1000;
 /** Longer than the idle time of the load balancers that may stand in front, ms. */
 const KEEP_ALIVE_MS = 75_000;
 
@@ -150,9 +152,13 @@ export class FlashServer {
     listener.closeIdleConnections();
     await scaler.close();
     await fleet.close(graceMs);
+    // Ends every long poll: those clients get an answer before their connections end.
+    await jobs.close();
+    const lastWords = new AbortController();
+    await Promise.race([gateway.quiet(), sleep(systemClock, LAST_WORDS_MS, lastWords.signal)]);
+    lastWords.abort();
     listener.closeAllConnections();
     await quiet;
-    await jobs.close();
     await logs.close();
     await options.compute.close();
     await options.store.close();

@@ -186,6 +186,20 @@ describe("life", () => {
     await assert.rejects(server.request(`${url}/pid`));
   });
 
+  test("a client that waits for a job is told its state when the server ends", async (t) => {
+    const server = await TestServer.start(t);
+    const { endpoints } = await server.deploy("shop", [QUEUE]);
+    const url = `${endpoints[0]?.url}`;
+    const waiting = server.request(`${url}/runsync`, post({ sleepMs: 60_000 }));
+    await until(async () => (await server.status("shop", "queue")).jobs.inProgress === 1, {
+      what: "the job to run",
+    });
+    await server.server.close({ graceMs: 100 });
+    const answer = await waiting;
+    assert.equal(answer.status, 200);
+    assert.equal(answer.json.status, "IN_QUEUE");
+  });
+
   test("what was deployed and what was queued is there after a restart", async (t) => {
     const home = temporaryFolder(backwards(t), "flash-home");
     const start = () =>

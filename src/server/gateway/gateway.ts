@@ -59,6 +59,8 @@ const UNAUTHORIZED_HOLD_MS = 1000;
 export class Gateway {
   readonly #options: GatewayOptions;
   #state: "starting" | "open" | "stopping" = "starting";
+  #answering = 0;
+  #onQuiet: () => void = () => undefined;
 
   constructor(options: GatewayOptions) {
     this.#options = options;
@@ -74,8 +76,21 @@ export class Gateway {
     this.#state = "stopping";
   }
 
+  /** Resolves when no request is being answered; to be used once. */
+  quiet(): Promise<void> {
+    if (this.#answering === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onQuiet = resolve;
+    });
+  }
+
   /** Answers a request. Never throws. */
   handle(request: IncomingMessage, response: ServerResponse): void {
+    this.#answering += 1;
+    response.once("close", () => {
+      this.#answering -= 1;
+      if (this.#answering === 0) this.#onQuiet();
+    });
     void this.#answer(request, response).catch((error: unknown) => {
       if (!FlashError.is(error)) {
         this.#options.log.error("a request failed inside the server", {
