@@ -2,7 +2,7 @@
 
 import { DEFAULTS } from "../../contract/limits.ts";
 import type { CommandDefinition } from "../command.ts";
-import { overridesOf } from "../config.ts";
+import { overridesOf, readConfig } from "../config.ts";
 import { openProject, readDotEnv } from "../project.ts";
 import { stopSignals } from "../stop-signals.ts";
 import { parsePort } from "../target.ts";
@@ -50,7 +50,8 @@ export const run: CommandDefinition = {
       port: options.port ?? DEFAULTS.devPort,
       strictPort: options.strictPort === true,
       reload: options.reload !== false,
-      overrides: overridesOf(project.config),
+      // Read for every build, so that saving flash.toml is a change like any other.
+      overrides: (name) => overridesOf(readConfig(project.root))(name),
     });
     output.document({ url: server.url, app: project.app });
     await stop;
