@@ -23,7 +23,7 @@ try {
   const mistakes = checkFiles(packed.files.map((file) => file.path));
   if (mistakes.length > 0) fail(mistakes.join("\n"));
   run("publint", [tarball]);
-  run("attw", [tarball, "--profile", "esm-only", "--no-emoji"]);
+  run("attw", [tarball, "--profile", "esm-only", "--format", "ascii"], { quiet: true });
   checkInstall(tarball);
   console.log(
     `package: ${packed.files.length} files, ${kilobytes(packed.size)} packed, ${kilobytes(packed.unpackedSize)} unpacked`,

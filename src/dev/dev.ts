@@ -21,6 +21,7 @@ import pc from "picocolors";
 import { formatDiagnostics, type BuildRequest, type BuildResult } from "../compiler/compiler.ts";
 import { FlashError } from "../contract/errors.ts";
 import { createLog } from "../kit/log.ts";
+import { keyFile } from "../server/server.ts";
 import { Engine } from "./engine.ts";
 import { Front } from "./front.ts";
 import { describeEvent, type DevEvent } from "./talk.ts";
@@ -91,6 +92,10 @@ class RunningDev implements DevServer {
     return this.#front?.url ?? "";
   }
 
+  get #home(): string {
+    return this.#options.home ?? path.join(this.#options.root, ".flash", "dev");
+  }
+
   async start(): Promise<void> {
     const { root, host = "localhost", port, strictPort = false } = this.#options;
     const engine = await this.#startEngine();
@@ -127,7 +132,8 @@ class RunningDev implements DevServer {
   }
 
   async #startEngine(): Promise<Engine> {
-    const { root, app, overrides, home = path.join(root, ".flash", "dev") } = this.#options;
+    const { root, app, overrides } = this.#options;
+    const home = this.#home;
     return Engine.start({
       project: {
         root,
@@ -179,7 +185,13 @@ class RunningDev implements DevServer {
 
   #announce(built: BuildResult): void {
     this.#warn(built);
-    this.#tell({ kind: "ready", url: this.url, manifest: built.manifest });
+    const { isOpen = true } = this.#front ?? {};
+    this.#tell({
+      kind: "ready",
+      url: this.url,
+      manifest: built.manifest,
+      ...(isOpen ? {} : { keyFile: keyFile(this.#home) }),
+    });
     this.#isAnnounced = true;
   }
 

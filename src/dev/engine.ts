@@ -108,9 +108,12 @@ export class Engine implements FrontEngine {
   /** Lets running work finish for `graceMs`, then ends every worker. Idempotent. */
   async close(graceMs: number): Promise<void> {
     this.#followed?.stop.abort();
-    await this.#server.close({ graceMs });
-    await this.#followed?.done;
-    await this.#project.close();
+    try {
+      await this.#server.close({ graceMs });
+      await this.#followed?.done;
+    } finally {
+      await this.#project.close();
+    }
   }
 
   async #serve({ artifact }: BuildResult): Promise<void> {

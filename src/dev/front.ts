@@ -44,7 +44,8 @@ const REQUEST_TIMEOUT_MS = 30 * 60_000;
 export class Front {
   readonly #server: Server;
   readonly #engine: FrontEngine;
-  readonly #isOpen: boolean;
+  /** No key is needed. */
+  readonly isOpen: boolean;
   /** Base URL, without a slash at the end. */
   readonly url: string;
   readonly port: number;
@@ -52,7 +53,7 @@ export class Front {
   private constructor(server: Server, engine: FrontEngine, host: string, port: number) {
     this.#server = server;
     this.#engine = engine;
-    this.#isOpen = isLoopback(host);
+    this.isOpen = isLoopback(host);
     this.port = port;
     this.url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
     server.on("request", (request, response) => void this.#serve(request, response));
@@ -93,7 +94,7 @@ export class Front {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
       const { pathname } = targetOf(request);
-      if (this.#isOpen) checkLocal(request);
+      if (this.isOpen) checkLocal(request);
       if (pathname !== "/" && pathname !== "/ping") await this.#engine.settled;
       if (this.#answerOwn(pathname, request, response)) return;
       this.#rewrite(request);
@@ -107,7 +108,7 @@ export class Front {
   /** Never rejects. */
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     try {
-      if (this.#isOpen) checkLocal(request);
+      if (this.isOpen) checkLocal(request);
       await this.#engine.settled;
       this.#rewrite(request);
     } catch (error) {
@@ -125,7 +126,7 @@ export class Front {
     if (pathname === "/") sendJson(response, this.#index());
     else if (pathname === "/ping") sendJson(response, { status: "healthy" });
     else if (pathname === "/openapi.json") {
-      sendJson(response, describeApi(this.#served(), { url: this.url, isOpen: this.#isOpen }));
+      sendJson(response, describeApi(this.#served(), { url: this.url, isOpen: this.isOpen }));
     } else if (pathname === "/docs" || pathname.startsWith(apiBrowserPrefix)) {
       sendApiBrowser(response, pathname);
     } else return false;
@@ -160,7 +161,7 @@ export class Front {
     // The engine reads `headers`, workers get `rawHeaders`. It answers for this machine's name only,
     // and would take `x.localhost` for the endpoint with the id x.
     if (!isPlainLocal(request.headers.host)) request.headers.host = "localhost";
-    if (!this.#isOpen) return;
+    if (!this.isOpen) return;
     request.headers.authorization = `Bearer ${this.#engine.key}`;
   }
 

@@ -7,7 +7,13 @@ import type { EndpointManifest, Manifest } from "../contract/manifest.ts";
 export type DevEvent =
   | { kind: "port-taken"; wanted: number; used: number }
   /** The first good build is being served. */
-  | { kind: "ready"; url: string; manifest: Manifest }
+  | {
+      kind: "ready";
+      url: string;
+      manifest: Manifest;
+      /** The file with the key, where one is needed. */
+      keyFile?: string;
+    }
   | { kind: "reloaded"; manifest: Manifest; changed: readonly string[]; tookMs: number }
   /** A build failed; `keepsServing` when an earlier one still answers. */
   | { kind: "failed"; text: string; keepsServing: boolean }
@@ -79,6 +85,7 @@ function startTable(event: DevEvent & { kind: "ready" }, colors: Colors): string
     ...lines,
     "",
     `  docs  ${event.url}/docs`,
+    ...(event.keyFile === undefined ? [] : [`  key   ${event.keyFile}`]),
     "  stop  ctrl+c",
     "",
   ].join("\n");

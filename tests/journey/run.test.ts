@@ -160,6 +160,40 @@ test("takes the next free port and says so; --strict-port fails", async (t) => {
   assert.match(strict.stderr, new RegExp(`Port ${port} is in use`));
 });
 
+test("what a worker writes is shown with its endpoint's name", async (t) => {
+  const { call, program } = await runProject(t, {
+    "api.ts": `
+import { Endpoint } from "runpod-flash";
+const api = Endpoint({ name: "talker", cpu: "cpu3c-1-2" });
+export const talk = api.post("/talk", async (words: string) => { console.log("I say", words); });
+`,
+  });
+  await call("POST /talker/talk", { words: "hello there" });
+  await program.says(/talker \| I say hello there/);
+});
+
+test("on a network address it needs the key", async (t) => {
+  const { call, url, folder, program } = await runProject(t, adder("adder"), "--host", "0.0.0.0");
+  assert.equal((await call("GET /adder/who")).status, 401);
+  await program.says(/key {3}\S+/);
+  const key = readFileSync(path.join(folder, ".flash", "dev", "key"), "utf8").trim();
+  const headers = { authorization: `Bearer ${key}` };
+  assert.equal((await fetch(`${url}/adder/who`, { headers })).status, 200);
+  assert.equal((await fetch(`${url}/ping`)).status, 200);
+});
+
+test("flash.toml wins over the code, and a change of it is served", async (t) => {
+  const source = `
+import { Endpoint } from "runpod-flash";
+const api = Endpoint({ name: "env", cpu: "cpu3c-1-2", env: { COLOR: "red" } });
+export const color = api.get("/color", () => process.env.COLOR ?? "");
+`;
+  const { call, save } = await runProject(t, { "api.ts": source });
+  assert.equal((await call("GET /env/color")).json, "red");
+  save("flash.toml", '[endpoints.env]\nenv = { COLOR = "blue" }\n');
+  await until(async () => (await call("GET /env/color")).json === "blue", { what: "blue" });
+});
+
 test("a project runs once at a time", async (t) => {
   const { sandbox, folder } = await runProject(t, adder("adder"));
   const again = await sandbox.flash(folder, "run", "--port", "0");

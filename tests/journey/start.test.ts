@@ -1,6 +1,7 @@
 /** `npm start`: a running server with the examples on it, and lines that work when pasted. */
 
 import assert from "node:assert/strict";
+import { createServer } from "node:net";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { Sandbox } from "../support/flash.ts";
@@ -50,6 +51,17 @@ test("every printed line works when pasted, and Ctrl-C stops everything", async 
   assert.equal(ended.code, 0, program.output);
   assert.throws(() => process.kill(pid, 0), { code: "ESRCH" });
   await assert.rejects(fetch(`${sandbox.url}/livez`));
+});
+
+test("takes the next free port when something else has the wanted one", async (t) => {
+  const sandbox = await Sandbox.open(t);
+  const other = createServer();
+  await new Promise<void>((resolve) => other.listen(sandbox.port, "127.0.0.1", resolve));
+  t.after(() => other.close());
+  const program = await start(t, sandbox);
+  const [, used = ""] = await program.says(new RegExp(`port ${sandbox.port} in use, using (\\d+)`));
+  await program.says(/^Ready/m, 120_000);
+  assert.equal((await fetch(`http://127.0.0.1:${used}/livez`)).status, 200);
 });
 
 test("a second start on the same home says that one is running", async (t) => {
