@@ -246,12 +246,27 @@ interface Form {
   a: number;
   /** @pattern [ */
   b: string;
+  /** @minimum 0 */
+  c: bigint;
+  /** @maxLength 5 */
+  d: string[];
+  /** @format date */
+  e: Date;
+  /** @minLength -1 */
+  f: string;
+  /** @multipleOf 0 */
+  g: number;
 }
 export const a = Endpoint({ name: "a" }, async (form: Form) => 1);
 `,
     says: [
-      "api.ts:8 parameter of 'a': form.a: @minimum needs a number, got 'many'",
-      "api.ts:8 parameter of 'a': form.b: @pattern is no regular expression: '['",
+      "api.ts:18 parameter of 'a': form.a: @minimum needs a number, got 'many'",
+      "api.ts:18 parameter of 'a': form.b: @pattern is no regular expression: '['",
+      "api.ts:18 parameter of 'a': form.c: @minimum is for numbers, and no value of this type is one",
+      "api.ts:18 parameter of 'a': form.d: @maxLength is for strings, and no value of this type is one",
+      "api.ts:18 parameter of 'a': form.e: @format is for strings, and no value of this type is one",
+      "api.ts:18 parameter of 'a': form.f: @minLength needs a whole number from 0, got '-1'",
+      "api.ts:18 parameter of 'a': form.g: @multipleOf needs a number above 0, got '0'",
     ],
   },
   "a function that is not in the source": {

@@ -555,6 +555,16 @@ const CASES: Record<string, Case> = {
       }),
     },
   },
+  "comments on the line of a property count": {
+    fn: "(a: { /** How much. @minimum 0 */ n: number; /** @minLength 3 @maxLength 4 */ s?: string; t: string }) => {}",
+    takes: {
+      a: object({
+        n: { type: "number", minimum: 0, description: "How much." },
+        "s?": { type: "string", minLength: 3, maxLength: 4 },
+        t: STRING,
+      }),
+    },
+  },
   "comments on parameters constrain them": {
     fn: `(
       /** @minLength 3 */ name: string,

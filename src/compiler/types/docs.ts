@@ -1,5 +1,6 @@
 /** Doc comments: what a function is for, what its parameters mean, and constraint tags. */
 
+import { formatOf } from "../../contract/formats.ts";
 import type { JsonSchema } from "../../contract/schema.ts";
 import {
   SymbolFlags,
@@ -38,7 +39,7 @@ interface DocPart {
 /** The doc comment of a node itself; the last one counts, as for the language service. */
 export function docsOf(node: Node | undefined): Docs {
   const comment: DocNode | undefined = node?.jsDoc?.at(-1);
-  if (comment === undefined) return NO_DOCS;
+  if (comment === undefined) return docsInLine(node);
   const docs: Docs = { description: textOf(comment.comment), tags: [], parameters: new Map() };
   for (const tag of comment.tags ?? []) {
     const text = textOf(tag.comment) ?? "";
@@ -51,6 +52,28 @@ export function docsOf(node: Node | undefined): Docs {
     } else docs.tags.push({ name: tag.tagName.text, text });
   }
   return docs;
+}
+
+/**
+ * `{ /** … *\/ name: string }`: a comment on the line of what stands before a property. TypeScript
+ * gives it to no node, but whoever writes a constraint there means it.
+ */
+function docsInLine(node: Node | undefined): Docs {
+  if (node?.kind !== SyntaxKind.PropertySignature) return NO_DOCS;
+  const file = node.getSourceFile();
+  const before = file.text.slice(node.pos, node.getStart(file));
+  const comment = [...before.matchAll(/\/\*\*([\s\S]*?)\*\//g)].at(-1)?.[1];
+  if (comment === undefined) return NO_DOCS;
+  const text = comment.replaceAll(/\n\s*\*/g, "\n");
+  const [description = "", ...tags] = text.split(/(?:^|\s)@(?=[A-Za-z])/);
+  return {
+    description: description.trim() === "" ? undefined : description.trim(),
+    tags: tags.map((tag) => {
+      const [, name = "", value = ""] = /^(\w+)([\s\S]*)$/.exec(tag) ?? [];
+      return { name, text: value.trim() };
+    }),
+    parameters: new Map(),
+  };
 }
 
 /**
@@ -100,20 +123,23 @@ export function firstSentence(text: string): string {
   return /^.*?[.!?](?=\s|$)/.exec(flat)?.[0] ?? flat;
 }
 
-const NUMBERS = new Set([
-  "minimum",
-  "maximum",
-  "exclusiveMinimum",
-  "exclusiveMaximum",
-  "multipleOf",
-  "minLength",
-  "maxLength",
-  "minItems",
-  "maxItems",
-  "minProperties",
-  "maxProperties",
+/** Tags that hold a number, and the values they are about; those of a size take whole numbers. */
+const NUMBERS = new Map<string, Constrained>([
+  ["minimum", "number"],
+  ["maximum", "number"],
+  ["exclusiveMinimum", "number"],
+  ["exclusiveMaximum", "number"],
+  ["multipleOf", "number"],
+  ["minLength", "string"],
+  ["maxLength", "string"],
+  ["minItems", "array"],
+  ["maxItems", "array"],
+  ["minProperties", "object"],
+  ["maxProperties", "object"],
 ]);
 const TEXTS = new Set(["pattern", "format", "title"]);
+
+type Constrained = "number" | "string" | "array" | "object";
 
 /** Adds constraint tags to a schema. What a tag says wrong is told to `complain`. */
 export function constrain(
@@ -124,13 +150,10 @@ export function constrain(
   const extra: Record<string, unknown> = {};
   for (const { name, text } of docs.tags) {
     const value = text.trim();
-    if (NUMBERS.has(name)) {
-      if (value === "" || !Number.isFinite(Number(value))) {
-        complain(`@${name} needs a number, got '${value}'`);
-      } else extra[name] = Number(value);
-    } else if (name === "pattern" && !isPattern(value)) {
-      complain(`@pattern is no regular expression: '${value}'`);
-    } else if (TEXTS.has(name)) extra[name] = value;
+    const mistake = tagMistake(name, value, schema);
+    if (mistake !== undefined) complain(mistake);
+    else if (NUMBERS.has(name)) extra[name] = Number(value);
+    else if (TEXTS.has(name)) extra[name] = value;
     else if (isIntegerTag(name, value)) Object.assign(extra, integerType(schema));
     else if (name === "uniqueItems") extra.uniqueItems = value !== "false";
     else if (name === "deprecated") extra.deprecated = true;
@@ -140,7 +163,49 @@ export function constrain(
       else extra.examples = [...((extra.examples as unknown[] | undefined) ?? []), parsed];
     }
   }
-  return { ...schema, ...extra };
+  // A template literal type has a pattern already, and both hold.
+  const isTwice = schema.pattern !== undefined && extra.pattern !== undefined;
+  return isTwice ? { allOf: [schema], ...extra } : { ...schema, ...extra };
+}
+
+/** A constraint that no value would ever be checked against is as wrong as one that cannot be read. */
+function tagMistake(name: string, value: string, schema: JsonSchema): string | undefined {
+  const about = constrainedBy(name, value, schema);
+  if (about !== undefined && !mayBe(about, schema)) {
+    return `@${name} is for ${about}s, and no value of this type is one`;
+  }
+  if (NUMBERS.has(name)) {
+    const number = value === "" ? Number.NaN : Number(value);
+    if (!Number.isFinite(number)) return `@${name} needs a number, got '${value}'`;
+    if (NUMBERS.get(name) !== "number" && !(Number.isInteger(number) && number >= 0)) {
+      return `@${name} needs a whole number from 0, got '${value}'`;
+    }
+    if (name === "multipleOf" && number <= 0)
+      return `@multipleOf needs a number above 0, got '${value}'`;
+  }
+  if (name === "pattern" && !isPattern(value)) {
+    return `@pattern is no regular expression: '${value}'`;
+  }
+  return undefined;
+}
+
+function constrainedBy(name: string, value: string, schema: JsonSchema): Constrained | undefined {
+  if (name === "pattern") return "string";
+  // A format that is not checked only documents, and a Date has one of its own.
+  if (name === "format" && value !== schema.format && formatOf(value) !== undefined)
+    return "string";
+  if (name === "uniqueItems") return "array";
+  return isIntegerTag(name, value) ? "number" : NUMBERS.get(name);
+}
+
+/** True when a value may be of that kind, or nothing is known. Dates and their like are no strings. */
+function mayBe(kind: Constrained, schema: JsonSchema): boolean {
+  const rich = schema["x-flash-type"];
+  if (rich !== undefined) return rich === "set" && kind === "array";
+  if (schema.anyOf !== undefined) return schema.anyOf.some((branch) => mayBe(kind, branch));
+  if (schema.type === undefined) return true;
+  const types = [schema.type].flat();
+  return types.some((type) => type === kind || (type === "integer" && kind === "number"));
 }
 
 /** True when a tag of these docs narrows a type. */
