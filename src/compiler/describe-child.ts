@@ -4,7 +4,7 @@
  */
 
 import { FlashError } from "../contract/errors.ts";
-import { publicMethods } from "../contract/instance.ts";
+import { publicMethods } from "../contract/method-names.ts";
 import type { EndpointOptions } from "../contract/options.ts";
 import {
   DECLARATION,

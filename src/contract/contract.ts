@@ -1,7 +1,8 @@
 /**
  * Bedrock: what every part agrees on. Data, types and tables; imports nothing from other rooms.
  *
- *   errors      the one error class, its table of codes, problem documents, error reports
+ *   flash-error the one error class and its codes
+ *   errors      what is known about each code, problem documents, error reports
  *   limits      limits that are promises, with unit and reason
  *   hardware    GPU and CPU catalogue, CUDA versions, data centres
  *   options     endpoint options and their resolved form
@@ -19,6 +20,7 @@
  *   manifest    what the compiler found; the artifact's layout
  *   registry    where declared endpoints meet compiler and worker
  *   context     what a running function can ask about its call
+ *   method-names   which methods of a class an endpoint has
  *   instance    the one instance of a queue endpoint's class
  *   where       where a call runs
  *   states      job, worker and release state machines
@@ -43,6 +45,7 @@ export * from "./openapi.ts";
 export * from "./manifest.ts";
 export * from "./registry.ts";
 export * from "./context.ts";
+export * from "./method-names.ts";
 export * from "./instance.ts";
 export * from "./where.ts";
 export * from "./states.ts";

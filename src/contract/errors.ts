@@ -1,5 +1,6 @@
 /**
- * The one error class and its closed table of codes.
+ * What is known about each error code, and errors on their way: exit codes, problem documents, and
+ * reports of what user code has thrown. The class itself is in `flash-error.ts`.
  *
  * A code says who is to blame (`caller`: the request or the configuration, `code`: the user's
  * function, `platform`: Flash or what it runs on), whether the same call may be tried again,
@@ -7,13 +8,15 @@
  * happened to which thing; `hint` says the next step.
  */
 
+import { FlashError, isErrorCode, type ErrorCode, type Issue } from "./flash-error.ts";
+
+export * from "./flash-error.ts";
+
 export type Blame = "caller" | "code" | "platform";
 
 export interface ErrorEntry {
   /** One short sentence, the `title` of the problem document. */
   title: string;
-  /** HTTP status. */
-  status: number;
   /** Exit code of the command line: 1 work failed, 2 usage, 3 authentication, 4 remote or network. */
   exit: 1 | 2 | 3 | 4;
   blame: Blame;
@@ -21,124 +24,57 @@ export interface ErrorEntry {
   retry: boolean;
 }
 
-function entry(
-  title: string,
-  status: number,
-  exit: ErrorEntry["exit"],
-  blame: Blame,
-  retry = false,
-): ErrorEntry {
-  return { title, status, exit, blame, retry };
+function entry(title: string, exit: ErrorEntry["exit"], blame: Blame, retry = false): ErrorEntry {
+  return { title, exit, blame, retry };
 }
 
 export const ERRORS = {
   // The request.
-  INVALID_INPUT: entry("The input does not match the function", 422, 2, "caller"),
-  INVALID_REQUEST: entry("The request is not understood", 400, 2, "caller"),
-  NOT_ACCEPTED: entry("The job was refused before it was accepted", 400, 2, "caller"),
-  NOT_SERIALIZABLE: entry("A value cannot be carried as JSON", 422, 2, "caller"),
-  PAYLOAD_TOO_LARGE: entry("The payload is over the limit", 413, 2, "caller"),
-  METHOD_NOT_ALLOWED: entry("The route exists with another method", 405, 2, "caller"),
-  UNSUPPORTED_MEDIA_TYPE: entry("The body's media type is not supported", 415, 2, "caller"),
-  UNAUTHORIZED: entry("No valid key was given", 401, 3, "caller"),
-  FORBIDDEN: entry("The key does not allow this", 403, 3, "caller"),
-  NOT_FOUND: entry("There is no such thing", 404, 1, "caller"),
-  ROUTE_NOT_FOUND: entry("No route matches the request", 404, 1, "caller"),
-  ENDPOINT_NOT_FOUND: entry("There is no such endpoint", 404, 1, "caller"),
-  JOB_NOT_FOUND: entry("There is no such job", 404, 1, "caller"),
-  WRONG_ENDPOINT_KIND: entry("The endpoint is of the other kind", 400, 2, "caller"),
-  CONFLICT: entry("The state does not allow this", 409, 1, "caller"),
+  INVALID_INPUT: entry("The input does not match the function", 2, "caller"),
+  INVALID_REQUEST: entry("The request is not understood", 2, "caller"),
+  NOT_ACCEPTED: entry("The job was refused before it was accepted", 2, "caller"),
+  NOT_SERIALIZABLE: entry("A value cannot be carried as JSON", 2, "caller"),
+  PAYLOAD_TOO_LARGE: entry("The payload is over the limit", 2, "caller"),
+  METHOD_NOT_ALLOWED: entry("The route exists with another method", 2, "caller"),
+  UNSUPPORTED_MEDIA_TYPE: entry("The body's media type is not supported", 2, "caller"),
+  UNAUTHORIZED: entry("No valid key was given", 3, "caller"),
+  FORBIDDEN: entry("The key does not allow this", 3, "caller"),
+  NOT_FOUND: entry("There is no such thing", 1, "caller"),
+  ROUTE_NOT_FOUND: entry("No route matches the request", 1, "caller"),
+  ENDPOINT_NOT_FOUND: entry("There is no such endpoint", 1, "caller"),
+  JOB_NOT_FOUND: entry("There is no such job", 1, "caller"),
+  WRONG_ENDPOINT_KIND: entry("The endpoint is of the other kind", 2, "caller"),
+  CONFLICT: entry("The state does not allow this", 1, "caller"),
 
   // The project and its configuration.
-  INVALID_OPTIONS: entry("An endpoint option is wrong", 400, 2, "caller"),
-  INVALID_USAGE: entry(
-    "The SDK or the command is used in a way that cannot work",
-    400,
-    2,
-    "caller",
-  ),
-  INVALID_CONFIG: entry("The configuration file is wrong", 400, 2, "caller"),
-  INVALID_MANIFEST: entry("The manifest cannot be used", 400, 2, "caller"),
-  BUILD_FAILED: entry("The project cannot be built", 400, 1, "caller"),
-  NOT_DEPLOYED: entry("The endpoint is not deployed", 409, 1, "caller"),
+  INVALID_OPTIONS: entry("An endpoint option is wrong", 2, "caller"),
+  INVALID_USAGE: entry("The SDK or the command is used in a way that cannot work", 2, "caller"),
+  INVALID_CONFIG: entry("The configuration file is wrong", 2, "caller"),
+  INVALID_MANIFEST: entry("The manifest cannot be used", 2, "caller"),
+  BUILD_FAILED: entry("The project cannot be built", 1, "caller"),
+  NOT_DEPLOYED: entry("The endpoint is not deployed", 1, "caller"),
 
   // The user's function.
-  FUNCTION_ERROR: entry("The function threw an error", 500, 1, "code"),
-  INVALID_OUTPUT: entry("The function's result cannot be returned", 500, 1, "code"),
-  EXECUTION_TIMEOUT: entry("The function took longer than its limit", 504, 1, "code"),
-  CANCELLED: entry("The work was cancelled", 499, 1, "caller"),
-  JOB_EXPIRED: entry("The job's time to live is over", 410, 1, "caller"),
+  FUNCTION_ERROR: entry("The function threw an error", 1, "code"),
+  INVALID_OUTPUT: entry("The function's result cannot be returned", 1, "code"),
+  EXECUTION_TIMEOUT: entry("The function took longer than its limit", 1, "code"),
+  CANCELLED: entry("The work was cancelled", 1, "caller"),
+  JOB_EXPIRED: entry("The job's time to live is over", 1, "caller"),
 
   // The platform.
-  WORKER_LOST: entry("The worker died while it ran the work", 502, 4, "platform", true),
-  WORKER_START_FAILED: entry("A worker could not start", 503, 4, "platform", true),
-  NO_WORKER: entry("No worker became available in time", 503, 4, "platform", true),
-  OVERLOADED: entry("The endpoint has too much to do", 429, 4, "platform", true),
-  STORAGE_FULL: entry("The server's disk is full", 507, 4, "platform", true),
-  UNAVAILABLE: entry("The server cannot do this now", 503, 4, "platform", true),
-  SERVER_NOT_RUNNING: entry("No Flash server answers", 503, 4, "platform", true),
-  CONNECTION_FAILED: entry("The endpoint cannot be reached", 502, 4, "platform", true),
-  REMOTE_ERROR: entry("The endpoint answered with an error", 502, 4, "platform"),
-  CALL_TIMEOUT: entry("The call's time is over", 504, 4, "platform", true),
-  NOT_SUPPORTED: entry("This is not supported here", 501, 1, "platform"),
-  INTERNAL: entry("Flash failed", 500, 1, "platform"),
-} as const satisfies Record<string, ErrorEntry>;
-
-export type ErrorCode = keyof typeof ERRORS;
-
-export function isErrorCode(value: unknown): value is ErrorCode {
-  return typeof value === "string" && Object.hasOwn(ERRORS, value);
-}
-
-/** One thing that is wrong with an input, found at `path`. */
-export interface Issue {
-  /** JSON path without the leading `$`: `x`, `user.emails[0]`, empty for the whole input. */
-  path: string;
-  /** The rest of the sentence "{path} …": `must be a number, got "a"`. */
-  message: string;
-}
-
-export interface FlashErrorOptions {
-  /** The next step for the reader, a whole sentence. */
-  hint?: string;
-  issues?: Issue[];
-  /** Structured facts for programs; must be JSON. */
-  details?: Record<string, unknown>;
-  cause?: unknown;
-  /** HTTP status when it differs from the table's: a function may choose its own. */
-  status?: number;
-}
-
-const BRAND = Symbol.for("runpod-flash.error");
-
-/**
- * Every error that Flash itself raises. User bundles carry their own copy of this class, so test
- * with {@link FlashError.is}, never with `instanceof`.
- */
-export class FlashError extends Error {
-  readonly code: ErrorCode;
-  readonly hint: string | undefined;
-  readonly issues: Issue[] | undefined;
-  readonly details: Record<string, unknown> | undefined;
-  /** HTTP status of this error. */
-  readonly status: number;
-  readonly [BRAND] = true;
-
-  constructor(code: ErrorCode, message: string, options: FlashErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.name = "FlashError";
-    this.code = code;
-    this.hint = options.hint;
-    this.issues = options.issues;
-    this.details = options.details;
-    this.status = options.status ?? ERRORS[code].status;
-  }
-
-  /** True for a FlashError of any copy of the package. */
-  static is(value: unknown): value is FlashError {
-    return typeof value === "object" && value !== null && BRAND in value;
-  }
-}
+  WORKER_LOST: entry("The worker died while it ran the work", 4, "platform", true),
+  WORKER_START_FAILED: entry("A worker could not start", 4, "platform", true),
+  NO_WORKER: entry("No worker became available in time", 4, "platform", true),
+  OVERLOADED: entry("The endpoint has too much to do", 4, "platform", true),
+  STORAGE_FULL: entry("The server's disk is full", 4, "platform", true),
+  UNAVAILABLE: entry("The server cannot do this now", 4, "platform", true),
+  SERVER_NOT_RUNNING: entry("No Flash server answers", 4, "platform", true),
+  CONNECTION_FAILED: entry("The endpoint cannot be reached", 4, "platform", true),
+  REMOTE_ERROR: entry("The endpoint answered with an error", 4, "platform"),
+  CALL_TIMEOUT: entry("The call's time is over", 4, "platform", true),
+  NOT_SUPPORTED: entry("This is not supported here", 1, "platform"),
+  INTERNAL: entry("Flash failed", 1, "platform"),
+} as const satisfies Record<ErrorCode, ErrorEntry>;
 
 /** Exit code for any thrown value: a FlashError's own, otherwise 1. */
 export function exitCodeOf(error: unknown): number {

@@ -148,18 +148,6 @@ export type ServerlessScalerType = (typeof ServerlessScalerType)[keyof typeof Se
 export const ServerlessType = { QB: "QB", LB: "LB" } as const;
 export type ServerlessType = (typeof ServerlessType)[keyof typeof ServerlessType];
 
-export function isGpuGroup(value: unknown): value is GpuGroup {
-  return (Object.values(GpuGroup) as unknown[]).includes(value);
-}
-
-export function isGpuType(value: unknown): value is GpuType {
-  return (Object.values(GpuType) as unknown[]).includes(value);
-}
-
-export function isCpuInstanceType(value: unknown): value is CpuInstanceType {
-  return (Object.values(CpuInstanceType) as unknown[]).includes(value);
-}
-
 /**
  * The platform's `gpuIds` string: groups, then for a type its group minus the group's other types.
  * `any` means every group. Order: groups, then negations, each alphabetical without case.

@@ -3,6 +3,15 @@
 /** Deeper JSON than this is refused everywhere, rather than risking the stack of whoever walks it. */
 export const MAX_DEPTH = 256;
 
+/** The value of JSON text, or undefined when it is none. */
+export function parseOrUndefined(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 export function isPlainJsonObject(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);

@@ -1,5 +1,7 @@
 /** Limits that are promises to users, each with its unit and the reason or source. */
 
+import { MAX_NAME_LENGTH } from "./names.ts";
+
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const SECOND = 1000;
@@ -51,7 +53,7 @@ export const LIMITS = {
   streamHoldMs: 5 * SECOND,
 
   /** Endpoint and app names. They become host names, file names and URL segments. */
-  nameLength: 63,
+  nameLength: MAX_NAME_LENGTH,
   /** A worker gets this long to become ready, ms. Source: Runpod counts 7 min as unhealthy. */
   workerStartMs: 7 * MINUTE,
   /** SIGTERM to SIGKILL when draining a worker, ms. */

@@ -1,13 +1,14 @@
 /** Names of apps and endpoints, and the closest known word to a wrong one. */
 
-import { LIMITS } from "./limits.ts";
+/** Longest name of an app or endpoint. They become host names, file names and URL segments. */
+export const MAX_NAME_LENGTH = 63;
 
 /** Names become file names, host names and URL segments. Returns the rest of a sentence, or undefined. */
 export function checkName(name: unknown): string | undefined {
   if (typeof name !== "string") return `must be a string, got ${typeof name}`;
   if (name.trim() === "") return "must not be empty or whitespace-only";
-  if (name.length > LIMITS.nameLength) {
-    return `must have at most ${LIMITS.nameLength} characters, got ${name.length}`;
+  if (name.length > MAX_NAME_LENGTH) {
+    return `must have at most ${MAX_NAME_LENGTH} characters, got ${name.length}`;
   }
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) {
     return `may hold letters, digits, '-', '_' and '.', and starts with a letter or digit, got '${name}'`;

@@ -3,7 +3,7 @@
  * cloud. `option-checks.ts` says what is wrong with them.
  */
 
-import { FlashError } from "./errors.ts";
+import { FlashError } from "./flash-error.ts";
 import {
   CudaVersion,
   DataCenter,

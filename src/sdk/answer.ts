@@ -1,9 +1,9 @@
 /** The value that an HTTP answer carries. */
 
-import { FlashError } from "../contract/errors.ts";
+import { FlashError } from "../contract/flash-error.ts";
+import { parseOrUndefined } from "../contract/json.ts";
 import type { Peer } from "./connection.ts";
 import { eventsOf } from "./events.ts";
-import { parseOrUndefined } from "./exchange.ts";
 
 /** An answer's value by its media type; undefined when it has no body. */
 export async function readAnswer(

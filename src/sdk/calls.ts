@@ -1,7 +1,7 @@
 /** Calls to deployed endpoints: arguments to a request or a job, and the answer back. */
 
 import type { EncodedCall } from "../contract/binder.ts";
-import { FlashError, type ErrorCode } from "../contract/errors.ts";
+import { FlashError, type ErrorCode } from "../contract/flash-error.ts";
 import { LIMITS } from "../contract/limits.ts";
 import type { FunctionManifest } from "../contract/manifest.ts";
 import { fillPath, type Route } from "../contract/routes.ts";
@@ -18,16 +18,9 @@ import { readVariable } from "./environment.ts";
 import { readAnswer } from "./answer.ts";
 import { ensureOk, exchange, timeoutError } from "./exchange.ts";
 import { isStream } from "./in-process.ts";
-import { EndpointJob, jobFailure } from "./job.ts";
-import {
-  RemoteJob,
-  chunksOf,
-  hold,
-  submit,
-  submitAndHold,
-  type Codec,
-  type Submission,
-} from "./jobs.ts";
+import { jobFailure } from "./failure.ts";
+import { EndpointJob } from "./job.ts";
+import { RemoteJob, chunksOf, hold, submit, submitAndHold, type Codec } from "./jobs.ts";
 import { Deadline } from "./pause.ts";
 import type { CallOptions } from "./types.ts";
 
@@ -48,7 +41,7 @@ export interface RemoteCall {
 /** Calls a route and returns what its function returned. */
 export async function callRoute(route: Route, call: RemoteCall): Promise<unknown> {
   const { peer, args, options } = call;
-  const signature = routeOf(await describeEndpoint(peer), peer.name, route);
+  const signature = routeOf(await describeEndpoint(peer, options.signal), peer.name, route);
   const encoded = binderOf(signature).encode(args);
   const { path } = signature.route ?? route;
   const outgoing = {
@@ -75,13 +68,17 @@ export async function callQueue(method: string | undefined, call: RemoteCall): P
   try {
     const { signature, body } = await encodeJob(method, call);
     const sent = { body, headers: options.headers, ...limits(deadline, options.signal) };
-    if (signature.streams) return await collectChunks(signature, call, { sent, deadline });
     const first = await forgetting(peer, () =>
       submit(peer, "runsync", { ...sent, passDeadline: true }),
     );
     const last = await hold(peer, first, { deadline, signal: options.signal });
     if (last.status !== "COMPLETED") throw jobFailure(last);
-    return revive(signature, last.output);
+    const { output } = codecOf(signature);
+    if (!signature.streams || isFilled(last.output)) return output(last.output);
+    return await collectChunks(
+      signature,
+      chunksOf(peer, last.id, { signal: options.signal, deadline }),
+    );
   } catch (error) {
     // The steps share one limit, so the last one alone would name too short a time.
     const isOverdue = FlashError.is(error) && error.code === "CALL_TIMEOUT" && deadline.isOver;
@@ -90,14 +87,16 @@ export async function callQueue(method: string | undefined, call: RemoteCall): P
   }
 }
 
+function isFilled(output: unknown): boolean {
+  return Array.isArray(output) && output.length > 0;
+}
+
+/** Long streams, and those of Runpod's own workers, leave the output empty: the chunks wait in the stream. */
 async function collectChunks(
   signature: FunctionManifest,
-  { peer, options }: RemoteCall,
-  { sent, deadline }: { sent: Submission; deadline: Deadline },
+  stream: AsyncIterable<unknown>,
 ): Promise<unknown[]> {
-  const job = await forgetting(peer, () => submit(peer, "run", sent));
   const chunks: unknown[] = [];
-  const stream = chunksOf(peer, job.id, { signal: options.signal, deadline });
   for await (const chunk of reviveAll(signature, stream)) chunks.push(chunk);
   return chunks;
 }
@@ -152,9 +151,9 @@ function codecOf(signature: FunctionManifest): Codec {
 
 async function encodeJob(
   method: string | undefined,
-  { peer, args }: RemoteCall,
+  { peer, args, options }: RemoteCall,
 ): Promise<{ signature: FunctionManifest; body: unknown }> {
-  const description = await describeEndpoint(peer);
+  const description = await describeEndpoint(peer, options.signal);
   const signature = functionOf(description, peer.name, method);
   const input = binderOf(signature).encodeInput(args);
   const isChoice = description.form === "class" && description.functions.length > 1;

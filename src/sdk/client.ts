@@ -1,23 +1,20 @@
 /** Clients of endpoints whose code is not yours: known by id, or deployed from a container image. */
 
-import { FlashError, type Issue } from "../contract/errors.ts";
 import type { ServerlessScalerType } from "../contract/hardware.ts";
-import type { JobDocument } from "../contract/job.ts";
 import type { EndpointOptions } from "../contract/options.ts";
-import { registry, type AnyFunction } from "../contract/registry.ts";
-import { readAnswer } from "./answer.ts";
+import type { AnyFunction } from "../contract/registry.ts";
 import { Callable } from "./callable.ts";
-import { peerById, peerByName, type Peer } from "./connection.ts";
-import { declareEndpoint, misuse, type Handle } from "./declare.ts";
-import { ensureOk, exchange } from "./exchange.ts";
-import { declared } from "./functions.ts";
-import { EndpointJob } from "./job.ts";
-import { RemoteJob, changeJob, chunksOf, operate, readJob, submit, submitAndHold } from "./jobs.ts";
-import { refusal } from "./place.ts";
-import type { ClientVerb, HealthDocument, RequestOptions, SubmitOptions } from "./types.ts";
-
-/** Time of a client's request, ms. Source: the original. */
-const REQUEST_TIMEOUT_MS = 60_000;
+import type { ClientCalls } from "./client-calls.ts";
+import { declareEndpoint, declared, misuse, type Handle } from "./declare.ts";
+import { isDescribing, refusal } from "./describing.ts";
+import type { EndpointJob, WaitOptions } from "./job.ts";
+import type {
+  CallOptions,
+  ClientVerb,
+  HealthDocument,
+  RequestOptions,
+  SubmitOptions,
+} from "./types.ts";
 
 export class Client extends Callable {
   readonly #options: EndpointOptions;
@@ -73,38 +70,35 @@ export class Client extends Callable {
   }
 
   run(input: unknown = {}, options: SubmitOptions = {}): Promise<EndpointJob> {
-    return this.#submit("run", input, options);
+    return this.#remotely((calls) => calls.run(input, options));
   }
 
   runsync(input: unknown = {}, options: SubmitOptions = {}): Promise<EndpointJob> {
-    return this.#submit("runsync", input, options);
+    return this.#remotely((calls) => calls.runsync(input, options));
   }
 
-  status(jobId: string): Promise<EndpointJob> {
-    return this.#remotely(async (peer) => jobAt(peer, await readJob(peer, jobId)));
+  status(jobId: string, options: CallOptions = {}): Promise<EndpointJob> {
+    return this.#remotely((calls) => calls.status(jobId, options));
   }
 
-  cancel(jobId: string): Promise<EndpointJob> {
-    return this.#remotely(async (peer) => jobAt(peer, await changeJob(peer, "cancel", jobId)));
+  cancel(jobId: string, options: CallOptions = {}): Promise<EndpointJob> {
+    return this.#remotely((calls) => calls.change("cancel", jobId, options));
   }
 
-  retry(jobId: string): Promise<EndpointJob> {
-    return this.#remotely(async (peer) => jobAt(peer, await changeJob(peer, "retry", jobId)));
+  retry(jobId: string, options: CallOptions = {}): Promise<EndpointJob> {
+    return this.#remotely((calls) => calls.change("retry", jobId, options));
   }
 
-  async *stream(jobId: string): AsyncGenerator {
-    yield* chunksOf(await this.#remotely(async (peer) => peer), jobId);
+  async *stream(jobId: string, options: WaitOptions = {}): AsyncGenerator {
+    yield* await this.#remotely(async (calls) => calls.stream(jobId, options));
   }
 
-  health(): Promise<HealthDocument> {
-    return this.#remotely((peer) => operate(peer, "GET", "/health") as Promise<HealthDocument>);
+  health(options: CallOptions = {}): Promise<HealthDocument> {
+    return this.#remotely((calls) => calls.health(options));
   }
 
-  purge(): Promise<{ removed: number; status: string }> {
-    return this.#remotely(
-      (peer) =>
-        operate(peer, "POST", "/purge-queue") as Promise<{ removed: number; status: string }>,
-    );
+  purge(options: CallOptions = {}): Promise<{ removed: number; status: string }> {
+    return this.#remotely((calls) => calls.purge(options));
   }
 
   /** Refuses to be applied to code; returns the client when mistakes are only collected. */
@@ -134,56 +128,9 @@ export class Client extends Callable {
       options: RequestOptions & { raw?: boolean } = {},
     ) => {
       if (typeof data === "function") return this.#refuseRoute(method, path, send);
-      return this.#remotely((peer) => this.#request(peer, [method, path, data], options));
+      return this.#remotely((calls) => calls.request([method, path, data], options));
     };
     return send as ClientVerb;
-  }
-
-  async #request(
-    peer: Peer,
-    [method, path, data]: [method: string, path: string, data: unknown],
-    { query, raw, ...options }: RequestOptions & { raw?: boolean },
-  ): Promise<unknown> {
-    if (!path.startsWith("/")) {
-      throw new FlashError("INVALID_USAGE", `path must start with '/', got: ${path}`);
-    }
-    const json = data === undefined ? undefined : await toJson(data, "data");
-    const search = new URLSearchParams(
-      pairsOf({ ...(method === "GET" ? asQuery(json) : {}), ...query }),
-    );
-    const question =
-      search.size === 0 ? "" : `${path.includes("?") ? "&" : "?"}${search.toString()}`;
-    const outgoing = {
-      timeoutMs: REQUEST_TIMEOUT_MS,
-      ...options,
-      method,
-      url: `${peer.routesUrl}${path}${question}`,
-      body: method === "GET" || json === undefined ? undefined : JSON.stringify(json),
-    };
-    return exchange(peer, outgoing, async (response) => {
-      if (raw === true) return response;
-      await ensureOk(response, peer);
-      return readAnswer(response, peer);
-    });
-  }
-
-  #submit(
-    operation: "run" | "runsync",
-    input: unknown,
-    { webhook, policy, ...limits }: SubmitOptions,
-  ): Promise<EndpointJob> {
-    return this.#remotely(async (peer) => {
-      const body = {
-        input: await toJson(input, "input"),
-        ...(webhook === undefined ? {} : { webhook }),
-        ...(policy === undefined ? {} : { policy }),
-      };
-      const sent = { timeoutMs: REQUEST_TIMEOUT_MS, ...limits, body };
-      return jobAt(
-        peer,
-        await (operation === "run" ? submit(peer, "run", sent) : submitAndHold(peer, sent)),
-      );
-    });
   }
 
   #refuseRoute(method: string, path: string, entry: AnyFunction): unknown {
@@ -195,42 +142,10 @@ export class Client extends Callable {
     return undefined;
   }
 
-  /** Nothing is called while the project is described. An `id` always wins over a name. */
-  async #remotely<T>(work: (peer: Peer) => Promise<T>): Promise<T> {
-    if (registry().mode === "describe") return refusal();
-    const { id, name } = this.#options;
-    return work(id === undefined ? peerByName(name ?? "") : peerById(id));
+  /** Nothing is called while the project is described. What calls need loads with the first one. */
+  async #remotely<T>(work: (calls: ClientCalls) => Promise<T>): Promise<T> {
+    if (isDescribing()) return refusal();
+    const { ClientCalls } = await import("./client-calls.ts");
+    return work(new ClientCalls(this.#options));
   }
-}
-
-function jobAt(peer: Peer, document: JobDocument): EndpointJob {
-  return new EndpointJob(new RemoteJob(peer, document.id), document);
-}
-
-/** Plain JSON, or `NOT_SERIALIZABLE`. Loaded with the first value that is sent. */
-async function toJson(value: unknown, name: string): Promise<unknown> {
-  const { encodeJson } = await import("../contract/carry.ts");
-  const issues: Issue[] = [];
-  const json = encodeJson(value, {}, name, issues);
-  if (issues.length === 0) return json;
-  const unfit = issues.map(({ path, message }) => `${path} ${message}`).join("; ");
-  throw new FlashError("NOT_SERIALIZABLE", `JSON serialization error: ${unfit}.`, { issues });
-}
-
-function asQuery(data: unknown): Record<string, unknown> {
-  if (data === undefined || data === null) return {};
-  if (typeof data === "object" && !Array.isArray(data)) return data as Record<string, unknown>;
-  throw new FlashError(
-    "INVALID_USAGE",
-    "data of a GET request must be an object: it becomes the query string.",
-  );
-}
-
-/** Lists repeat their key; what is not text is written as JSON. */
-function pairsOf(query: Readonly<Record<string, unknown>>): [string, string][] {
-  return Object.entries(query).flatMap(([key, value]) =>
-    [value]
-      .flat()
-      .map((one): [string, string] => [key, typeof one === "string" ? one : JSON.stringify(one)]),
-  );
 }

@@ -6,7 +6,7 @@
  *   by URL    what `deploy()` returned
  */
 
-import { FlashError } from "../contract/errors.ts";
+import { FlashError } from "../contract/flash-error.ts";
 import { DEFAULTS } from "../contract/limits.ts";
 import { NAME_HEADERS } from "../contract/worker-env.ts";
 import type { Deployment } from "./declare.ts";

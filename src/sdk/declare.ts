@@ -4,7 +4,7 @@
  * them; otherwise the first one is thrown.
  */
 
-import { FlashError, type FlashErrorOptions } from "../contract/errors.ts";
+import { FlashError, type FlashErrorOptions } from "../contract/flash-error.ts";
 import {
   checkOptions,
   optionError,
@@ -13,6 +13,7 @@ import {
   type OptionMistake,
 } from "../contract/options.ts";
 import {
+  DECLARATION,
   registry,
   type AnyClass,
   type AnyFunction,
@@ -38,6 +39,21 @@ export interface Handle {
   /** `remote(…, { local: true })`: runs in its caller. */
   readonly isLocal?: boolean;
   deployment: Deployment | undefined;
+}
+
+const handles = new WeakMap<object, Handle>();
+
+/** Marks a value as declared by `handle`, for the compiler, the worker and `where()`. */
+export function declared<T extends object>(value: T, handle: Handle, route?: RouteDeclaration): T {
+  const mark = { endpoint: handle.declaration, ...(route === undefined ? {} : { route }) };
+  Object.defineProperty(value, DECLARATION, { value: mark, configurable: true });
+  handles.set(value, handle);
+  return value;
+}
+
+/** The endpoint behind something that the SDK returned. */
+export function handleOf(value: object): Handle | undefined {
+  return handles.get(value);
 }
 
 /** Frames below the declaring call that a compiler may want to see. */

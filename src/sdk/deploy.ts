@@ -1,19 +1,15 @@
 /** `resource.deploy()`: the command line as a child process, and what follows from its answer. */
 
 import type { DeploymentDocument } from "../contract/control.ts";
-import { FlashError, errorOfProblem } from "../contract/errors.ts";
+import { errorOfProblem } from "../contract/errors.ts";
+import { FlashError } from "../contract/flash-error.ts";
+import { parseOrUndefined } from "../contract/json.ts";
 import { connect, connectionOf, peerOf, type Connection } from "./connection.ts";
 import type { Deployment } from "./declare.ts";
 import { nodeProcess } from "./environment.ts";
-import {
-  endpointNotFound,
-  ensureOk,
-  exchange,
-  excerptOf,
-  isTransient,
-  parseOrUndefined,
-} from "./exchange.ts";
-import { Deadline, pause, seconds } from "./pause.ts";
+import { endpointNotFound, ensureOk, exchange, excerptOf } from "./exchange.ts";
+import type { WaitOptions } from "./job.ts";
+import { Deadline, isTransient, pause, seconds } from "./pause.ts";
 
 export interface DeployOptions {
   /** Wait until the endpoint answers its health check, which starts a worker. Default false. */
@@ -124,8 +120,13 @@ export async function waitUntilReady(
 }
 
 /** Removes one endpoint through the control API. */
-export async function undeploy(name: string, deployment: Deployment | undefined): Promise<void> {
-  const { connection, ...request } = endpointRequest(name, deployment);
+export async function undeploy(
+  name: string,
+  deployment: Deployment | undefined,
+  limits: WaitOptions = {},
+): Promise<void> {
+  const { connection, ...plain } = endpointRequest(name, deployment);
+  const request = { ...plain, ...limits };
   await exchange(request, { ...request, method: "DELETE" }, async (response) => {
     if (response.status === 404) throw endpointNotFound(name, connection);
     await ensureOk(response, { name, connection });
@@ -135,8 +136,10 @@ export async function undeploy(name: string, deployment: Deployment | undefined)
 export async function isDeployed(
   name: string,
   deployment: Deployment | undefined,
+  limits: WaitOptions = {},
 ): Promise<boolean> {
-  const { connection, ...request } = endpointRequest(name, deployment);
+  const { connection, ...plain } = endpointRequest(name, deployment);
+  const request = { ...plain, ...limits };
   return exchange(request, { ...request, method: "GET" }, async (response) => {
     if (response.status === 404) return false;
     await ensureOk(response, { name, connection });

@@ -2,11 +2,12 @@
 
 import { Binder } from "../contract/binder.ts";
 import type { EndpointDescription } from "../contract/control.ts";
-import { FlashError, type Issue } from "../contract/errors.ts";
+import { FlashError, type Issue } from "../contract/flash-error.ts";
 import { findEndpoint, type FunctionManifest } from "../contract/manifest.ts";
 import { registry } from "../contract/registry.ts";
 import { conflictKey, type Route } from "../contract/routes.ts";
 import { compileSchema, type Validator } from "../contract/validator.ts";
+import { abortable } from "../kit/abort.ts";
 import type { Peer } from "./connection.ts";
 import { endpointNotFound, ensureOk, exchange } from "./exchange.ts";
 
@@ -19,17 +20,23 @@ const TIMEOUT_MS = 30_000;
 const known = new Map<string, { at: number; description: Promise<Description> }>();
 
 /** Throws `ENDPOINT_NOT_FOUND` when it is not deployed. */
-export async function describeEndpoint(peer: Peer): Promise<Description> {
+export async function describeEndpoint(
+  peer: Peer,
+  signal: AbortSignal | undefined,
+): Promise<Description> {
   const { manifest } = registry();
   const own = manifest === undefined ? undefined : findEndpoint(manifest, peer.name);
   if (own !== undefined) return own;
   const key = keyOf(peer);
   const cached = known.get(key);
-  if (cached !== undefined && performance.now() - cached.at < FRESH_MS) return cached.description;
+  if (cached !== undefined && performance.now() - cached.at < FRESH_MS) {
+    return abortable(cached.description, signal);
+  }
   const description = fetchDescription(peer);
   known.set(key, { at: performance.now(), description });
   description.catch(() => known.delete(key));
-  return description;
+  // Others may wait for the same answer: a signal ends one caller's wait, not the request.
+  return abortable(description, signal);
 }
 
 /** After an answer that a changed endpoint would give: the next call asks again. */

@@ -9,11 +9,12 @@ import {
   declareEndpoint,
   declareRoute,
   declareTarget,
+  declared,
   functionName,
   misuse,
   type Handle,
 } from "./declare.ts";
-import { declared, queueClass, queueFunction, routeFunction } from "./functions.ts";
+import { queueClass, queueFunction, routeFunction } from "./functions.ts";
 import type { EndpointFactory, RouteFunction, RouteRegistrar } from "./types.ts";
 
 /**

@@ -4,8 +4,9 @@
  * loads in browsers and edge runtimes.
  */
 
-import { FlashError } from "../contract/errors.ts";
+import { FlashError } from "../contract/flash-error.ts";
 import { DEFAULTS } from "../contract/limits.ts";
+import { configured } from "./configure.ts";
 
 type NodeProcess = Pick<
   NodeJS.Process,
@@ -18,10 +19,14 @@ export function nodeProcess(): NodeProcess | undefined {
   return typeof process?.getBuiltinModule === "function" ? process : undefined;
 }
 
-/** A variable; blank means unset. */
+/** A variable, else what `configure()` has set in its place; blank means unset. */
 export function readVariable(name: string): string | undefined {
   const { process } = globalThis as { process?: Partial<NodeProcess> };
-  const value = process?.env?.[name]?.trim();
+  return filled(process?.env?.[name]) ?? filled(configured(name));
+}
+
+function filled(text: string | undefined): string | undefined {
+  const value = text?.trim();
   return value === "" ? undefined : value;
 }
 

@@ -1,7 +1,8 @@
 /** Server-sent events as the values they carry: the answer of a route that streams. */
 
-import { FlashError, errorOfProblem } from "../contract/errors.ts";
-import { parseOrUndefined } from "./exchange.ts";
+import { errorOfProblem } from "../contract/errors.ts";
+import { FlashError } from "../contract/flash-error.ts";
+import { parseOrUndefined } from "../contract/json.ts";
 
 /** Yields the data of each event, parsed where it is JSON. An `error` event holds a problem document. */
 export async function* eventsOf(body: ReadableStream<Uint8Array>, name: string): AsyncGenerator {

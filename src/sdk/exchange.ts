@@ -1,6 +1,8 @@
 /** One HTTP exchange with an endpoint: time limit, cancellation, and failures in the caller's words. */
 
-import { FlashError, PROBLEM_TYPE, errorOfProblem, type ErrorCode } from "../contract/errors.ts";
+import { PROBLEM_TYPE, errorOfProblem } from "../contract/errors.ts";
+import { FlashError, type ErrorCode } from "../contract/flash-error.ts";
+import { parseOrUndefined } from "../contract/json.ts";
 import { DEADLINE_HEADER } from "../contract/worker-env.ts";
 import type { Connection, Peer } from "./connection.ts";
 import { isLoopback } from "./connection.ts";
@@ -81,11 +83,18 @@ export async function ensureOk(
     {
       status: response.status,
       cause: problem?.cause,
-      details: { ...problem?.details, status: response.status },
+      details: { ...problem?.details, status: response.status, ...retryAfter(response) },
       ...(hint === undefined ? {} : { hint }),
       ...(problem?.issues === undefined ? {} : { issues: problem.issues }),
     },
   );
+}
+
+/** `Retry-After`, in seconds or as a date, as time from now. */
+function retryAfter({ headers }: Response): { retryAfterMs?: number } {
+  const text = headers.get("retry-after") ?? "";
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  return ms > 0 ? { retryAfterMs: ms } : {};
 }
 
 export function endpointNotFound(name: string, { app, environment }: Connection): FlashError {
@@ -94,21 +103,6 @@ export function endpointNotFound(name: string, { app, environment }: Connection)
     `endpoint '${name}' not found in app '${app}' environment '${environment}'. deploy it first with 'flash deploy'.`,
     { hint: "FLASH_APP and FLASH_ENV name another app or environment." },
   );
-}
-
-/** Calls that may simply be tried again: nothing arrived, or the server says it is busy. */
-export function isTransient(error: unknown): boolean {
-  if (!FlashError.is(error)) return false;
-  if (error.code === "CONNECTION_FAILED" || error.code === "CALL_TIMEOUT") return true;
-  return [429, 502, 503].includes(error.status) && error.details?.["status"] === error.status;
-}
-
-export function parseOrUndefined(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 export function excerptOf(text: string): string {

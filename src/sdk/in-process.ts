@@ -6,22 +6,8 @@ import {
   type Context,
   type ContextStorage,
 } from "../contract/context.ts";
-import { FlashError } from "../contract/errors.ts";
 import { createLog } from "../kit/log.ts";
 import { nodeProcess } from "./environment.ts";
-
-/** What the running function knows about its call: identity, cancellation, progress. */
-export function context(): Context {
-  const current = contextStorage()?.getStore();
-  if (current !== undefined) return current;
-  throw new FlashError(
-    "INVALID_USAGE",
-    "context() was called outside of a running endpoint function.",
-    {
-      hint: "Call it inside the function, before or after any await, not at the module's top level.",
-    },
-  );
-}
 
 /** The context of the function that makes this call, if one does. */
 export function callerContext(): Context | undefined {

@@ -1,31 +1,25 @@
 /** Jobs of deployed queue endpoints over the job API: submit, look, hold, stream, cancel. */
 
-import { FlashError } from "../contract/errors.ts";
+import { FlashError } from "../contract/flash-error.ts";
 import type { JobDocument } from "../contract/job.ts";
+import { parseOrUndefined } from "../contract/json.ts";
 import { LIMITS } from "../contract/limits.ts";
 import { isFinal, type JobState } from "../contract/states.ts";
 import type { Peer } from "./connection.ts";
-import {
-  ensureOk,
-  exchange,
-  excerptOf,
-  isTransient,
-  parseOrUndefined,
-  type Outgoing,
-} from "./exchange.ts";
-import { jobFailure, type JobSource } from "./job.ts";
-import { Deadline, POLLING, pause } from "./pause.ts";
+import { ensureOk, exchange, excerptOf, type Outgoing } from "./exchange.ts";
+import { jobFailure } from "./failure.ts";
+import type { JobSource } from "./job.ts";
+import { Deadline, POLLING, Patience, pause } from "./pause.ts";
 import type { CallOptions } from "./types.ts";
 
 /** Time of small operations, ms. Source: the original. */
 const OPERATION_TIMEOUT_MS = 30_000;
 /** A held answer arrives this long after its hold at the latest, ms. */
 const HOLD_SLACK_MS = 5000;
-/** Looks in a row that may fail before a wait gives up; a server restarts in less. */
-const TOLERATED_FAILURES = 4;
 
-type Limits = Omit<CallOptions, "headers"> & {
-  headers?: Readonly<Record<string, string>> | undefined;
+/** Settings of one request. */
+export type Limits = {
+  [K in keyof CallOptions]: CallOptions[K] | undefined;
 };
 
 export type Submission = Limits & {
@@ -66,7 +60,7 @@ export async function hold(
   { deadline, signal }: { deadline: Deadline; signal?: AbortSignal | undefined },
 ): Promise<JobDocument> {
   let document = first;
-  let failures = 0;
+  const patience = new Patience();
   while (!isOver(document)) {
     const waitMs = Math.min(LIMITS.waitDefaultMs, Math.max(LIMITS.waitMinMs, deadline.remainingMs));
     try {
@@ -79,10 +73,9 @@ export async function hold(
           signal,
         },
       );
-      failures = 0;
+      patience.renew();
     } catch (error) {
-      if (deadline.isOver || !isTransient(error) || failures >= TOLERATED_FAILURES) throw error;
-      await pause(deadline.delayMs(failures++), { signal });
+      await pause(patience.delayMs(error, deadline), { signal });
     }
   }
   return document;
@@ -100,17 +93,22 @@ export function readJob(peer: Peer, id: string, limits: Limits = {}): Promise<Jo
 export function changeJob(
   peer: Peer,
   operation: "cancel" | "retry",
-  id: string,
+  { id, ...limits }: Limits & { id: string },
 ): Promise<JobDocument> {
   return requestJob(peer, `/${operation}/${encodeURIComponent(id)}`, {
     method: "POST",
     timeoutMs: OPERATION_TIMEOUT_MS,
+    ...limits,
   });
 }
 
 /** Operations on the endpoint itself. */
-export function operate(peer: Peer, method: "GET" | "POST", path: string): Promise<unknown> {
-  return request(peer, path, { method, timeoutMs: OPERATION_TIMEOUT_MS });
+export function operate(
+  peer: Peer,
+  [method, path]: ["GET" | "POST", string],
+  limits: Limits,
+): Promise<unknown> {
+  return request(peer, path, { method, timeoutMs: OPERATION_TIMEOUT_MS, ...limits });
 }
 
 export interface StreamLimits {
@@ -125,15 +123,15 @@ export async function* chunksOf(
   id: string,
   { signal, deadline = new Deadline(undefined) }: StreamLimits = {},
 ): AsyncGenerator {
-  for (let failures = 0; ;) {
+  const patience = new Patience();
+  for (;;) {
     const askedAt = performance.now();
     let page: StreamPage;
     try {
       page = await readPage(peer, id, { signal, deadline });
-      failures = 0;
+      patience.renew();
     } catch (error) {
-      if (deadline.isOver || !isTransient(error) || failures >= TOLERATED_FAILURES) throw error;
-      await pause(deadline.delayMs(failures++), { signal });
+      await pause(patience.delayMs(error, deadline), { signal });
       continue;
     }
     const chunks = page.stream ?? [];
@@ -192,16 +190,16 @@ export class RemoteJob implements JobSource {
     this.#id = id;
   }
 
-  read(limits: { signal?: AbortSignal; timeoutMs?: number }): Promise<JobDocument> {
+  read(limits: Limits): Promise<JobDocument> {
     return readJob(this.#peer, this.#id, limits);
   }
 
-  cancel(): Promise<JobDocument> {
-    return changeJob(this.#peer, "cancel", this.#id);
+  cancel(limits: Limits): Promise<JobDocument> {
+    return changeJob(this.#peer, "cancel", { ...limits, id: this.#id });
   }
 
-  async *chunks(signal?: AbortSignal): AsyncGenerator {
-    for await (const chunk of chunksOf(this.#peer, this.#id, { signal })) {
+  async *chunks(limits: StreamLimits): AsyncGenerator {
+    for await (const chunk of chunksOf(this.#peer, this.#id, limits)) {
       yield this.#codec.chunk(chunk);
     }
   }

@@ -1,6 +1,7 @@
 /** A job that runs in this process: what `.run()` gives in tests and without a server. */
 
 import type { JobDocument } from "../contract/job.ts";
+import { abortable } from "../kit/abort.ts";
 import { newJobId } from "../kit/ids.ts";
 import { isStream, runInProcess } from "./in-process.ts";
 import { EndpointJob, type JobSource } from "./job.ts";
@@ -49,11 +50,11 @@ class LocalJob implements JobSource {
     return this.#document;
   }
 
-  async *chunks(): AsyncGenerator {
+  async *chunks({ signal }: { signal?: AbortSignal | undefined }): AsyncGenerator {
     for (;;) {
       while (this.#delivered < this.#chunks.length) yield this.#chunks[this.#delivered++];
       if (this.#document.status !== "IN_PROGRESS") break;
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      await abortable(new Promise<void>((resolve) => this.#waiting.push(resolve)), signal);
     }
     if (this.thrown !== undefined) throw this.thrown.error;
   }

@@ -1,6 +1,6 @@
 /** Gathers the facts about a call and asks `contract/where` where it runs. */
 
-import { FlashError } from "../contract/errors.ts";
+import { FlashError } from "../contract/flash-error.ts";
 import { registry } from "../contract/registry.ts";
 import { decideWhere, type Decision, type Place } from "../contract/where.ts";
 import { nameOf, type Handle } from "./declare.ts";
@@ -40,43 +40,6 @@ export function placeCall(handle: Handle): Place {
   return place;
 }
 
-const handles = new WeakMap<object, Handle>();
-
-/** Makes `where(value)` work. */
-export function traceable<T extends object>(value: T, handle: Handle): T {
-  handles.set(value, handle);
-  return value;
-}
-
-/** The endpoint behind something that the SDK returned. */
-export function handleOf(value: object): Handle | undefined {
-  return handles.get(value);
-}
-
-/**
- * Where a call of this function would run, and the reason in words: the table in the guide. Takes
- * what `Endpoint` and `remote` return, an endpoint with routes, or a resource.
- */
-export function where(value: object): { place: Place; reason: string } {
-  const handle = handleOf(value);
-  if (handle === undefined) {
-    throw new FlashError(
-      "INVALID_USAGE",
-      "where() takes a function, class or endpoint that Endpoint() or remote() returned.",
-    );
-  }
-  const { place, reason } = decidePlace(handle);
-  return { place, reason };
-}
-
-/** What a call meets while the project is being described: the compiler expects it. */
-export function describingError(): FlashError {
-  return new FlashError("INVALID_USAGE", "Nothing is called while the project is being built.", {
-    hint: "Move calls out of the module's top level, into a function that only your script runs.",
-    details: { describing: true },
-  });
-}
-
 export function notDeployedError(): FlashError {
   return new FlashError(
     "NOT_DEPLOYED",
@@ -85,13 +48,6 @@ export function notDeployedError(): FlashError {
       hint: "Call 'await resource.deploy()' first, set FLASH_URL to call what 'flash deploy' has deployed, or use a Live resource in tests.",
     },
   );
-}
-
-/** A rejection that is no unhandled one when nobody waits for it: evaluation simply goes on. */
-export function refusal(): Promise<never> {
-  const refused = Promise.reject(describingError());
-  refused.catch(() => undefined);
-  return refused;
 }
 
 const NOTICED = Symbol.for("runpod-flash.noticed");

@@ -2,10 +2,17 @@
 
 import { closest } from "../contract/options.ts";
 import type { AnyClass, AnyFunction } from "../contract/registry.ts";
-import { declareRoute, declareTarget, functionName, misuse, type Handle } from "./declare.ts";
+import {
+  declareRoute,
+  declareTarget,
+  functionName,
+  handleOf,
+  misuse,
+  type Handle,
+} from "./declare.ts";
 import { isClass } from "./endpoint.ts";
-import { liveRouteFunction, queueClass, queueFunction, routeFunction } from "./functions.ts";
-import { handleOf } from "./place.ts";
+import { queueClass, queueFunction, routeFunction } from "./functions.ts";
+import { liveRouteFunction } from "./live-route.ts";
 import {
   isResource,
   type AnyResource,

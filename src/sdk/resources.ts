@@ -18,17 +18,12 @@ import {
   type OptionMistake,
 } from "../contract/options.ts";
 import { registry, type AnyFunction } from "../contract/registry.ts";
-import { declareEndpoint, misuse, type Handle } from "./declare.ts";
-import {
-  deployProject,
-  isDeployed,
-  undeploy,
-  waitUntilReady,
-  type DeployOptions,
-} from "./deploy.ts";
-import { declared } from "./functions.ts";
+import { declareEndpoint, declared, misuse, type Handle } from "./declare.ts";
+import type { DeployOptions } from "./deploy.ts";
+import type { WaitOptions } from "./job.ts";
 import { unknownOption } from "./models.ts";
-import { describingError, notDeployedError } from "./place.ts";
+import { describingError, isDescribing } from "./describing.ts";
+import { notDeployedError } from "./place.ts";
 
 /** Options of the resource classes: every option of `Endpoint`, and the original's names for them. */
 export interface ResourceOptions extends Omit<EndpointOptions, "id" | "name"> {
@@ -102,9 +97,9 @@ abstract class Resource {
    * answers. In a worker it returns at once. Throws what `flash deploy` fails with.
    */
   async deploy(options: DeployOptions = {}): Promise<this> {
-    const { mode } = registry();
-    if (mode === "describe") throw describingError();
-    if (mode === "serve") return this;
+    if (isDescribing()) throw describingError();
+    if (registry().mode === "serve") return this;
+    const { deployProject, waitUntilReady } = await import("./deploy.ts");
     const deployment = await deployProject(this.name, options);
     if (options.waitForReady === true) await waitUntilReady(deployment, options);
     this.#handle.deployment = deployment;
@@ -112,16 +107,18 @@ abstract class Resource {
   }
 
   /** Removes the endpoint from where it is deployed. Throws `NOT_DEPLOYED` or `ENDPOINT_NOT_FOUND`. */
-  async undeploy(): Promise<void> {
-    if (registry().mode === "describe") throw describingError();
-    await undeploy(this.name, this.#handle.deployment);
+  async undeploy(limits: WaitOptions = {}): Promise<void> {
+    if (isDescribing()) throw describingError();
+    const { undeploy } = await import("./deploy.ts");
+    await undeploy(this.name, this.#handle.deployment, limits);
     this.#handle.deployment = undefined;
   }
 
   /** Asks the server whether this endpoint is deployed in the app and environment. */
-  async isDeployed(): Promise<boolean> {
-    if (registry().mode === "describe") throw describingError();
-    return isDeployed(this.name, this.#handle.deployment);
+  async isDeployed(limits: WaitOptions = {}): Promise<boolean> {
+    if (isDescribing()) throw describingError();
+    const { isDeployed } = await import("./deploy.ts");
+    return isDeployed(this.name, this.#handle.deployment, limits);
   }
 }
 

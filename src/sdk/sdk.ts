@@ -3,30 +3,44 @@
  * them wherever they are, and `context()`; it does not serve and does not build. It loads in
  * browsers too, so nothing here imports a module of Node.
  *
+ * Declaring is synchronous and loads at once:
+ *
  *   endpoint     Endpoint: queue functions, classes, routes
  *   client       Endpoint({ id }), Endpoint({ image })
  *   remote       remote(), for the resources of the older surface
  *   resources    LiveLoadBalancer, LoadBalancerSlsResource …
  *   models       NetworkVolume, PodTemplate
  *   declare      what a declaring call writes to the registry
+ *   describing   nothing is called while the compiler looks
  *   functions    what user code gets back for its functions and classes
+ *   live-route   routes of Live resources
  *   callable     objects that are called like functions
- *   place        where a call runs; where()
+ *   types        types of all of these
+ *   configure    configure(), for places without environment variables
+ *   context      context()
+ *   where        where()
+ *   endpoint-job the public name of EndpointJob
+ *
+ * What runs calls loads with the first one, so that declaring stays small in a browser:
+ *
+ *   dispatch     decides where a call runs, and runs it there
+ *   place        where a call runs
  *   test-runner  whether this process runs tests
- *   in-process   running a function here, context()
+ *   in-process   running a function here
  *   local-job    a job that runs here
- *   job          EndpointJob, and a job's failure
+ *   client-calls what a client's methods do
+ *   job          EndpointJob
+ *   failure      why a job did not complete
  *   calls        calls to deployed routes and functions
- *   jobs         the job API
  *   directory    how deployed endpoints bind their calls
+ *   jobs         the job API
  *   connection   servers, keys, names
  *   exchange     one HTTP exchange
  *   answer       the value that an answer carries
  *   events       streams of deployed routes
  *   deploy       resource.deploy()
  *   environment  variables, files, Node's modules
- *   pause        waiting between looks
- *   types        types of all of these
+ *   pause        waiting between looks, failures that pass
  */
 
 export { Endpoint } from "./endpoint.ts";
@@ -44,9 +58,11 @@ export {
 } from "./resources.ts";
 export type { DeployOptions } from "./deploy.ts";
 export { NetworkVolume, PodTemplate } from "./models.ts";
-export { EndpointJob, type WaitOptions } from "./job.ts";
-export { context } from "./in-process.ts";
-export { where } from "./place.ts";
+export { EndpointJob } from "./endpoint-job.ts";
+export type { WaitOptions } from "./job.ts";
+export { configure, type Configuration } from "./configure.ts";
+export { context } from "./context.ts";
+export { where } from "./where.ts";
 export type {
   CallOptions,
   ChunkOf,
@@ -78,7 +94,8 @@ export {
   ServerlessScalerType,
   ServerlessType,
 } from "../contract/hardware.ts";
-export { FlashError, type ErrorCode, type ErrorReport, type Issue } from "../contract/errors.ts";
+export type { ErrorReport } from "../contract/errors.ts";
+export { FlashError, type ErrorCode, type Issue } from "../contract/flash-error.ts";
 export type { Context, ContextLog } from "../contract/context.ts";
 export type {
   EndpointKind,

@@ -4,7 +4,7 @@ import type { EndpointKind, EndpointOptions } from "../contract/options.ts";
 import type { AnyClass, AnyFunction } from "../contract/registry.ts";
 import type { ServerlessScalerType } from "../contract/hardware.ts";
 import type { JobCounts } from "../contract/job.ts";
-import type { EndpointJob } from "./job.ts";
+import type { EndpointJob, WaitOptions } from "./job.ts";
 
 /** What a function's stream consists of; `never` when it does not stream. */
 export type ChunkOf<F extends AnyFunction> =
@@ -157,15 +157,15 @@ export interface EndpointClient extends EndpointFacts {
   /** Submits a job and waits, by default up to 60 s; the job may still be running then. */
   runsync<T = unknown>(input?: unknown, options?: SubmitOptions): Promise<EndpointJob<T>>;
   /** The job as it is now. */
-  status<T = unknown>(jobId: string): Promise<EndpointJob<T>>;
-  cancel<T = unknown>(jobId: string): Promise<EndpointJob<T>>;
+  status<T = unknown>(jobId: string, options?: CallOptions): Promise<EndpointJob<T>>;
+  cancel<T = unknown>(jobId: string, options?: CallOptions): Promise<EndpointJob<T>>;
   /** Queues a failed or timed out job again. */
-  retry<T = unknown>(jobId: string): Promise<EndpointJob<T>>;
+  retry<T = unknown>(jobId: string, options?: CallOptions): Promise<EndpointJob<T>>;
   /** Yields the job's chunks until it ends. Each chunk is delivered once. */
-  stream<T = unknown>(jobId: string): AsyncIterable<T>;
-  health(): Promise<HealthDocument>;
+  stream<T = unknown>(jobId: string, options?: WaitOptions): AsyncIterable<T>;
+  health(options?: CallOptions): Promise<HealthDocument>;
   /** Cancels the jobs that wait. */
-  purge(): Promise<{ removed: number; status: string }>;
+  purge(options?: CallOptions): Promise<{ removed: number; status: string }>;
 }
 
 /** Options that make a client. */

@@ -2,20 +2,23 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
   ERRORS,
+  ERROR_STATUS,
   FlashError,
   errorOfProblem,
   errorOfReport,
   exitCodeOf,
   problemOf,
   reportOf,
+  type ErrorCode,
   type Problem,
 } from "../../src/contract/errors.ts";
 
 describe("the table of errors", () => {
   test("every code is upper case with a title, a failure status and an exit code", () => {
-    for (const [code, { title, status, exit }] of Object.entries(ERRORS)) {
+    for (const [code, { title, exit }] of Object.entries(ERRORS)) {
       assert.match(code, /^[A-Z]+(_[A-Z]+)*$/);
       assert.match(title, /^[A-Z].*[^.]$/);
+      const status = ERROR_STATUS[code as ErrorCode];
       assert.ok(status >= 400 && status <= 599, code);
       assert.ok(exit >= 1 && exit <= 4, code);
     }

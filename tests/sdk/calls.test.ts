@@ -479,30 +479,33 @@ describe("a queue function's call", () => {
     assert.equal(error.message, `unexpected response from endpoint ${name}: no job in {"hello":1}`);
   });
 
-  test("collects the chunks of a generator, and streams them", async (t) => {
+  test("of a generator gives all chunks: the output, or what the stream holds", async (t) => {
     const fake = await open(t);
     const name = queueService(fake, { streams: true });
     const count = Endpoint({ name }, async function* (): AsyncGenerator<string> {});
+    fake.on("POST /v2/flash/runsync", job({ output: ["x", "y"] }));
+    assert.deepEqual(await count(), ["x", "y"]);
+    assert.equal(fake.requests("GET /v2/flash/stream/job-1").length, 0);
     const pages = (): void => {
-      fake
-        .on("POST /v2/flash/run", job({ status: "IN_QUEUE" }))
-        .on(
-          "GET /v2/flash/stream/job-1",
-          { body: { status: "IN_PROGRESS", stream: [{ output: "a" }, { output: "b" }] } },
-          { body: { status: "COMPLETED", stream: [{ output: "c" }] } },
-          { body: { status: "COMPLETED", stream: [] } },
-        )
-        .on("GET /v2/flash/status/job-1", job({ output: [] }));
+      fake.on(
+        "GET /v2/flash/stream/job-1",
+        { body: { status: "IN_PROGRESS", stream: [{ output: "a" }, { output: "b" }] } },
+        { body: { status: "COMPLETED", stream: [{ output: "c" }] } },
+        { body: { status: "COMPLETED", stream: [] } },
+      );
     };
     pages();
+    fake
+      .on("POST /v2/flash/runsync", job({ status: "IN_PROGRESS" }))
+      .on("GET /v2/flash/status-sync/job-1", job({ output: [] }))
+      .on("POST /v2/flash/run", job({ status: "IN_QUEUE" }))
+      .on("GET /v2/flash/status/job-1", job({ output: [] }));
     assert.deepEqual(await count(), ["a", "b", "c"]);
     pages();
     const chunks: string[] = [];
     for await (const chunk of count.stream()) chunks.push(chunk);
     assert.deepEqual(chunks, ["a", "b", "c"]);
-    fake
-      .on("GET /v2/flash/stream/job-1", { body: { status: "FAILED", stream: [] } })
-      .on("GET /v2/flash/status/job-1", job({ status: "FAILED", error: "boom" }));
+    fake.on("GET /v2/flash/status-sync/job-1", job({ status: "FAILED", error: "boom" }));
     await rejected(count(), "REMOTE_ERROR");
   });
 

@@ -4,7 +4,8 @@
  */
 
 import { FlashError, reportOf } from "../../contract/errors.ts";
-import { HOOKS, instanceOf } from "../../contract/instance.ts";
+import { instanceOf } from "../../contract/instance.ts";
+import { HOOKS } from "../../contract/method-names.ts";
 import type { FunctionManifest } from "../../contract/manifest.ts";
 import type { AnyClass, AnyFunction, EndpointDeclaration } from "../../contract/registry.ts";
 import { isPlainJsonObject } from "../../contract/json.ts";
