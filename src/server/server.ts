@@ -61,15 +61,17 @@ export interface FlashServerOptions {
   version: string;
 }
 
-/** Long enough for the slowest upload of the largest artifact, ms. */
-const REQUEST_TIMEOUT_MS = 30 * 60_000;
-/** A client that does not finish its headers in this time is slow on purpose, ms. */
-const HEADERS_TIMEOUT_MS = 20_000;
+const HTTP_OPTIONS: http.ServerOptions = {
+  // Long enough for the slowest upload of the largest artifact.
+  requestTimeout: 30 * 60_000,
+  // A client that does not finish its headers in this time is slow on purpose.
+  headersTimeout: 20_000,
+  connectionsCheckingInterval: 5000,
+  // Longer than the idle time of the load balancers that may stand in front.
+  keepAliveTimeout: 75_000,
+};
 /** For answers that are being written when the server ends, ms. */
 const LAST_WORDS_MS = 1000;
-/** Longer than the idle time of the load balancers that may stand in front, ms. */
-const KEEP_ALIVE_MS = 75_000;
-
 export class FlashServer {
   /** Base URL, without a slash at the end. */
   readonly url: string;
@@ -197,34 +199,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     },
     allowPrivateWebhooks: options.allowPrivateWebhooks ?? false,
   });
-  const host: PoolHost = {
-    compute: options.compute,
-    clock,
-    log,
-    serverUrl: () => parts.url,
-    admit: (secret, { workerId, endpoint }) => {
-      const { id: endpointId, app, environment } = endpoint;
-      keyring.admit(secret, { workerId, endpointId, app, environment });
-    },
-    expel: (secret) => keyring.expel(secret),
-    onLine: (endpoint, worker, line) => {
-      const time = new Date(line.at).toISOString();
-      const { stream, text: message } = line;
-      logs.add(logSource(endpoint), { time, worker, stream, message });
-    },
-    onEvent: (endpoint, worker, message) => {
-      const time = new Date(clock.now()).toISOString();
-      const line: Omit<LogLine, "endpoint"> = { time, worker, stream: "system", message };
-      logs.add(logSource(endpoint), line);
-      log.warn("worker trouble", { endpoint: endpoint.name, worker, message });
-    },
-    wake: (endpointId) => scaler.wake(endpointId),
-    jobs: {
-      heldBy: async (workerId) => (await store.jobs.running({ workerId })).length,
-      drainWorker: (workerId) => jobs.drainWorker(workerId),
-      workerGone: (workerId, exit) => jobs.workerGone(workerId, exit),
-    },
-  };
+  const host = poolHost(options, { keyring, logs, parts: () => parts });
   const fleet = new Fleet({ store, host, folderOf: (buildId) => builds.folderOf(buildId) });
   const scaler = new Scaler({ store, fleet, clock, log });
   const control = new Control({
@@ -241,15 +216,9 @@ function assemble(options: FlashServerOptions, key: string): Parts {
   });
   const isLoopback = isLoopbackAddress(options.host ?? "127.0.0.1");
   const gateway = new Gateway({ fleet, jobs, control, keyring, clock, log, isLoopback });
-  const listener = http.createServer({
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    connectionsCheckingInterval: HEADERS_TIMEOUT_MS / 4,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-  });
   const parts: Parts = {
     options,
-    listener,
+    listener: http.createServer(HTTP_OPTIONS),
     gateway,
     fleet,
     jobs,
@@ -261,6 +230,44 @@ function assemble(options: FlashServerOptions, key: string): Parts {
   };
   followJobs(parts);
   return parts;
+}
+
+/** The server as a pool sees it; `parts` are there once anything is called. */
+function poolHost(
+  { compute, store, clock = systemClock, log = silentLog }: FlashServerOptions,
+  { keyring, logs, parts }: { keyring: Keyring; logs: Logs; parts: () => Parts },
+): PoolHost {
+  const write = (
+    { app, environment, name }: EndpointRow,
+    line: Omit<LogLine, "endpoint" | "time"> & { at: number },
+  ): void => {
+    const { at, ...rest } = line;
+    const time = new Date(at).toISOString();
+    logs.add({ app, environment, endpoint: name }, { time, ...rest });
+  };
+  return {
+    compute,
+    clock,
+    log,
+    serverUrl: () => parts().url,
+    admit: (secret, { workerId, endpoint: { id: endpointId, app, environment } }) => {
+      keyring.admit(secret, { workerId, endpointId, app, environment });
+    },
+    expel: (secret) => keyring.expel(secret),
+    onLine: (endpoint, worker, { at, stream, text: message }) => {
+      write(endpoint, { at, worker, stream, message });
+    },
+    onEvent: (endpoint, worker, message) => {
+      write(endpoint, { at: clock.now(), worker, stream: "system", message });
+      log.warn("worker trouble", { endpoint: endpoint.name, worker, message });
+    },
+    wake: (endpointId) => parts().scaler.wake(endpointId),
+    jobs: {
+      heldBy: async (workerId) => (await store.jobs.running({ workerId })).length,
+      drainWorker: (workerId) => parts().jobs.drainWorker(workerId),
+      workerGone: (workerId, exit) => parts().jobs.workerGone(workerId, exit),
+    },
+  };
 }
 
 /** What happens to jobs moves the scaler and the workers. */
@@ -315,8 +322,4 @@ function reachable(host: string): string {
 
 function isLoopbackAddress(host: string): boolean {
   return host === "localhost" || host === "::1" || host.startsWith("127.");
-}
-
-function logSource(endpoint: EndpointRow): { app: string; environment: string; endpoint: string } {
-  return { app: endpoint.app, environment: endpoint.environment, endpoint: endpoint.name };
 }

@@ -189,5 +189,8 @@ async function run({ input }) {
   if (input.sleepMs !== undefined) await sleep(input.sleepMs);
   if (input.error !== undefined) return { error: input.error };
   const end = input.stopPod === undefined ? {} : { stopPod: true };
-  return { ...end, output: { pid: process.pid, release: env.FLASH_RELEASE, version: env.VERSION, input } };
+  return {
+    ...end,
+    output: { pid: process.pid, release: env.FLASH_RELEASE, version: env.VERSION, input },
+  };
 }

@@ -261,6 +261,14 @@ describe("worker processes", () => {
     await TestServer.start(t, { home });
     await until(() => !isAlive(stubborn), { what: "the next server to end it" });
     assert.deepEqual(readdirSync(path.join(home, "workers")), []);
+    assert.equal(existsSync(path.join(home, "run")), false);
+  });
+
+  test("a home with a long path has its sockets elsewhere", async (t) => {
+    const home = path.join(temporaryFolder(backwards(t), "flash-home"), "x".repeat(90));
+    const server = await TestServer.start(t, { home });
+    const { endpoints } = await server.deploy("shop", [{ name: "api", kind: "lb" }]);
+    assert.equal((await server.request(`${endpoints[0]?.url}/pid`)).status, 200);
   });
 
   test("sockets and working folders are gone after the end", async (t) => {

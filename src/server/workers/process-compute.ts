@@ -21,6 +21,8 @@ import { WorkerProcess } from "./worker-process.ts";
 
 /** Longest path of a Unix socket, bytes; the kernel's limit is 108 with the final zero, 104 on macOS. */
 const MAX_SOCKET_PATH = 103;
+/** A worker id and `.sock`, generously. */
+const SOCKET_NAME_LENGTH = 40;
 /** All that a worker gets of the server's own environment. */
 const INHERITED = ["PATH", "HOME", "TZ", "LANG"] as const;
 
@@ -32,6 +34,7 @@ export interface ProcessComputeOptions {
 
 export class ProcessCompute implements Compute {
   readonly name = "process";
+  readonly #home: string;
   readonly #records: WorkerRecords;
   readonly #log: Log;
   readonly #workers = new Map<string, WorkerProcess>();
@@ -39,7 +42,8 @@ export class ProcessCompute implements Compute {
   #isClosed = false;
 
   constructor(options: ProcessComputeOptions) {
-    this.#records = new WorkerRecords(options.home);
+    this.#home = path.resolve(options.home);
+    this.#records = new WorkerRecords(this.#home);
     this.#log = options.log ?? silentLog;
   }
 
@@ -68,6 +72,7 @@ export class ProcessCompute implements Compute {
     for (const workerId of await this.#records.reclaim()) {
       this.#log.warn("ended a worker that an earlier server left behind", { worker: workerId });
     }
+    await rm(this.#ownFolder(), { recursive: true, force: true });
   }
 
   async close(): Promise<void> {
@@ -80,14 +85,27 @@ export class ProcessCompute implements Compute {
     this.#folder = undefined;
   }
 
-  /** Holds sockets and working folders: short, because socket paths are, and closed to other users. */
+  /**
+   * Holds sockets and working folders, closed to other users: in the home, where the next server finds
+   * what a killed one left, unless that makes socket paths too long.
+   */
   async #base(): Promise<string> {
-    this.#folder ??= makeFolder(os.tmpdir()).then(async (folder) => {
-      if (Buffer.byteLength(folder) + 1 + 32 + ".sock".length <= MAX_SOCKET_PATH) return folder;
-      await rm(folder, { recursive: true, force: true });
-      return await makeFolder("/tmp");
-    });
+    this.#folder ??= this.#makeBase();
     return await this.#folder;
+  }
+
+  async #makeBase(): Promise<string> {
+    const own = this.#ownFolder();
+    if (fitsSockets(own)) {
+      await mkdir(own, { recursive: true, mode: 0o700 });
+      return own;
+    }
+    const parent = fitsSockets(path.join(os.tmpdir(), "flash-XXXXXX")) ? os.tmpdir() : "/tmp";
+    return await mkdtemp(path.join(parent, "flash-"));
+  }
+
+  #ownFolder(): string {
+    return path.join(this.#home, "run");
   }
 
   /** A safety net only: a worker whose server dies exits when its channel closes. */
@@ -120,8 +138,8 @@ export class ProcessCompute implements Compute {
   }
 }
 
-function makeFolder(parent: string): Promise<string> {
-  return mkdtemp(path.join(parent, "flash-"));
+function fitsSockets(folder: string): boolean {
+  return Buffer.byteLength(folder) + SOCKET_NAME_LENGTH <= MAX_SOCKET_PATH;
 }
 
 async function checkArtifact(spec: WorkerSpec): Promise<void> {
