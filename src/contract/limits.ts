@@ -18,6 +18,11 @@ export const LIMITS = {
   lbBodyBytes: 30 * MIB,
   /** One stream chunk, bytes; larger ones are split. Source: Runpod job API. */
   streamChunkBytes: 1 * MIB,
+  /**
+   * A stream's chunks are also the job's output, as one list, up to this much JSON, bytes; the output
+   * of a longer stream is `[]`. The worker keeps them meanwhile, and every look at the job has them.
+   */
+  streamOutputBytes: 1 * MIB,
   /** A live bundle on `/execute`, bytes. Source: the original's live-serverless cap. */
   liveBundleBytes: 8 * MIB,
   /** The artifact, bytes. Source: Runpod. */

@@ -23,21 +23,24 @@ export class SchemaBinder {
   constructor(manifest: FunctionManifest, schema: StandardSchema) {
     this.#schema = schema;
     this.#parameters = manifest.parameters;
-    this.#binder = new Binder(
-      { ...manifest, parameters: manifest.parameters.map(unjudged) },
-      manifest.route,
+    const { single } = new Binder(manifest, manifest.route);
+    // Beside the one object there can be parameters in the path: those are judged by their types.
+    const parameters = manifest.parameters.map((parameter) =>
+      single === undefined || parameter.name === single ? unjudged(parameter) : parameter,
     );
+    this.#binder = new Binder({ ...manifest, parameters }, manifest.route);
   }
 
   /** The arguments of a call. Throws `INVALID_INPUT` with the schema's issues. */
   async decode(parts: RequestParts): Promise<unknown[]> {
     const raw = await this.#binder.receive(parts);
     const result = await this.#judge(raw, parts);
-    return this.#parameters.map((parameter, index) => {
-      if (parameter.carrier !== "value") return raw[index];
-      if (this.#binder.single !== undefined && parameter.name === this.#binder.single)
-        return result;
-      return (result as Record<string, unknown> | null)?.[parameter.name];
+    const { single } = this.#binder;
+    return this.#parameters.flatMap((parameter, index) => {
+      if (parameter.name === single) return [result];
+      if (parameter.carrier !== "value" || single !== undefined) return [raw[index]];
+      const own = (result as Record<string, unknown> | null)?.[parameter.name];
+      return parameter.rest === true && Array.isArray(own) ? (own as unknown[]) : [own];
     });
   }
 
@@ -68,6 +71,7 @@ export class SchemaBinder {
   #typed(value: unknown, parameter: Parameter | undefined, parts: RequestParts): unknown {
     if (parameter === undefined || parts.body.kind === "json") return value;
     if (parameter.name === this.#binder.single) return typedProperties(value, parameter.schema);
+    if (this.#binder.single !== undefined) return value;
     if (typeof value === "string") return fromTexts([value], parameter.schema);
     return Array.isArray(value) ? fromTexts(value as string[], parameter.schema) : value;
   }
@@ -103,7 +107,9 @@ function pathOf(keys: readonly (PropertyKey | { readonly key: PropertyKey })[]):
 function unjudged(parameter: Parameter): Parameter {
   if (parameter.carrier !== "value") return parameter;
   const isObject = isObjectSchema(parameter.schema, parameter.schema);
-  return { ...parameter, required: false, schema: isObject ? { type: "object" } : ANYTHING };
+  // A rest arrives as the list that the schema judges.
+  const isAnything = { required: false, rest: false };
+  return { ...parameter, ...isAnything, schema: isObject ? { type: "object" } : ANYTHING };
 }
 
 function typedProperties(value: unknown, schema: JsonSchema): unknown {

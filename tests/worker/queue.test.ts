@@ -148,7 +148,7 @@ describe("jobs", () => {
 });
 
 describe("streams and progress", () => {
-  test("every value is posted in order, then an empty final output", async (t) => {
+  test("every value is posted in order, then all of them as the output", async (t) => {
     const { server } = await start(t, {
       code: `queue(async function* (n) { for (let i = 0; i < n; i++) yield { i }; });`,
       fn: signature("demo", [parameter("n", number)], { streams: true }),
@@ -156,7 +156,7 @@ describe("streams and progress", () => {
     server.onPost = ({ kind }) => (kind === "stream" && Math.random() < 0.3 ? 503 : undefined);
     server.give({ id: "j1", input: { n: 8 }, attempt: 1 });
     const { body, isStream } = await server.done("j1");
-    assert.deepEqual(body, { output: [] });
+    assert.deepEqual(body, { output: [0, 1, 2, 3, 4, 5, 6, 7].map((i) => ({ i })) });
     assert.equal(isStream, true);
     const chunks = server.posts.filter(({ kind }) => kind === "stream");
     assert.deepEqual(
@@ -164,6 +164,18 @@ describe("streams and progress", () => {
       [0, 1, 2, 3, 4, 5, 6, 7],
     );
     assert.ok(chunks.every(({ attempt, isStream }) => attempt === "1" && !isStream));
+  });
+
+  test("the output of a stream over the limit is empty", async (t) => {
+    const { server } = await start(t, {
+      code: `queue(async function* (n) { for (let i = 0; i < n; i++) yield "é".repeat(65536); });`,
+      fn: signature("demo", [parameter("n", number)], { streams: true }),
+    });
+    // 128 KiB of text and its quotes: seven fit into 1 MiB, eight do not.
+    server.give({ id: "j1", input: { n: 7 } });
+    assert.equal(((await server.done("j1")).body.output as unknown[]).length, 7);
+    server.give({ id: "j2", input: { n: 8 } });
+    assert.deepEqual((await server.done("j2")).body, { output: [] });
   });
 
   test("a generator that throws posts what it had, then the error", async (t) => {

@@ -7,6 +7,7 @@ import { isStream, type Callable } from "../callable.ts";
 import { functionError, jobFailureBody } from "../failure.ts";
 import type { StackStyle } from "../stack.ts";
 import type { JobMessage, Posted, QueueProtocol } from "./protocol.ts";
+import { StreamOutput } from "./stream-output.ts";
 import type { QueueTarget } from "./target.ts";
 
 export interface JobRunOptions {
@@ -84,26 +85,27 @@ export class JobRun {
     const value = await call.run(async () => callable.call(await callable.bind(inputParts(input))));
     if (!isStream(value))
       return { body: { output: await callable.encode(value) }, isStream: false };
-    await call.run(() => this.#stream(value, callable));
-    // The values have been sent one by one; the protocol's final output of a stream is empty.
-    return { body: { output: [] }, isStream: true };
+    const output = new StreamOutput();
+    await call.run(() => this.#stream(value, { callable, output }));
+    return { body: { output: output.value }, isStream: true };
   }
 
   /** Sends every value; the next one is asked for when the server has this one. */
   async #stream(
     values: AsyncIterable<unknown> | Iterable<unknown>,
-    callable: Callable,
+    { callable, output }: { callable: Callable; output: StreamOutput },
   ): Promise<void> {
     const { signal } = this.call;
     try {
       for await (const value of values) {
         signal.throwIfAborted();
-        const output = await callable.encode(value);
-        const post = { jobId: this.id, attempt: this.#attempt, body: { output } };
+        const chunk = await callable.encode(value);
+        const post = { jobId: this.id, attempt: this.#attempt, body: { output: chunk } };
         const posted = await this.#inOrder(() => this.#options.protocol.postChunk(post));
         if (posted !== "accepted") {
           throw new FlashError("UNAVAILABLE", `A streamed value of job ${this.id} was ${posted}.`);
         }
+        output.add(chunk);
       }
     } catch (thrown) {
       if (signal.aborted) throw callable.endedBy(signal);
