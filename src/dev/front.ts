@@ -126,11 +126,19 @@ export class Front {
     if (pathname === "/") sendJson(response, this.#index());
     else if (pathname === "/ping") sendJson(response, { status: "healthy" });
     else if (pathname === "/openapi.json") {
-      sendJson(response, describeApi(this.#served(), { url: this.url, isOpen: this.isOpen }));
+      sendJson(
+        response,
+        describeApi(this.#served(), { url: this.#urlFor(request), isOpen: this.isOpen }),
+      );
     } else if (pathname === "/docs" || pathname.startsWith(apiBrowserPrefix)) {
       sendApiBrowser(response, pathname);
     } else return false;
     return true;
+  }
+
+  /** As the client names it: a page on `127.0.0.1` may not call `localhost`. */
+  #urlFor({ headers: { host } }: IncomingMessage): string {
+    return host === undefined ? this.url : `http://${host}`;
   }
 
   #index(): Record<string, unknown> {

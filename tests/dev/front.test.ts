@@ -95,6 +95,16 @@ test("names become the engine's paths, with its key and the query kept", async (
   }
 });
 
+test("the API description names the server as its reader does", async (t) => {
+  const { front } = await open(t);
+  for (const host of ["127.0.0.1", "localhost"]) {
+    const url = `http://${host}:${front.port}`;
+    const api = (await echo(`${url}/openapi.json`)) as { servers?: unknown; security?: unknown };
+    assert.deepEqual(api.servers, [{ url }]);
+    assert.equal(api.security, undefined, "no key is needed here");
+  }
+});
+
 test("a key that the client sends is replaced, so that an old one does no harm", async (t) => {
   const { front } = await open(t);
   const seen = await echo(`${front.url}/queue/run`, {
