@@ -8,10 +8,10 @@ import { adder } from "./projects.ts";
 
 /** Asks as fast as it is answered, with some requests in flight, until it is stopped. */
 function askAll(sandbox: Sandbox, url: string): { stop: () => Promise<string[]> } {
-  let isOver = false;
+  const over = new AbortController();
   const seen: string[] = [];
   const ask = async (): Promise<void> => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const response = await sandbox.fetch(`${url}/who`);
       const text = await response.text();
       seen.push(response.ok ? (JSON.parse(text) as { marker: string }).marker : text);
@@ -20,7 +20,7 @@ function askAll(sandbox: Sandbox, url: string): { stop: () => Promise<string[]> 
   const askers = Array.from({ length: 8 }, ask);
   return {
     async stop() {
-      isOver = true;
+      over.abort();
       await Promise.all(askers);
       return seen;
     },
