@@ -15,7 +15,12 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const bin = path.join(root, "node_modules", ".bin");
 const node = path.join(bin, process.platform === "win32" ? "node.cmd" : "node");
 // npm sets these for the script it runs; a nested npm must find its own.
-const env = { ...process.env, PATH: `${bin}${path.delimiter}${process.env.PATH ?? ""}` };
+const env = {
+  ...process.env,
+  PATH: `${bin}${path.delimiter}${process.env.PATH ?? ""}`,
+  // A package of the API browser would report installations to its makers.
+  SCARF_ANALYTICS: "false",
+};
 
 const [script, ...args] = process.argv.slice(2);
 if (needsInstall()) run("npm", ["ci", "--no-audit", "--no-fund"], "Installing packages …");

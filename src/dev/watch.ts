@@ -31,6 +31,7 @@ export class SourceWatcher {
   readonly #pending = new Set<string>();
   #cancelTimer: (() => void) | undefined;
   #running: Promise<void> = Promise.resolve();
+  #isIncomplete = false;
   #isClosed = false;
 
   private constructor(options: WatchOptions) {
@@ -61,7 +62,7 @@ export class SourceWatcher {
       watcher.on("error", () => this.#drop(folder));
       this.#folders.set(folder, watcher);
     } catch (error) {
-      this.#options.onProblem(error as Error);
+      this.#giveUp(error as Error);
       return;
     }
     for (const entry of await entriesOf(folder)) {
@@ -69,6 +70,13 @@ export class SourceWatcher {
         await this.#add(path.join(folder, entry.name));
       }
     }
+  }
+
+  /** The system's limit of watches fails for every further folder, too: said once. */
+  #giveUp(error: Error): void {
+    if (this.#isIncomplete) return;
+    this.#isIncomplete = true;
+    this.#options.onProblem(error);
   }
 
   #see(folder: string, name: string | null): void {
