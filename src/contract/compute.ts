@@ -50,6 +50,8 @@ export interface RunningWorker {
 export interface Compute {
   /** `process`, `docker`, … */
   readonly name: string;
+  /** False: it runs only code of ours, and workers of an image are started by somebody else. */
+  readonly runsImages: boolean;
   /** Resolves when the worker has been started, not when it is ready. Throws `WORKER_START_FAILED`. */
   start(spec: WorkerSpec): Promise<RunningWorker>;
   /** Ends workers that an earlier server left behind. */

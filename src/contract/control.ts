@@ -11,6 +11,8 @@
  *   GET    /api/v1/logs?app=A&environment=E[&endpoint=N][&tail=100][&follow=1]
  *                                                         → NDJSON of LogLine
  *   GET    /api/v1/scaling?app=A&environment=E&name=N     → newest decisions of the scaler, with inputs
+ *   POST   /api/v1/workers?app=A&environment=E&endpoint=N[&url=U]     → WorkerKeyDocument
+ *   DELETE /api/v1/workers?app=A&environment=E&endpoint=N&worker=W    → WorkerRemovalDocument
  *   GET    /api/v1/server                                 → ServerDocument
  *   POST   /api/v1/server/stop                            → 202
  */
@@ -99,6 +101,24 @@ export interface RemovalDocument {
   app: string;
   environment: string;
   removed: string[];
+}
+
+/** `flash worker env --json`: a worker of an image that somebody else starts. The secret is told once. */
+export interface WorkerKeyDocument {
+  app: string;
+  environment: string;
+  endpoint: string;
+  /** Worker id. */
+  worker: string;
+  /** The whole environment of its container. */
+  env: Record<string, string>;
+}
+
+export interface WorkerRemovalDocument {
+  app: string;
+  environment: string;
+  endpoint: string;
+  worker: string;
 }
 
 export interface LogLine {

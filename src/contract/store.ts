@@ -16,6 +16,7 @@ export interface Store {
   readonly jobs: JobStore;
   readonly webhooks: WebhookStore;
   readonly control: ControlStore;
+  readonly workerKeys: WorkerKeyStore;
   /** Idempotent; waits for what is under way. */
   close(): Promise<void>;
 }
@@ -222,4 +223,22 @@ export interface ControlStore {
   removeEnvironment(app: string, name: string, now: number): Promise<boolean>;
   readSetting(key: string): Promise<string | undefined>;
   writeSetting(key: string, value: string): Promise<void>;
+}
+
+/** The key of a worker that somebody else starts. */
+export interface WorkerKeyRow {
+  workerId: string;
+  endpointId: string;
+  /** SHA-256 of the secret, base64: the secret itself is told once and kept nowhere. */
+  digest: string;
+  createdAt: number;
+}
+
+/** Keys go with their endpoint. */
+export interface WorkerKeyStore {
+  add(row: WorkerKeyRow): Promise<void>;
+  /** Oldest first; of one endpoint, when it is given. */
+  list(endpointId?: string): Promise<WorkerKeyRow[]>;
+  /** False when there is none. */
+  remove(workerId: string): Promise<boolean>;
 }

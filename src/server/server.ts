@@ -28,6 +28,7 @@ import { Builds } from "./control/builds.ts";
 import { Control } from "./control/control.ts";
 import { readOrCreateKey } from "./control/key.ts";
 import { Logs } from "./control/logs.ts";
+import { WorkerKeys } from "./control/worker-keys.ts";
 import { Keyring } from "./gateway/auth.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { Jobs } from "./jobs/jobs.ts";
@@ -102,7 +103,8 @@ export class FlashServer {
     await listen(parts, options);
     const server = new FlashServer(parts, key);
     parts.onStop = () => void server.close();
-    await parts.jobs.start({ livingWorkers: new Set() });
+    // Our own workers ended with the server before; those that others start go on working.
+    await parts.jobs.start({ livingWorkers: await parts.workerKeys.load() });
     parts.gateway.open();
     parts.scaler.start();
     return server;
@@ -148,12 +150,13 @@ export class FlashServer {
   async #close(graceMs: number): Promise<void> {
     const { gateway, listener, scaler, fleet, jobs, logs, options } = this.#parts;
     gateway.close();
+    await scaler.close();
+    // Workers that finish their jobs may need a new connection to say so.
+    await fleet.close(graceMs);
     const quiet = new Promise<void>((resolve) => {
       listener.close(() => resolve());
     });
     listener.closeIdleConnections();
-    await scaler.close();
-    await fleet.close(graceMs);
     // Ends every long poll: those clients get an answer before their connections end.
     await jobs.close();
     const lastWords = new AbortController();
@@ -175,6 +178,7 @@ interface Parts {
   jobs: Jobs;
   scaler: Scaler;
   control: Control;
+  workerKeys: WorkerKeys;
   logs: Logs;
   /** Known once the server listens. */
   url: string;
@@ -202,7 +206,9 @@ function assemble(options: FlashServerOptions, key: string): Parts {
   const host = poolHost(options, { keyring, logs, parts: () => parts });
   const fleet = new Fleet({ store, host, folderOf: (buildId) => builds.folderOf(buildId) });
   const scaler = new Scaler({ store, fleet, clock, log });
+  const workerKeys = new WorkerKeys({ store, keyring, fleet, clock });
   const control = new Control({
+    workerKeys,
     store,
     fleet,
     scaler,
@@ -224,6 +230,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     jobs,
     scaler,
     control,
+    workerKeys,
     logs,
     url: "",
     onStop: () => undefined,
@@ -287,6 +294,7 @@ function followJobs({ jobs, fleet, scaler }: Parts): void {
     for (const pool of fleet.pools) {
       const worker = pool.worker(workerId);
       if (worker !== undefined) pool.drain(worker, "it asked to be replaced");
+      else if (pool.guests.has(workerId)) pool.guests.drain(workerId);
     }
   });
 }

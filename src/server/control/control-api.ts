@@ -34,6 +34,7 @@ const OPERATIONS: Record<string, Record<string, Operation>> = {
   "/endpoints": { GET: describe, DELETE: remove },
   "/logs": { GET: logs },
   "/scaling": { GET: scaling },
+  "/workers": { POST: addWorker, DELETE: removeWorker },
   "/server": { GET: server },
   "/server/stop": { POST: stop },
 };
@@ -123,6 +124,20 @@ async function writeLines(
   }
 }
 
+async function addWorker(call: ControlCall): Promise<void> {
+  const url = call.query.get("url");
+  const document = await call.control.addWorker(
+    oneEndpoint(call),
+    ...(url === null ? [] : [baseUrl(url)]),
+  );
+  sendJson(call.response, 200, document, { "cache-control": "no-store" });
+}
+
+async function removeWorker(call: ControlCall): Promise<void> {
+  const worker = required(call.query, "worker");
+  sendJson(call.response, 200, await call.control.removeWorker(oneEndpoint(call), worker));
+}
+
 async function server({ control, response }: ControlCall): Promise<void> {
   sendJson(response, 200, control.server());
 }
@@ -139,6 +154,19 @@ function filterOf({ query }: ControlCall, nameKey?: "name" | "endpoint"): Endpoi
     environment: required(query, "environment"),
     ...(endpoint === null ? {} : { endpoint }),
   };
+}
+
+function oneEndpoint(call: ControlCall): Required<EndpointFilter> {
+  return { ...filterOf(call), endpoint: required(call.query, "endpoint") };
+}
+
+/** A base URL as workers expect it: without a slash at the end. */
+function baseUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === "http:" || url?.protocol === "https:") {
+    return `${url.origin}${url.pathname}`.replace(/\/+$/, "");
+  }
+  throw new FlashError("INVALID_REQUEST", `'url' must be an http or https URL, got '${text}'.`);
 }
 
 function required(query: URLSearchParams, name: string): string {

@@ -6,6 +6,7 @@
  *   builds        artifacts, checked and unpacked
  *   logs          what workers write
  *   key           the server key
+ *   worker-keys   keys of workers that somebody else starts
  */
 
 import type { Readable } from "node:stream";
@@ -21,6 +22,8 @@ import type {
   RemovalDocument,
   ServerDocument,
   StatusDocument,
+  WorkerKeyDocument,
+  WorkerRemovalDocument,
 } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
@@ -35,6 +38,7 @@ import type { Fleet } from "../workers/fleet.ts";
 import { noWorkers, type Pool } from "../workers/pool.ts";
 import type { Builds } from "./builds.ts";
 import type { Logs } from "./logs.ts";
+import type { WorkerKeys } from "./worker-keys.ts";
 
 export interface ControlOptions {
   store: Store;
@@ -42,6 +46,7 @@ export interface ControlOptions {
   scaler: Scaler;
   builds: Builds;
   logs: Logs;
+  workerKeys: WorkerKeys;
   clock: Clock;
   home: string;
   version: string;
@@ -140,11 +145,7 @@ export class Control {
 
   /** What a client needs to call an endpoint by name. Throws `NOT_DEPLOYED`, `ENDPOINT_NOT_FOUND`. */
   async describe(app: string, environment: string, name: string): Promise<EndpointDescription> {
-    const pool = this.#options.fleet.find(app, environment, name);
-    if (pool === undefined) {
-      await this.#active(app, environment);
-      throw endpointNotFound({ app, environment, endpoint: name });
-    }
+    const pool = await this.#pool({ app, environment, endpoint: name });
     const { form, functions } = pool.active.manifest;
     const document = endpointDocument(pool.row, pool.active.manifest, this.#options.url());
     return { ...document, app, environment, form, functions };
@@ -161,7 +162,7 @@ export class Control {
       if (endpoint === undefined) await control.removeEnvironment(app, environment, now);
       else for (const { id } of rows) await control.removeEndpoint(id, now);
       const ids = rows.map(({ id }) => id);
-      this.#options.fleet.remove(ids, LIMITS.workerGraceMs);
+      this.#forget(ids);
       return { app, environment, removed: rows.map(({ name }) => name) };
     });
   }
@@ -189,6 +190,26 @@ export class Control {
     const pool = this.#options.fleet.find(app, environment, name);
     if (pool === undefined) throw endpointNotFound({ app, environment, endpoint: name });
     return this.#options.scaler.decisions(pool.row.id);
+  }
+
+  /**
+   * The environment of one more worker of an image, to be started by the caller. `serverUrl` is how it
+   * reaches this server. Throws `NOT_DEPLOYED`, `ENDPOINT_NOT_FOUND`, `WRONG_ENDPOINT_KIND`.
+   */
+  async addWorker(
+    filter: Required<EndpointFilter>,
+    serverUrl: string = this.#options.url(),
+  ): Promise<WorkerKeyDocument> {
+    return await this.#options.workerKeys.add(await this.#pool(filter), serverUrl);
+  }
+
+  /** Lets such a worker finish what it has, then voids its key. Throws `NOT_FOUND` too. */
+  async removeWorker(
+    filter: Required<EndpointFilter>,
+    worker: string,
+  ): Promise<WorkerRemovalDocument> {
+    await this.#options.workerKeys.remove(await this.#pool(filter), worker);
+    return { ...filter, worker };
   }
 
   server(): ServerDocument {
@@ -236,7 +257,7 @@ export class Control {
     environment: string,
     build: BuildRow,
   ): Promise<{ release: ReleaseRow; endpoints: EndpointRow[] }> {
-    const { store, clock, fleet } = this.#options;
+    const { store, clock } = this.#options;
     const now = clock.now();
     const { release, endpoints, removed } = await store.control.release({
       id: newPrefixedId("rel"),
@@ -247,11 +268,14 @@ export class Control {
       proposeId: () => newId(),
     });
     for (const { id } of removed) await store.control.removeEndpoint(id, now);
-    fleet.remove(
-      removed.map(({ id }) => id),
-      LIMITS.workerGraceMs,
-    );
+    this.#forget(removed.map(({ id }) => id));
     return { release, endpoints };
+  }
+
+  /** The endpoints are gone from the store: their workers and keys go too. */
+  #forget(endpointIds: readonly string[]): void {
+    this.#options.workerKeys.forget(endpointIds);
+    this.#options.fleet.remove(endpointIds, LIMITS.workerGraceMs);
   }
 
   async #active(
@@ -284,6 +308,14 @@ export class Control {
     const found = rows.filter(({ name }) => name === endpoint);
     if (found.length === 0) throw endpointNotFound({ app, environment, endpoint });
     return found;
+  }
+
+  async #pool(filter: Required<EndpointFilter>): Promise<Pool> {
+    const { app, environment, endpoint } = filter;
+    const pool = this.#options.fleet.find(app, environment, endpoint);
+    if (pool !== undefined) return pool;
+    await this.#active(app, environment);
+    throw endpointNotFound(filter);
   }
 
   #documentOf(row: EndpointRow, build: BuildRow): EndpointDocument[] {

@@ -25,6 +25,24 @@ export class Keyring {
     this.#workers.delete(digest(secret).toString("base64"));
   }
 
+  /** Makes the secret with this digest (SHA-256, base64) valid for a worker that others start. */
+  admitGuest(
+    secretDigest: string,
+    worker: Omit<Principal & { kind: "worker" }, "kind" | "isGuest">,
+  ): void {
+    this.#workers.set(secretDigest, { kind: "worker", isGuest: true, ...worker });
+  }
+
+  expelGuest(secretDigest: string): void {
+    this.#workers.delete(secretDigest);
+  }
+
+  expelGuestsOf(endpointIds: readonly string[]): void {
+    for (const [digest, { endpointId, isGuest }] of this.#workers) {
+      if (isGuest === true && endpointIds.includes(endpointId)) this.#workers.delete(digest);
+    }
+  }
+
   /** Who has the key of an `Authorization` header, with or without a scheme; undefined for nobody. */
   find(authorization: string | undefined): Principal | undefined {
     const key = keyOf(authorization);
@@ -62,6 +80,11 @@ export function requireScope(
 function keyOf(authorization: string | undefined): string | undefined {
   const key = authorization?.trim().replace(/^bearer(\s+|$)/i, "");
   return key === undefined || key === "" ? undefined : key;
+}
+
+/** How a secret is written down. */
+export function digestOf(secret: string): string {
+  return digest(secret).toString("base64");
 }
 
 function digest(key: string): Buffer {

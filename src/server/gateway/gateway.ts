@@ -114,8 +114,10 @@ export class Gateway {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const target = this.#targetOf(request);
     if (target.kind === "health") return this.#answerHealth(target.check, response);
-    this.#requireOpen(response);
-    if (target.kind === "v2" && WORKER_OPERATIONS.has(target.operation[0] ?? "")) {
+    const isWorker = target.kind === "v2" && WORKER_OPERATIONS.has(target.operation[0] ?? "");
+    // Until the end workers may say how their jobs ended: unmodified ones say it once.
+    if (!isWorker || this.#state === "starting") this.#requireOpen(response);
+    if (isWorker) {
       return await this.#answerWorker(target, request, response);
     }
     const principal = this.#options.keyring.require(request.headers.authorization);
@@ -242,15 +244,18 @@ export class Gateway {
       principal.workerId === workerId;
     const pool = fleet.pool(target.id);
     const worker = pool?.worker(workerId);
-    if (!isOwn || pool === undefined || worker === undefined) {
+    const isGuest = isOwn && principal.isGuest === true && isForGuests(pool);
+    if (!isOwn || pool === undefined || (worker === undefined && !isGuest)) {
       await sleep(clock, UNAUTHORIZED_HOLD_MS);
       throw new FlashError("UNAUTHORIZED", "The key is not that of a running worker.");
     }
     if (request.headers.expect !== undefined) response.writeContinue();
+    if (isGuest) response.once("close", pool.guests.enter(workerId));
     const call = {
       jobs,
       endpointId: target.id,
-      releaseId: worker.version.releaseId,
+      // A guest's image is none of ours: it takes the jobs of every release.
+      releaseId: worker?.version.releaseId,
       worker: { id: workerId, secretOk: true },
       onSeen: (id: string) => pool.seen(id),
       onUnhealthy: (id: string, { check, reason }: { check: string; reason: string }) =>
@@ -285,6 +290,11 @@ export class Gateway {
       { hint: "Run 'flash deploy', or look at 'flash status'." },
     );
   }
+}
+
+/** Whoever has a key of an endpoint that has since got code of its own is not needed any more. */
+function isForGuests(pool: Pool | undefined): boolean {
+  return pool?.active.manifest.form === "image";
 }
 
 /** `idle` and `ready`: up, without a job. Source: spec/load-balancing.md B3. */

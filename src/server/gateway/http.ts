@@ -8,7 +8,15 @@ export type Principal =
   /** The server key, or nobody on a server that asks for none: everything is allowed. */
   | { kind: "operator" }
   /** A worker's secret: its own protocol, and calls by name within its app and environment. */
-  | { kind: "worker"; workerId: string; endpointId: string; app: string; environment: string };
+  | {
+      kind: "worker";
+      workerId: string;
+      endpointId: string;
+      app: string;
+      environment: string;
+      /** Somebody else has started it. */
+      isGuest?: boolean;
+    };
 
 /**
  * A body over its limit is read on and thrown away up to this size: a client that is cut off while it

@@ -219,9 +219,16 @@ async function ping({ context, query, response }: Call): Promise<void> {
     const report = { check: query.get("check") ?? "", reason: query.get("reason") ?? "" };
     context.onUnhealthy?.(worker.id, report);
   }
+  if (listsAllJobs(query.get("runpod_version"))) jobs.listsAll(worker.id);
   const listed = query.get("job_id")?.split(",").filter(Boolean);
   await jobs.ping(worker.id, endpointId, listed);
   sendJson(response, 200, {});
+}
+
+/** SDK 1.7.1 pings without job ids. */
+function listsAllJobs(sdkVersion: string | null): boolean {
+  const [major = 0, minor = 0, patch = 0] = (sdkVersion ?? "").split(".").map(Number);
+  return major > 1 || (major === 1 && (minor > 7 || (minor === 7 && patch >= 2)));
 }
 
 /**

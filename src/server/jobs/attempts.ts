@@ -5,7 +5,8 @@
  *
  * When an attempt counts as lost:
  *   - its worker pings and has listed the job: no listing for {@link LEASE_MS}, or two pings without it;
- *   - its worker lists others but never listed it: {@link LEASE_MS} after the take;
+ *   - its worker lists others, or is known to list all, but never listed it: {@link LEASE_MS} after
+ *     the take;
  *   - its worker pings without ever listing (SDK 1.7.1): any ping renews;
  *   - its worker never pinged: never. Its connection and its container speak for it.
  */
@@ -117,6 +118,13 @@ export class Attempts {
     }
     if (listed.size > 0) presence.hasListed = true;
     return effect;
+  }
+
+  /** The worker's pings name all its jobs, so that an empty list is one. */
+  listsAll(workerId: string): void {
+    const presence = this.#present.get(workerId);
+    if (presence === undefined) this.#present.set(workerId, { hasListed: true });
+    else presence.hasListed = true;
   }
 
   forgetWorker(workerId: string): void {

@@ -360,6 +360,11 @@ export class Jobs {
     ]);
   }
 
+  /** The worker names all its jobs with every ping; others are believed to only once they have named one. */
+  listsAll(workerId: string): void {
+    this.#attempts.listsAll(workerId);
+  }
+
   /** Long poll: jobs that this worker should stop. */
   stopsFor(workerId: string, holdMs: number, signal?: AbortSignal): Promise<string[]> {
     return this.#stops.next(workerId, holdMs, signal);

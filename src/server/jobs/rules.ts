@@ -85,9 +85,13 @@ export function afterError(
   };
 }
 
-/** After the worker was lost under the job. It keeps its place in the queue. */
+/**
+ * After the worker was lost under the job. It keeps its place in the queue. Once for an image, as on the
+ * platform; code of ours has its own number, but at least one.
+ */
 export function afterLoss(job: Job, rules: RetryRules | undefined, cause: string): Outcome {
-  if (job.failures < Math.max(rules?.retries ?? 0, 1)) {
+  const retries = rules?.isCode === true ? Math.max(rules.retries, 1) : 1;
+  if (job.failures < retries) {
     return { kind: "requeued", runAt: job.runAt };
   }
   const error = `job timed out after ${job.failures} retries: ${cause}`;

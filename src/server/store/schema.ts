@@ -175,7 +175,20 @@ CREATE TABLE endpoints (
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 `;
 
-const STEPS: readonly string[] = [JOBS_AND_CONTROL];
+const WORKER_KEYS = `
+CREATE TABLE worker_keys (
+  worker_id TEXT PRIMARY KEY,
+  endpoint_id TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  created_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TRIGGER endpoints_removed AFTER DELETE ON endpoints BEGIN
+  DELETE FROM worker_keys WHERE endpoint_id = old.id;
+END;
+`;
+
+const STEPS: readonly string[] = [JOBS_AND_CONTROL, WORKER_KEYS];
 
 /** The schema version this program writes. */
 export const SCHEMA_VERSION: number = STEPS.length;

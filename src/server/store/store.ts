@@ -9,6 +9,7 @@
  *   job-statements   the statements about jobs, and reading a job
  *   job-store        the verbs of jobs
  *   webhook-store    webhooks that wait for delivery
+ *   worker-key-store keys of workers that somebody else starts
  *   control-store    builds, releases, environments, endpoints, settings
  */
 
@@ -20,6 +21,7 @@ import { openDatabase, type OpenDatabase } from "./database.ts";
 import { SqliteJobStore } from "./job-store.ts";
 import { Lanes } from "./lanes.ts";
 import { SqliteWebhookStore } from "./webhook-store.ts";
+import { SqliteWorkerKeyStore } from "./worker-key-store.ts";
 
 export interface StoreOptions {
   /** FLASH_HOME: the folder of `flash.db`. Made when missing. Not used by `memory`. */
@@ -43,6 +45,7 @@ export class SqliteStore implements Store {
   readonly jobs: SqliteJobStore;
   readonly webhooks: SqliteWebhookStore;
   readonly control: ControlStore;
+  readonly workerKeys: SqliteWorkerKeyStore;
   readonly #database: OpenDatabase;
   readonly #committer: Committer;
   #closing: Promise<void> | undefined;
@@ -63,6 +66,7 @@ export class SqliteStore implements Store {
     this.jobs = new SqliteJobStore({ db, committer, lanes });
     this.webhooks = new SqliteWebhookStore({ db, committer });
     this.control = new SqliteControlStore({ db, committer, jobs: this.jobs });
+    this.workerKeys = new SqliteWorkerKeyStore({ db, committer });
   }
 
   /** Transactions committed so far, operations in them, and operations not yet acknowledged. */

@@ -15,6 +15,7 @@ import type { EndpointRow } from "../../contract/store.ts";
 import { newId, newSecret } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import { Failures } from "./failures.ts";
+import { Guests } from "./guests.ts";
 import { Holds, type Attempt } from "./holds.ts";
 import { healthPathOf, live, type LifeEvents, type LifeHost, type WorkerEnd } from "./life.ts";
 import { PoolWorker, type Version } from "./pool-worker.ts";
@@ -50,6 +51,8 @@ const MAX_RETIRED = 100;
 export class Pool {
   readonly row: EndpointRow;
   readonly holds: Holds;
+  /** Workers that somebody else has started. */
+  readonly guests: Guests;
   readonly #host: PoolHost;
   readonly #log: Log;
   readonly #workers = new Map<string, PoolWorker>();
@@ -67,6 +70,12 @@ export class Pool {
     this.#host = host;
     this.#log = host.log.with({ endpoint: row.name, app: row.app, environment: row.environment });
     this.holds = new Holds(host.clock);
+    this.guests = new Guests({
+      clock: host.clock,
+      onArrived: (id) => this.#log.info("worker called in", { worker: id }),
+      onGone: (id) => this.#guestGone(id),
+      onDraining: (id) => host.jobs.drainWorker(id),
+    });
   }
 
   get active(): Version {
@@ -78,7 +87,7 @@ export class Pool {
   }
 
   get size(): number {
-    return this.#workers.size;
+    return this.#workers.size + this.guests.size;
   }
 
   worker(id: string): PoolWorker | undefined {
@@ -101,13 +110,15 @@ export class Pool {
   counts(): Record<WorkerState, number> {
     const counts = noWorkers();
     for (const worker of this.#workers.values()) counts[worker.state] += 1;
+    this.guests.addTo(counts);
     // Between two starts of a crash loop there is no process, but the worker is not well.
     if (this.problem !== undefined && counts.UNHEALTHY === 0) counts.UNHEALTHY = 1;
     return counts;
   }
 
   readyWorkers(): string[] {
-    return [...this.#workers.values()].filter((worker) => worker.isReady).map(({ id }) => id);
+    const own = [...this.#workers.values()].filter((worker) => worker.isReady);
+    return [...own.map(({ id }) => id), ...this.guests.ready()];
   }
 
   /** Makes a version the active one. Workers of the others go as soon as they are not needed. */
@@ -186,9 +197,8 @@ export class Pool {
   /** A queue worker says that its machine is not fit, and is about to exit. */
   reportUnfit(workerId: string, reason: string): void {
     const worker = this.#workers.get(workerId);
-    if (worker === undefined) return;
-    worker.note({ stream: "stderr", text: reason, at: this.#host.clock.now() });
-    this.#event(worker, reason);
+    worker?.note({ stream: "stderr", text: reason, at: this.#host.clock.now() });
+    this.#event(workerId, reason);
   }
 
   /** A queue worker has ended a job. */
@@ -202,6 +212,7 @@ export class Pool {
   /** How many jobs each queue worker holds, as the store says. */
   noteJobs(jobs: ReadonlyMap<string, number>): void {
     const now = this.#now();
+    this.guests.noteJobs(jobs);
     for (const worker of this.#workers.values()) {
       worker.setLoad(jobs.get(worker.id) ?? 0, now);
       if (worker.state === "DRAINING" && worker.load === 0) this.#finishDrain(worker);
@@ -243,6 +254,7 @@ export class Pool {
   /** Drains every worker, and kills what is left after `graceMs`. Idempotent. */
   async close(graceMs: number): Promise<void> {
     this.#isClosing = true;
+    this.guests.close();
     this.holds.refuseAll(() => refusals.beingStopped(this.row.name));
     for (const worker of this.#workers.values())
       this.drain(worker, "the endpoint is being stopped");
@@ -311,6 +323,7 @@ export class Pool {
   }
 
   #startMissing(target: number, version: Version): void {
+    if (version.manifest.form === "image" && !this.#host.compute.runsImages) return;
     const failures = this.#failures.get(version.releaseId);
     let missing = target - this.#of(version).filter((worker) => worker.isUp).length;
     if (failures !== undefined && failures.count > 0) {
@@ -406,13 +419,13 @@ export class Pool {
 
   #becomeUnhealthy(worker: PoolWorker): void {
     if (!worker.move("UNHEALTHY")) return;
-    this.#event(worker, "fails its health check: it gets no more requests");
+    this.#event(worker.id, "fails its health check: it gets no more requests");
     this.#changed();
   }
 
   #recover(worker: PoolWorker): void {
     if (worker.state !== "UNHEALTHY") return;
-    this.#event(worker, "is healthy again");
+    this.#event(worker.id, "is healthy again");
     this.#readyAgain(worker);
   }
 
@@ -466,7 +479,7 @@ export class Pool {
     this.#host.expel(worker.secret);
     if (!isExpected) {
       const reason = startError ?? crashReason(worker, exit);
-      this.#event(worker, startError === undefined ? `ended: ${endOf(exit)}` : startError);
+      this.#event(worker.id, startError === undefined ? `ended: ${endOf(exit)}` : startError);
       if (wasYoung) this.#failuresOf(worker.version).add(reason, this.#now());
     }
     this.#log.info("worker gone", {
@@ -504,8 +517,18 @@ export class Pool {
     return failures;
   }
 
-  #event(worker: PoolWorker, message: string): void {
-    this.#host.onEvent(this.row, worker.id, message);
+  #event(workerId: string, message: string): void {
+    this.#host.onEvent(this.row, workerId, message);
+  }
+
+  #guestGone(workerId: string): void {
+    this.#log.info("worker is silent", { worker: workerId });
+    const isGone = this.#host.jobs
+      .workerGone(workerId, { code: null, signal: null, logTail: [] })
+      .catch((error: unknown) => this.#log.warn("jobs could not be moved", { error: String(error) }))
+      .finally(() => this.#lives.delete(isGone));
+    this.#lives.add(isGone);
+    this.#changed();
   }
 }
 

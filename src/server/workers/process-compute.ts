@@ -34,6 +34,7 @@ export interface ProcessComputeOptions {
 
 export class ProcessCompute implements Compute {
   readonly name = "process";
+  readonly runsImages = false;
   readonly #home: string;
   readonly #records: WorkerRecords;
   readonly #log: Log;
