@@ -87,6 +87,12 @@ export const NAME_HEADERS = {
 
 /** Every load-balanced answer names the worker that gave it. Source: spec/load-balancing.md A4. */
 export const WORKER_ID_HEADER = "x-runpod-worker-id";
+/**
+ * What a route's function returned, where its answer alone does not tell: `response` for a Response of
+ * its own, whatever its status, and `stream` for a ReadableStream. So a call over HTTP gives what a call
+ * in process gives. Absent on all other answers, Flash's own errors included.
+ */
+export const RESULT_HEADER = "x-flash-result";
 /** Absolute deadline of a call, epoch ms, passed from endpoint to endpoint. */
 export const DEADLINE_HEADER = "x-flash-deadline";
 /** Fencing number of a job's attempt, echoed by our own worker on every post. */

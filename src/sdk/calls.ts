@@ -5,6 +5,7 @@ import { FlashError, type ErrorCode } from "../contract/flash-error.ts";
 import { LIMITS } from "../contract/limits.ts";
 import type { FunctionManifest } from "../contract/manifest.ts";
 import { fillPath, type Route } from "../contract/routes.ts";
+import { RESULT_HEADER } from "../contract/worker-env.ts";
 import type { Peer } from "./connection.ts";
 import {
   binderOf,
@@ -48,16 +49,32 @@ export async function callRoute(route: Route, call: RemoteCall): Promise<unknown
     method: route.method,
     url: `${peer.routesUrl}${pathOf(path, encoded)}`,
     body: bodyOf(encoded),
+    // A Response of the function's own may well be a redirection.
+    redirect: "manual" as const,
     timeoutMs: timeoutOf(call, ROUTE_TIMEOUT_MS),
     signal: options.signal,
     headers: options.headers,
   };
   return forgetting(peer, () =>
     exchange(peer, outgoing, async (response) => {
+      const returned = response.headers.get(RESULT_HEADER);
+      if (returned === "response") return response;
       await ensureOk(response, peer);
+      if (response.status >= 300) throw redirected(peer, response);
+      if (returned === "stream") return response.body;
       const answer = await readAnswer(response, peer);
       return isStream(answer) ? reviveAll(signature, answer) : revive(signature, answer);
     }),
+  );
+}
+
+/** Somebody between here and the endpoint wants the call to go elsewhere. */
+function redirected({ name }: Peer, { status, headers }: Response): FlashError {
+  const target = headers.get("location") ?? "another address";
+  return new FlashError(
+    "REMOTE_ERROR",
+    `HTTP error from endpoint ${name}: ${status} - redirected to ${target}`,
+    { hint: "Set FLASH_URL to the server's own address." },
   );
 }
 

@@ -17,6 +17,8 @@ export interface Outgoing {
   body?: string | FormData | undefined;
   timeoutMs?: number | undefined;
   signal?: AbortSignal | undefined;
+  /** Default `follow`. */
+  redirect?: "follow" | "manual";
   /** False for work that outlives its caller, such as a submitted job. Default true. */
   passDeadline?: boolean;
 }
@@ -48,7 +50,7 @@ export async function exchange<T>(
       headers: headersOf(peer, outgoing, limitMs),
       body: outgoing.body ?? null,
       signal: AbortSignal.any([timer.signal, ...given]),
-      redirect: "follow",
+      redirect: outgoing.redirect ?? "follow",
     });
     return await read(response);
   } catch (error) {

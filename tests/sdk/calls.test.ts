@@ -183,6 +183,44 @@ describe("a route's call", () => {
     }
   });
 
+  test("gives the Response that the function returned, whatever its status", async (t) => {
+    const fake = await open(t);
+    const name = lbService(fake, { method: "GET", path: "/x" }, {});
+    const call = Endpoint({ name }).get("/x", async () => new Response("made"));
+    const headers = { "content-type": "text/plain", "x-flash-result": "response" };
+    const replies: [number, string][] = [
+      [201, "made"],
+      [302, ""],
+      [404, "no such thing"],
+    ];
+    for (const [status, body] of replies) {
+      fake.on("GET /lb/flash/x", { status, headers: { ...headers, location: "/y" }, body });
+      const response = await call();
+      assert.ok(response instanceof Response);
+      assert.equal(response.status, status);
+      assert.equal(response.headers.get("location"), "/y");
+      assert.equal(await response.text(), body);
+    }
+    // Without the mark it is somebody else's answer.
+    fake.on("GET /lb/flash/x", problem(404, "ROUTE_NOT_FOUND", "no route"));
+    await rejected(call(), "ROUTE_NOT_FOUND");
+    fake.on("GET /lb/flash/x", { status: 308, headers: { location: "https://x.example/" } });
+    assert.match((await rejected(call(), "REMOTE_ERROR")).message, /redirected to https:/);
+  });
+
+  test("gives the stream of bytes that the function returned", async (t) => {
+    const fake = await open(t);
+    const name = lbService(fake, { method: "GET", path: "/x" }, { streams: true });
+    const call = Endpoint({ name }).get("/x", async (): Promise<ReadableStream> => assert.fail());
+    fake.on("GET /lb/flash/x", {
+      headers: { "content-type": "application/octet-stream", "x-flash-result": "stream" },
+      body: new Uint8Array([1, 2, 3]),
+    });
+    const stream = await call();
+    assert.ok(stream instanceof ReadableStream);
+    assert.deepEqual(await new Response(stream).bytes(), new Uint8Array([1, 2, 3]));
+  });
+
   test("streams events, and says when the stream fails", async (t) => {
     const fake = await open(t);
     const name = lbService(fake, { method: "GET", path: "/s" }, { streams: true });

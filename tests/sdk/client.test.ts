@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test, type TestContext } from "node:test";
 import { Endpoint, FlashError } from "../../src/sdk/sdk.ts";
+import { until } from "../support/until.ts";
 import { FakeServer, KEY, job, problem, remoteVariables, setVariables } from "./fake-server.ts";
 
 async function open(t: TestContext): Promise<FakeServer> {
@@ -93,6 +94,96 @@ describe("a client by id", () => {
     const raw = await endpoint.post("/v1/chat", {}, { raw: true });
     assert.equal(raw.status, 404);
     assert.equal(await raw.text(), "no such model");
+  });
+
+  test("waits through a server that is busy, restarting or behind a proxy that is", async (t) => {
+    const fake = await open(t);
+    fake
+      .on("POST /v2/abc/run", job({ status: "IN_QUEUE" }))
+      .on(
+        "GET /v2/abc/status/job-1",
+        problem(503, "UNAVAILABLE", "restarting"),
+        { status: 502, body: "<html>bad gateway</html>" },
+        job({ output: 1 }),
+      );
+    const running = await Endpoint({ id: "abc" }).run();
+    assert.equal(await running.result(), 1);
+    assert.equal(fake.requests("GET /v2/abc/status/job-1").length, 3);
+    fake.on("GET /v2/abc/status/job-2", { status: 500, body: "broken" });
+    fake.on("POST /v2/abc/run", job({ id: "job-2", status: "IN_QUEUE" }));
+    const broken = await Endpoint({ id: "abc" }).run();
+    await assert.rejects(broken.wait(), flashError("REMOTE_ERROR", /500 - broken/));
+    assert.equal(fake.requests("GET /v2/abc/status/job-2").length, 1);
+  });
+
+  test("says when a busy server wants to be asked again", async (t) => {
+    const fake = await open(t);
+    const later = new Date(Date.now() + 30_000).toUTCString();
+    fake.on(
+      "GET /v2/abc/health",
+      { status: 429, headers: { "retry-after": "7" } },
+      { status: 503, headers: { "retry-after": later } },
+      { status: 503, headers: { "retry-after": "soon" } },
+    );
+    const details = async (): Promise<Record<string, unknown>> => {
+      const error = await Endpoint({ id: "abc" })
+        .health()
+        .catch((thrown: unknown) => thrown);
+      assert.ok(FlashError.is(error));
+      return error.details ?? {};
+    };
+    assert.deepEqual(await details(), { status: 429, retryAfterMs: 7000 });
+    const { retryAfterMs } = await details();
+    assert.ok(Number(retryAfterMs) > 25_000 && Number(retryAfterMs) <= 30_000);
+    assert.deepEqual(await details(), { status: 503 });
+  });
+
+  test("gives up every operation when its signal aborts", async (t) => {
+    const fake = await open(t);
+    const silent = () => "silence" as const;
+    fake
+      .on("POST /v2/abc/run", silent)
+      .on("POST /v2/abc/runsync", silent)
+      .on("GET /v2/abc/status/j", silent)
+      .on("POST /v2/abc/cancel/j", silent)
+      .on("POST /v2/abc/retry/j", silent)
+      .on("GET /v2/abc/stream/j", silent)
+      .on("GET /v2/abc/health", silent)
+      .on("POST /v2/abc/purge-queue", silent)
+      .on("GET /lb/abc/x", silent);
+    const endpoint = Endpoint({ id: "abc" });
+    const next = async (stream: AsyncIterable<unknown>): Promise<void> => {
+      for await (const _ of stream);
+    };
+    const operations: ((signal: AbortSignal) => Promise<unknown>)[] = [
+      (signal) => endpoint.run({}, { signal }),
+      (signal) => endpoint.runsync({}, { signal }),
+      (signal) => endpoint.status("j", { signal }),
+      (signal) => endpoint.cancel("j", { signal }),
+      (signal) => endpoint.retry("j", { signal }),
+      (signal) => next(endpoint.stream("j", { signal })),
+      (signal) => endpoint.health({ signal }),
+      (signal) => endpoint.purge({ signal }),
+      (signal) => endpoint.get("/x", undefined, { signal }),
+    ];
+    for (const operation of operations) {
+      const abort = new AbortController();
+      const reason = new Error("enough");
+      const count = fake.seen.length;
+      const pending = operation(abort.signal);
+      pending.catch(() => undefined);
+      await until(() => fake.seen.length > count, { what: "the request" });
+      abort.abort(reason);
+      await assert.rejects(pending, reason);
+      await assert.rejects(operation(AbortSignal.abort(reason)), reason);
+    }
+    fake.on("POST /v2/abc/run", job({ id: "j", status: "IN_QUEUE" }));
+    const started = await endpoint.run();
+    const signal = AbortSignal.abort(new Error("enough"));
+    await assert.rejects(started.status({ signal }), /^Error: enough$/);
+    await assert.rejects(started.cancel({ signal }), /^Error: enough$/);
+    await assert.rejects(next(started.stream({ signal })), /^Error: enough$/);
+    await assert.rejects(started.status({ timeoutMs: 20 }), flashError("CALL_TIMEOUT", /0\.02s/));
   });
 
   test("refuses what cannot be sent", async (t) => {

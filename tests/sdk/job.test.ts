@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { FlashError } from "../../src/contract/errors.ts";
 import type { JobDocument } from "../../src/contract/job.ts";
 import { EndpointJob, type JobSource } from "../../src/sdk/job.ts";
-import { Deadline } from "../../src/sdk/pause.ts";
+import { Deadline, Patience } from "../../src/sdk/pause.ts";
 import { Endpoint, context } from "../../src/sdk/sdk.ts";
 
 type Step = Partial<JobDocument> | Error;
@@ -96,6 +96,36 @@ describe("waiting for a job", () => {
     );
     assert.ok(new Deadline(100).delayMs(5) <= 100);
     assert.equal(new Deadline(0).delayMs(5), 0);
+  });
+});
+
+describe("patience", () => {
+  const busy = (status: number, retryAfterMs?: number): FlashError =>
+    new FlashError("REMOTE_ERROR", "busy", {
+      status,
+      details: { status, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
+    });
+  const free = new Deadline(undefined);
+
+  test("waits longer each time, or as long as the server asks, up to a minute", () => {
+    const patience = new Patience();
+    const delays = [busy(503), busy(429, 7000), busy(502, 3_600_000), busy(504)];
+    assert.deepEqual(
+      delays.map((error) => patience.delayMs(error, free)),
+      [250, 7000, 60_000, 844],
+    );
+    assert.throws(() => patience.delayMs(lost, free), lost);
+    patience.renew();
+    assert.equal(patience.delayMs(lost, free), 250);
+    assert.ok(new Patience().delayMs(busy(429, 7000), new Deadline(100)) <= 100);
+  });
+
+  test("ends at once with what does not pass by itself", () => {
+    const own = new FlashError("FUNCTION_ERROR", "busy", { status: 503 });
+    for (const error of [own, busy(500), new FlashError("UNAUTHORIZED", "no"), new Error("x")]) {
+      assert.throws(() => new Patience().delayMs(error, free), error);
+    }
+    assert.throws(() => new Patience().delayMs(lost, new Deadline(0)), lost);
   });
 });
 
@@ -194,6 +224,22 @@ describe("a job in this process", () => {
     assert.deepEqual(await count(2), ["w 0", "w 1"]);
     const job = await count.run(1);
     assert.deepEqual(await job.result(), ["w 0"]);
+  });
+
+  test("is no longer waited for when the call's signal aborts, like a deployed one", async () => {
+    const reason = new Error("enough");
+    const never = Endpoint({ name: "w" }, () => new Promise<never>(() => undefined));
+    const route = Endpoint({ name: "r" }).get("/x", () => new Promise<never>(() => undefined));
+    const abort = new AbortController();
+    const calls = [never, route].map((one) => one.with({ signal: abort.signal })());
+    abort.abort(reason);
+    for (const call of calls) await assert.rejects(call, reason);
+    const job = await never.run();
+    const signal = AbortSignal.abort(reason);
+    await assert.rejects(async () => {
+      for await (const _ of job.stream({ signal }));
+    }, reason);
+    await assert.rejects(job.wait({ signal }), reason);
   });
 
   test("of a stream that fails gives what came before, then the error", async () => {

@@ -61,6 +61,14 @@ export async function streams(): Promise<void> {
   for await (const chunk of job.stream()) same<typeof chunk, string>(true);
 }
 
+export async function responses(): Promise<void> {
+  const api = Endpoint({ name: "api" });
+  const plain = api.get("/a", () => new Response("a"));
+  same<ReturnType<typeof plain>, Promise<Response>>(true);
+  const either = api.get("/b", async (x: number) => (x > 0 ? { x } : new Response("no")));
+  same<ReturnType<typeof either>, Promise<Response | { x: number }>>(true);
+}
+
 export async function classes(): Promise<void> {
   const Model = Endpoint(
     { name: "model" },

@@ -250,6 +250,8 @@ describe("results", () => {
     assert.equal(text, "made");
     assert.equal(headers["x-own"], "1");
     assert.deepEqual(headers["set-cookie"], ["a=1", "b=2"]);
+    assert.equal(headers["x-flash-result"], "response");
+    assert.equal((await worker.fetch("/context")).headers["x-flash-result"], undefined);
   });
 
   test("context() knows the request and its signal", async () => {

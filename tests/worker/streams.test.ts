@@ -121,6 +121,7 @@ describe("bytes", () => {
   test("a ReadableStream goes through as bytes", async () => {
     const { headers, text } = await worker.fetch("/bytes");
     assert.equal(headers["content-type"], "application/octet-stream");
+    assert.equal(headers["x-flash-result"], "stream");
     assert.equal(text, "one two");
   });
 

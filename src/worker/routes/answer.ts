@@ -5,6 +5,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import { FlashError, PROBLEM_TYPE, problemOf, type Problem } from "../../contract/errors.ts";
+import { RESULT_HEADER } from "../../contract/worker-env.ts";
 import { systemClock } from "../../kit/clock.ts";
 import { isStream, type Callable } from "../callable.ts";
 import { withoutStacks } from "../stack.ts";
@@ -39,6 +40,7 @@ export async function deliver(value: unknown, delivery: Delivery): Promise<Flash
   if (isWebResponse(value)) return await sendResponse(value, delivery);
   if (isByteStream(value)) {
     response.setHeader("content-type", "application/octet-stream");
+    response.setHeader(RESULT_HEADER, "stream");
     return await sendBytes(value, delivery);
   }
   if (isStream(value)) return await sendEvents(value, delivery);
@@ -100,6 +102,7 @@ async function sendResponse(from: Response, delivery: Delivery): Promise<FlashEr
   response.statusCode = from.status;
   if (from.statusText !== "") response.statusMessage = from.statusText;
   copyHeaders(from, response);
+  response.setHeader(RESULT_HEADER, "response");
   if (from.body === null || response.req.method === "HEAD") {
     await from.body?.cancel();
     response.end();
