@@ -20,6 +20,7 @@
  *   dependencies     6  which packages stay outside
  *     packages          installed for the workers' platform
  *   manifest, pack   7  manifest, fingerprints, artifact
+ *     standard-schemas  schemas of the options in place of types
  *   diagnostics      mistakes, their frames and their text
  *   esbuild-plugins  how imports resolve
  *   work-folder      what a build needs on disk while it lasts

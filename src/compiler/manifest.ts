@@ -2,18 +2,12 @@
 
 import { createHash } from "node:crypto";
 import { canonical } from "../contract/json.ts";
-import {
-  MANIFEST_VERSION,
-  type EndpointManifest,
-  type FunctionManifest,
-  type Manifest,
-  type Parameter,
-} from "../contract/manifest.ts";
+import { MANIFEST_VERSION, type EndpointManifest, type Manifest } from "../contract/manifest.ts";
 import { resolveOptions } from "../contract/options.ts";
-import { isObjectSchema, type JsonSchema } from "../contract/schema.ts";
 import type { Bundle } from "./bundle.ts";
 import type { CheckedEndpoint } from "./check.ts";
 import { compare } from "./diagnostics.ts";
+import { withStandardSchemas } from "./standard-schemas.ts";
 
 /** Everything a build knows about one endpoint at its end. */
 export interface BuiltEndpoint {
@@ -95,29 +89,6 @@ function callsOf(name: string, bundle: Bundle, all: readonly BuiltEndpoint[]): s
     .filter(({ endpoint }) => endpoint.files.some((file) => inputs.has(file)))
     .map(({ endpoint }) => endpoint.name)
     .sort(compare);
-}
-
-/** A Standard Schema in the options wins over the types; it validates in the worker. */
-function withStandardSchemas(
-  one: FunctionManifest,
-  schemas: CheckedEndpoint["schemas"],
-): FunctionManifest {
-  const [parameter, ...others] = one.parameters;
-  const replaced =
-    schemas.input !== undefined && parameter !== undefined && others.length === 0
-      ? [{ ...parameter, schema: inputSchema(schemas.input, parameter) }]
-      : one.parameters;
-  const returns =
-    schemas.output === undefined || Object.keys(schemas.output).length === 0
-      ? one.returns
-      : schemas.output;
-  return { ...one, parameters: replaced, ...(returns === undefined ? {} : { returns }) };
-}
-
-/** A schema that does not describe itself: only that the input is one object is kept from the type. */
-function inputSchema(described: JsonSchema, { schema }: Parameter): JsonSchema {
-  if (Object.keys(described).length > 0) return described;
-  return isObjectSchema(schema, schema) ? { type: "object" } : {};
 }
 
 function digest(content: Uint8Array | string): string {
