@@ -51,7 +51,9 @@ export class WorkerKeys {
       throw new FlashError(
         "WRONG_ENDPOINT_KIND",
         `'${row.name}' runs its own code: the server starts its workers.`,
-        { hint: `Declare it with an image to bring workers: Endpoint({ name: "${row.name}", image: "…" }).` },
+        {
+          hint: `Declare it with an image to bring workers: Endpoint({ name: "${row.name}", image: "…" }).`,
+        },
       );
     }
     const { store, clock } = this.#options;

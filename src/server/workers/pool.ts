@@ -525,7 +525,9 @@ export class Pool {
     this.#log.info("worker is silent", { worker: workerId });
     const isGone = this.#host.jobs
       .workerGone(workerId, { code: null, signal: null, logTail: [] })
-      .catch((error: unknown) => this.#log.warn("jobs could not be moved", { error: String(error) }))
+      .catch((error: unknown) =>
+        this.#log.warn("jobs could not be moved", { error: String(error) }),
+      )
       .finally(() => this.#lives.delete(isGone));
     this.#lives.add(isGone);
     this.#changed();
