@@ -52,7 +52,10 @@ export class EndpointJob<T = unknown> {
     return this.#document.id ?? "";
   }
 
-  /** The last known result; while the job runs, its newest progress value. */
+  /**
+   * The last known result; while the job runs, its newest progress value. Of a generator the list of
+   * its chunks, or `[]` when they are more than 1 MiB of JSON.
+   */
   get output(): T | undefined {
     const { output } = this.#document;
     return (output === undefined ? undefined : this.#source.decode(output)) as T | undefined;
@@ -108,7 +111,11 @@ export class EndpointJob<T = unknown> {
     return this;
   }
 
-  /** Waits, and returns the output or throws what went wrong, with the function's own error as its cause. */
+  /**
+   * Waits, and returns the output or throws what went wrong, with the function's own error as its
+   * cause. Of a generator it is the list of all chunks; above 1 MiB of JSON these come from the stream,
+   * which delivers each once, so what `stream()` has taken before is not among them.
+   */
   async result(options: WaitOptions = {}): Promise<T> {
     const deadline = new Deadline(options.timeoutMs);
     await this.wait(options);

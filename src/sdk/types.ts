@@ -36,7 +36,10 @@ export interface EndpointInfo {
   readonly resource: string;
 }
 
-/** A function of a queue endpoint. Calling it runs a job and waits for its result. */
+/**
+ * A function of a queue endpoint. Calling it runs a job and waits for its result; of a generator that
+ * is the list of all chunks.
+ */
 export interface QueueCall<F extends AnyFunction> {
   (...args: Parameters<F>): Promise<ResultOf<F>>;
   /** Submits a job and returns as soon as it is accepted. */
@@ -79,7 +82,10 @@ export type QueueClass<C extends AnyClass> = (new () => QueueMethods<InstanceTyp
     readonly endpoint: EndpointInfo;
   };
 
-/** A route's function. Calling it gives a promise wherever it runs. */
+/**
+ * A route's function. Calling it gives a promise wherever it runs. What the function returns is what
+ * the call gives, a Response of any status and a ReadableStream included.
+ */
 export interface RouteFunction<F extends AnyFunction> {
   (...args: Parameters<F>): Promise<Awaited<ReturnType<F>>>;
   /** The same function with other settings. */

@@ -57,6 +57,35 @@ async function placesOf(
   return stdout.trim();
 }
 
+describe("configure()", () => {
+  const configured = `
+const { configure } = await import(${JSON.stringify(SDK)});
+const { connect } = await import(${JSON.stringify(path.join(ROOT, "src", "sdk", "connection.ts"))});
+configure({ url: "https://flash.example.com/", apiKey: "from code", app: "shop" });
+configure({ environment: "staging" });
+console.log(JSON.stringify([where(queue).place, connect()]));
+try { configure({ apikey: "x" }); } catch (error) { console.log(error.code, error.message); }
+`;
+  const set = { base: "https://flash.example.com", app: "shop", environment: "staging" };
+
+  test("stands in for variables, and stays until it is given again", async (t) => {
+    const { stdout, stderr } = await script(t, configured);
+    const [first = "", second] = stdout.trim().split("\n");
+    assert.deepEqual(JSON.parse(first), ["deployed", { ...set, key: "from code" }], stderr);
+    assert.equal(
+      second,
+      "INVALID_USAGE configure() got unknown setting: 'apikey' (Did you mean 'apiKey'?)",
+    );
+  });
+
+  test("yields to variables", async (t) => {
+    const env = { FLASH_API_KEY: "from outside", FLASH_APP: " " };
+    const { stdout } = await script(t, configured, { env });
+    const [first = ""] = stdout.split("\n");
+    assert.deepEqual(JSON.parse(first), ["deployed", { ...set, key: "from outside" }]);
+  });
+});
+
 describe("a script", () => {
   test("with nothing configured runs functions here, but not production resources", async (t) => {
     assert.equal(await placesOf(t), "in-process in-process in-process not-deployed");
