@@ -119,6 +119,26 @@ test("a saved file is served; a broken one is named and the last good build stay
   await until(async () => (await marker()) === "three", { what: "the repaired version" });
 });
 
+test("many saves in a row end with the last one, and no request fails on the way", async (t) => {
+  const { call, save } = await runProject(t, adder("adder", "0"));
+  const seen: number[] = [];
+  for (let version = 1; version <= 12; version += 1) {
+    save("api.ts", adder("adder", String(version))["api.ts"] ?? "");
+    const answer = await call("GET /adder/who");
+    assert.equal(answer.status, 200, answer.text);
+    seen.push(Number((answer.json as { marker: string }).marker));
+  }
+  await until(
+    async () => ((await call("GET /adder/who")).json as { marker: string }).marker === "12",
+    { what: "the last version" },
+  );
+  assert.deepEqual(
+    seen,
+    seen.toSorted((a, b) => a - b),
+    "no older version comes back",
+  );
+});
+
 test("a project that starts broken is served as soon as it is mended", async (t) => {
   const { call, save, program } = await runProject(t, BROKEN);
   await program.says(/api\.ts:\d+/);
