@@ -42,6 +42,8 @@ export const WORKER_ENV = {
   postStream: "RUNPOD_WEBHOOK_POST_STREAM",
   ping: "RUNPOD_WEBHOOK_PING",
   pingIntervalMs: "RUNPOD_PING_INTERVAL",
+  /** Where our own workers open the job link (contract/job-link.ts), instead of all of the above but ping. */
+  jobLink: "FLASH_JOB_LINK",
   workerKey: "RUNPOD_AI_API_KEY",
   workerId: "RUNPOD_POD_ID",
   endpointId: "RUNPOD_ENDPOINT_ID",
@@ -75,6 +77,7 @@ export function workerEnvironment(
     [WORKER_ENV.postStream]: `${base}/job-stream/${workerId}/$ID?gpu=CPU`,
     [WORKER_ENV.ping]: `${base}/ping/${workerId}?gpu=CPU`,
     [WORKER_ENV.pingIntervalMs]: "1000",
+    [WORKER_ENV.jobLink]: `${base}/job-link/${workerId}`,
   };
 }
 

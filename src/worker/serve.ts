@@ -4,9 +4,15 @@ import { FlashError, reportOf } from "../contract/errors.ts";
 import { createLog, type Log } from "../kit/log.ts";
 import { Life } from "./life.ts";
 import { importDeclarations, openArtifact, routesOf, type Served } from "./program.ts";
+import type { JobChannel } from "./queue/channel.ts";
 import type { Heartbeat } from "./queue/heartbeat.ts";
-import type { QueueProtocol } from "./queue/protocol.ts";
-import { readSettings, type Environment, type QueueSettings, type Settings } from "./settings.ts";
+import {
+  readSettings,
+  withWorker,
+  type Environment,
+  type QueueSettings,
+  type Settings,
+} from "./settings.ts";
 import { cleanReport, codeFrame } from "./stack.ts";
 
 export interface WorkerOptions {
@@ -71,14 +77,12 @@ async function serveQueue(start: Start): Promise<void> {
       "RUNPOD_WEBHOOK_GET_JOB is not set: there is no server to take jobs from.",
     );
   }
-  const [{ QueueLoop }, { QueueProtocol }, { createTarget }] = await Promise.all([
+  const [{ QueueLoop }, { createTarget }] = await Promise.all([
     import("./queue/queue-loop.ts"),
-    import("./queue/protocol.ts"),
     import("./queue/target.ts"),
   ]);
-  const protocol = new QueueProtocol(queue, served.version);
   // Before the user's code: a worker that loads a model for minutes shows that it is alive.
-  const heartbeat = await startHeartbeat(start, queue, protocol);
+  const heartbeat = await startHeartbeat(start, queue);
   const target = await createTarget(served, await importDeclarations(served));
   life.onEnd(() => target.close());
   const { name: endpoint, options } = served.endpoint;
@@ -86,7 +90,7 @@ async function serveQueue(start: Start): Promise<void> {
   const { workerId } = queue;
   const version = protocolVersion(served);
   const loop = new QueueLoop({
-    protocol,
+    channel: await openChannel(start, queue),
     heartbeat,
     maxConcurrency,
     job: { target, endpoint, executionTimeoutMs, workerId, version, style: served.style },
@@ -97,14 +101,27 @@ async function serveQueue(start: Start): Promise<void> {
   loop.start();
 }
 
+/** The link where the server offers one; HTTP, as every server of the protocol understands, elsewhere. */
+async function openChannel({ served, log }: Start, queue: QueueSettings): Promise<JobChannel> {
+  const userAgent = `runpod-flash/${served.version} node/${process.versions.node}`;
+  if (queue.jobLink !== undefined) {
+    const { LinkChannel } = await import("./queue/link.ts");
+    return new LinkChannel({ url: queue.jobLink, key: queue.key, userAgent, log });
+  }
+  const [{ PollingChannel }, { QueueProtocol }] = await Promise.all([
+    import("./queue/polling.ts"),
+    import("./queue/protocol.ts"),
+  ]);
+  return new PollingChannel({ protocol: new QueueProtocol(queue, userAgent), log });
+}
+
 async function startHeartbeat(
   { served, log, runtimeUrl }: Start,
-  { ping, key, pingIntervalMs: intervalMs }: QueueSettings,
-  protocol: QueueProtocol,
+  { ping, key, pingIntervalMs: intervalMs, workerId }: QueueSettings,
 ): Promise<Heartbeat | undefined> {
   if (ping === undefined) return undefined;
   const { Heartbeat } = await import("./queue/heartbeat.ts");
-  const url = protocol.workerUrl(ping);
+  const url = withWorker(ping, workerId);
   const version = protocolVersion(served);
   return new Heartbeat({
     data: { flashHeartbeat: true, url, key, intervalMs, version },

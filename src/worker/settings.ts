@@ -38,6 +38,8 @@ export interface QueueSettings {
   postOutput: string;
   postStream: string;
   ping: string | undefined;
+  /** Where to open the job link; undefined when the server has none. */
+  jobLink: string | undefined;
   pingIntervalMs: number;
   key: string;
   workerId: string;
@@ -80,10 +82,17 @@ function readQueue(env: Environment, workerId: string): QueueSettings | undefine
     postOutput: required(env, WORKER_ENV.postOutput),
     postStream: required(env, WORKER_ENV.postStream),
     ping: env[WORKER_ENV.ping],
+    jobLink: env[WORKER_ENV.jobLink] || undefined,
     pingIntervalMs: Math.max(MIN_PING_MS, numberOf(env, WORKER_ENV.pingIntervalMs, 10_000)),
     key: env[WORKER_ENV.workerKey] ?? "",
     workerId,
   };
+}
+
+/** A template with this worker in it. */
+export function withWorker(template: string, workerId: string): string {
+  const id = encodeURIComponent(workerId);
+  return template.replaceAll("$RUNPOD_POD_ID", id).replaceAll("$ID", id);
 }
 
 function required(env: Environment, name: string): string {

@@ -13,7 +13,7 @@
  *   life            signals, the server's channel, uncaught errors, the exit
  *   service         what both kinds offer to `life`
  *   routes/         load-balanced: route-server, request, answer, events
- *   queue/          queue-based: queue-loop, job-run, target, protocol, heartbeat
+ *   queue/          queue-based: queue-loop, job-run, target, heartbeat; channel (polling with protocol, link)
  */
 
 export { serveWorker, type WorkerOptions } from "./serve.ts";

@@ -61,7 +61,7 @@ export class ProtocolServer {
       workerId: "w1",
       secret: "worker-secret",
     };
-    return { ...workerEnvironment(identity, "qb"), FLASH_SOCKET: "" };
+    return { ...workerEnvironment(identity, "qb"), FLASH_SOCKET: "", FLASH_JOB_LINK: "" };
   }
 
   async listen(): Promise<void> {

@@ -8,11 +8,13 @@
  *   lb, lb-…     load-balanced endpoints
  *   job-api      queue endpoints, for clients
  *   worker-api   queue endpoints, for workers
+ *   job-link     the same over one connection, for workers of ours
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { FlashError } from "../../contract/errors.ts";
+import { LINK_PROTOCOL } from "../../contract/job-link.ts";
 import { NAME_HEADERS } from "../../contract/worker-env.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { sleep } from "../../kit/clock.ts";
@@ -22,11 +24,13 @@ import { handleControl } from "../control/control-api.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { Fleet } from "../workers/fleet.ts";
 import type { Pool } from "../workers/pool.ts";
+import type { PoolWorker } from "../workers/pool-worker.ts";
 import { requireScope, type Keyring } from "./auth.ts";
 import { sendJson, sendProblem, type Principal } from "./http.ts";
 import { handleJobApi, type WorkerCounts } from "./job-api.ts";
+import { JobLink } from "./job-link.ts";
 import { serveLoadBalanced } from "./lb.ts";
-import { refuseUpgrade, serveUpgrade } from "./lb-upgrade.ts";
+import { refuseUpgrade, serveUpgrade, type UpgradeRequest } from "./lb-upgrade.ts";
 import { hostName, isLocalName, readTarget, type Target } from "./target.ts";
 import { handleWorkerApi } from "./worker-api.ts";
 
@@ -49,6 +53,7 @@ const WORKER_OPERATIONS = new Set([
   "job-stream",
   "ping",
 ]);
+const LINK_OPERATION = "job-link";
 /** Operations on a job, whose id alone tells the endpoint. */
 const JOB_OPERATIONS = new Set(["status", "status-sync", "stream", "cancel", "retry"]);
 /** The pseudo id of calls by name. */
@@ -58,6 +63,8 @@ const UNAUTHORIZED_HOLD_MS = 1000;
 
 export class Gateway {
   readonly #options: GatewayOptions;
+  /** By worker. */
+  readonly #links = new Map<string, JobLink>();
   #state: "starting" | "open" | "stopping" = "starting";
   #answering = 0;
   #onQuiet: () => void = () => undefined;
@@ -168,7 +175,11 @@ export class Gateway {
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const target = this.#targetOf(request);
-    if (this.#state !== "open") throw this.#notOpen();
+    const isLink = target.kind === "v2" && target.operation[0] === LINK_OPERATION;
+    // As for workers that speak HTTP: until the end they may say how their jobs ended.
+    if (this.#state === "starting" || (this.#state === "stopping" && !isLink))
+      throw this.#notOpen();
+    if (isLink) return await this.#link(target, { request, socket, head });
     const principal = this.#options.keyring.require(request.headers.authorization);
     if (target.kind !== "lb") {
       throw new FlashError("INVALID_REQUEST", "Only load-balanced endpoints take upgrades.");
@@ -234,7 +245,31 @@ export class Gateway {
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
-    const { keyring, fleet, jobs, clock } = this.#options;
+    const { pool, workerId, worker } = await this.#requireWorker(target, request);
+    if (request.headers.expect !== undefined) response.writeContinue();
+    if (worker === undefined) response.once("close", pool.guests.enter(workerId));
+    const call = {
+      jobs: this.#options.jobs,
+      endpointId: target.id,
+      // A guest's image is none of ours: it takes the jobs of every release.
+      releaseId: worker?.version.releaseId,
+      worker: { id: workerId, secretOk: true },
+      onSeen: (id: string) => pool.seen(id),
+      onUnhealthy: (id: string, { check, reason }: { check: string; reason: string }) =>
+        pool.reportUnfit(id, `fitness check '${check}' failed: ${reason}`),
+    };
+    await handleWorkerApi(call, target.operation, request, response);
+  }
+
+  /**
+   * Whose key it is, when that is the worker that the path names; without a `worker` it is a guest.
+   * Throws `UNAUTHORIZED` after a while.
+   */
+  async #requireWorker(
+    target: Target & { kind: "v2" },
+    request: IncomingMessage,
+  ): Promise<{ pool: Pool; workerId: string; worker: PoolWorker | undefined }> {
+    const { keyring, fleet, clock } = this.#options;
     // Unmodified workers append `&name=value` to a template without `?`.
     const workerId = (target.operation[1] ?? "").split("&", 1)[0] ?? "";
     const principal = keyring.find(request.headers.authorization);
@@ -245,23 +280,39 @@ export class Gateway {
     const pool = fleet.pool(target.id);
     const worker = pool?.worker(workerId);
     const isGuest = isOwn && principal.isGuest === true && isForGuests(pool);
-    if (!isOwn || pool === undefined || (worker === undefined && !isGuest)) {
-      await sleep(clock, UNAUTHORIZED_HOLD_MS);
-      throw new FlashError("UNAUTHORIZED", "The key is not that of a running worker.");
+    if (isOwn && pool !== undefined && (worker !== undefined || isGuest)) {
+      return { pool, workerId, worker };
     }
-    if (request.headers.expect !== undefined) response.writeContinue();
-    if (isGuest) response.once("close", pool.guests.enter(workerId));
-    const call = {
+    await sleep(clock, UNAUTHORIZED_HOLD_MS);
+    throw new FlashError("UNAUTHORIZED", "The key is not that of a running worker.");
+  }
+
+  async #link(
+    target: Target & { kind: "v2" },
+    { request, socket, head }: UpgradeRequest,
+  ): Promise<void> {
+    const { pool, workerId, worker } = await this.#requireWorker(target, request);
+    if (request.headers.upgrade !== LINK_PROTOCOL || pool.row.kind !== "qb") {
+      throw new FlashError("INVALID_REQUEST", `A job link is an upgrade to '${LINK_PROTOCOL}'.`);
+    }
+    const { jobs, log } = this.#options;
+    const link = new JobLink({
       jobs,
-      endpointId: target.id,
-      // A guest's image is none of ours: it takes the jobs of every release.
+      socket,
+      endpointId: pool.row.id,
       releaseId: worker?.version.releaseId,
-      worker: { id: workerId, secretOk: true },
-      onSeen: (id: string) => pool.seen(id),
-      onUnhealthy: (id: string, { check, reason }: { check: string; reason: string }) =>
-        pool.reportUnfit(id, `fitness check '${check}' failed: ${reason}`),
-    };
-    await handleWorkerApi(call, target.operation, request, response);
+      workerId,
+      onSeen: () => pool.seen(workerId),
+      log: log.with({ endpoint: pool.row.name, worker: workerId }),
+    });
+    const leave = worker === undefined ? pool.guests.enter(workerId) : undefined;
+    worker?.onGone(() => link.close());
+    // An earlier one is dead, whether the operating system has noticed or not.
+    this.#links.get(workerId)?.close();
+    this.#links.set(workerId, link);
+    await link.serve(head);
+    if (this.#links.get(workerId) === link) this.#links.delete(workerId);
+    leave?.();
   }
 
   /** The endpoint of that id, or of the name headers when the id is `flash`. */

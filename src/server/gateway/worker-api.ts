@@ -111,7 +111,7 @@ async function take(call: Call, limit: number, isBatch = false): Promise<void> {
 }
 
 /** What a worker gets. `input` is always there: a worker drops a message without it. */
-function messageText(job: TakenJob): string {
+export function messageText(job: TakenJob): string {
   const own = JSON.stringify({
     ...(job.extra === null ? {} : (JSON.parse(job.extra) as object)),
     id: job.id,

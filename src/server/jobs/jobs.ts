@@ -153,6 +153,11 @@ export class Jobs {
     await Promise.all(this.#background);
   }
 
+  /** From then on nothing is held: every wait ends at once. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   // --- what clients do
 
   /** Accepts a job. Throws `NOT_ACCEPTED` for a wrong policy or webhook, `STORAGE_FULL`, `UNAVAILABLE`. */
@@ -317,6 +322,12 @@ export class Jobs {
     await Promise.all(
       jobs.map((job) => this.#insist(() => this.#settle(job, { ...outcome, runAt: job.runAt }))),
     );
+  }
+
+  /** A worker is back and says what it holds: whatever else it was given has never reached it. */
+  async resume(workerId: string, held: readonly string[]): Promise<void> {
+    const running = await this.#store.jobs.running({ workerId });
+    await this.putBack(running.filter(({ id }) => !held.includes(id)));
   }
 
   /** A result, an error or a progress update. */

@@ -6,20 +6,27 @@ import { Call, type CallOptions } from "../call.ts";
 import { isStream, type Callable } from "../callable.ts";
 import { functionError, jobFailureBody } from "../failure.ts";
 import type { StackStyle } from "../stack.ts";
-import type { JobMessage, Posted, QueueProtocol } from "./protocol.ts";
+import type { JobChannel, JobMessage, Posted } from "./channel.ts";
 import { StreamOutput } from "./stream-output.ts";
 import type { QueueTarget } from "./target.ts";
 
 export interface JobRunOptions {
   message: JobMessage;
   target: QueueTarget;
-  protocol: QueueProtocol;
+  channel: JobChannel;
   endpoint: string;
   /** The endpoint's own limit, ms; 0 for none. A limit in the message wins. */
   executionTimeoutMs: number;
   workerId: string;
   version: string;
   style: StackStyle;
+}
+
+/** What came of the function. */
+export interface JobResult {
+  body: Record<string, unknown>;
+  isStream: boolean;
+  error?: FlashError;
 }
 
 /** `dropped`: somebody stopped the job, and whatever it does is of no interest. */
@@ -58,28 +65,29 @@ export class JobRun {
     this.call.abort(new FlashError("CANCELLED", `Job ${this.id} was cancelled.`));
   }
 
-  /** Runs the function and posts what came of it. Never rejects. */
-  async run(): Promise<JobEnd> {
-    let body: Record<string, unknown>;
-    let isStream = false;
-    let error: FlashError | undefined;
+  /** Runs the function. Never rejects. */
+  async execute(): Promise<JobResult> {
     try {
-      ({ body, isStream } = await this.#execute());
+      return await this.#callFunction();
     } catch (thrown) {
-      error = FlashError.is(thrown) ? thrown : functionError(thrown, this.#options.style);
-      body = jobFailureBody(error, this.#options);
+      const error = FlashError.is(thrown) ? thrown : functionError(thrown, this.#options.style);
+      return { body: jobFailureBody(error, this.#options), isStream: false, error };
     } finally {
       this.call.end();
+      this.#isOver = true;
     }
-    this.#isOver = true;
+  }
+
+  /** Posts what came of it. Never rejects. */
+  async post({ body, isStream, error }: JobResult): Promise<JobEnd> {
     await this.#posts;
     if (this.#isStopped) return { kind: "dropped" };
     const post = { jobId: this.id, attempt: this.#attempt, body, isStream };
-    const posted = await this.#options.protocol.postOutput(post);
+    const posted = await this.#options.channel.postOutput(post);
     return { kind: "posted", posted, error };
   }
 
-  async #execute(): Promise<{ body: Record<string, unknown>; isStream: boolean }> {
+  async #callFunction(): Promise<JobResult> {
     const { call } = this;
     const { callable, input } = this.#options.target.choose(this.#options.message.input);
     const value = await call.run(async () => callable.call(await callable.bind(inputParts(input))));
@@ -101,7 +109,7 @@ export class JobRun {
         signal.throwIfAborted();
         const chunk = await callable.encode(value);
         const post = { jobId: this.id, attempt: this.#attempt, body: { output: chunk } };
-        const posted = await this.#inOrder(() => this.#options.protocol.postChunk(post));
+        const posted = await this.#inOrder(() => this.#options.channel.postChunk(post));
         if (posted !== "accepted") {
           throw new FlashError("UNAVAILABLE", `A streamed value of job ${this.id} was ${posted}.`);
         }
@@ -126,7 +134,7 @@ export class JobRun {
       this.#progress = undefined;
       if (this.#isOver || this.#isStopped) return;
       const body = { status: "IN_PROGRESS", output };
-      await this.#options.protocol.postOutput({ jobId: this.id, attempt: this.#attempt, body });
+      await this.#options.channel.postOutput({ jobId: this.id, attempt: this.#attempt, body });
     });
   }
 

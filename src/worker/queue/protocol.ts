@@ -8,41 +8,19 @@ import type https from "node:https";
 import { ATTEMPT_HEADER } from "../../contract/worker-env.ts";
 import { backoffMs } from "../../kit/backoff.ts";
 import { sleep, systemClock, type Clock } from "../../kit/clock.ts";
-import type { QueueSettings } from "../settings.ts";
+import { withWorker, type QueueSettings } from "../settings.ts";
+import { POST_PATIENCE_MS, type JobMessage, type Post, type Posted } from "./channel.ts";
 
 /** A poll without an answer is given up, ms. Servers hold theirs for less. */
 const POLL_TIMEOUT_MS = 90_000;
 const POST_TIMEOUT_MS = 60_000;
-/** A result is offered for this long, ms: a server that restarts must not cost a finished job. */
-const POST_PATIENCE_MS = 60_000;
 const POST_BACKOFF = { baseMs: 100, factor: 2, capMs: 3000, jitter: 0.2 };
-
-/** A job as the server hands it out. Unknown keys are allowed. */
-export interface JobMessage {
-  id: string;
-  input: unknown;
-  /** Fencing number; only a Flash server sends it. */
-  attempt?: unknown;
-  /** Longest run of this attempt, ms; only a Flash server sends it. */
-  executionTimeout?: unknown;
-}
 
 export type Polled<T> =
   | { kind: "got"; value: T }
   | { kind: "nothing" }
   | { kind: "throttled" }
   | { kind: "failed"; reason: string };
-
-/** `refused`: the server understood and does not want it. `lost`: nobody took it in time. */
-export type Posted = "accepted" | "refused" | "lost";
-
-export interface Post {
-  jobId: string;
-  attempt: number | undefined;
-  body: unknown;
-  /** Told to the server as `isStream`. */
-  isStream?: boolean;
-}
 
 interface Answer {
   status: number;
@@ -65,9 +43,9 @@ export class QueueProtocol {
   readonly #userAgent: string;
   #secure: Promise<{ module: typeof https; agent: https.Agent }> | undefined;
 
-  constructor(settings: QueueSettings, version: string, clock: Clock = systemClock) {
+  constructor(settings: QueueSettings, userAgent: string, clock: Clock = systemClock) {
     this.#settings = settings;
-    this.#userAgent = `runpod-flash/${version} node/${process.versions.node}`;
+    this.#userAgent = userAgent;
     this.#clock = clock;
   }
 
@@ -76,7 +54,7 @@ export class QueueProtocol {
     slots: number,
     { isBusy, signal }: { isBusy: boolean; signal: AbortSignal },
   ): Promise<Polled<JobMessage[]>> {
-    const single = this.workerUrl(this.#settings.getJob);
+    const single = withWorker(this.#settings.getJob, this.#settings.workerId);
     const plain =
       slots > 1
         ? withQuery(single.replace("/job-take/", "/job-take-batch/"), { batch_size: String(slots) })
@@ -100,7 +78,10 @@ export class QueueProtocol {
   }
 
   async stops(signal: AbortSignal): Promise<Polled<string[]>> {
-    const url = this.workerUrl(this.#settings.getJob).replace("/job-take/", "/job-stop/");
+    const url = withWorker(this.#settings.getJob, this.#settings.workerId).replace(
+      "/job-take/",
+      "/job-stop/",
+    );
     const polled = await this.#poll(url, signal);
     if (polled.kind !== "got") return polled;
     const ids: unknown = (polled.value as { jobsToStop?: unknown } | null)?.jobsToStop;
@@ -206,12 +187,6 @@ export class QueueProtocol {
       agent: new module.Agent({ keepAlive: true }),
     }));
     return await this.#secure;
-  }
-
-  /** A template with this worker in it. */
-  workerUrl(template: string): string {
-    const id = encodeURIComponent(this.#settings.workerId);
-    return template.replaceAll("$RUNPOD_POD_ID", id).replaceAll("$ID", id);
   }
 
   #jobUrl(template: string, jobId: string): string {
