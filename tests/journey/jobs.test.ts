@@ -85,6 +85,26 @@ test("a killed server loses nothing that it had accepted", async (t) => {
   }
 });
 
+test("every job that was acknowledged completes, however often the server is killed", async (t) => {
+  const sandbox = await Sandbox.open(t);
+  let server = await sandbox.serve();
+  const deployment = await sandbox.deploy(sandbox.project(QUEUE));
+  const accepted: string[] = [];
+  for (let round = 0; round < 3; round += 1) {
+    const before = accepted.length;
+    const burst = Array.from({ length: 30 }, async (_, value) => {
+      accepted.push(await submit(deployment, "double", { value }));
+    });
+    // In the middle of it: the rest of the burst fails, which is no promise broken.
+    await until(() => accepted.length > before + 5, { what: "some jobs" });
+    server.child.kill("SIGKILL");
+    await Promise.allSettled([server.finished, ...burst]);
+    server = await sandbox.serve();
+  }
+  const jobs = await Promise.all(accepted.map((id) => deployment.finished("double", id)));
+  assert.deepEqual([...new Set(jobs.map(({ status }) => status))], ["COMPLETED"]);
+});
+
 test("wrong input is refused before a job exists, and names the parameter", async (t) => {
   const sandbox = await Sandbox.open(t);
   const deployment = await sandbox.deploy(sandbox.project(QUEUE));
