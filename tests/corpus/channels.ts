@@ -14,7 +14,7 @@ import { bodyOf, hasFiles, isInQuery, pathNames, requestOf, type Named } from ".
 /** How a call has ended. */
 export type Verdict =
   | { kind: "accepted"; received: unknown }
-  | { kind: "refused"; issues: Issue[] }
+  | { kind: "refused"; code: string; issues: Issue[] }
   | { kind: "other"; what: string };
 
 export type Send = (target: string, init: RequestInit) => Promise<Response>;
@@ -52,9 +52,9 @@ export async function callJob(
 }
 
 function refusal(status: number, expected: number, text: string): Verdict {
-  const { issues } = status === expected ? (JSON.parse(text) as { issues?: Issue[] }) : {};
-  if (issues === undefined) return { kind: "other", what: `${status} ${text}` };
-  return { kind: "refused", issues };
+  if (status !== expected) return { kind: "other", what: `${status} ${text}` };
+  const { code, issues = [] } = JSON.parse(text) as { code: string; issues?: Issue[] };
+  return { kind: "refused", code, issues };
 }
 
 interface Operation {
@@ -67,9 +67,13 @@ interface Operation {
   requestBody?: { required?: boolean; content: Record<string, unknown> };
 }
 
-/** What ajv says about calls, given nothing but the document. */
+/**
+ * What ajv says about calls, given nothing but a document. In an app's document the paths start with
+ * the endpoint's name, in an endpoint's own they do not.
+ */
 export class DocumentJudge {
   readonly #document: OpenApiDocument;
+  readonly #isOfApp: boolean;
   // Without the precision, ajv says that 0.3 is no multiple of 0.1.
   readonly #ajv = new Ajv2020({
     strict: false,
@@ -78,15 +82,16 @@ export class DocumentJudge {
     keywords: ["x-flash-type"],
   });
 
-  constructor(document: OpenApiDocument) {
+  constructor(document: OpenApiDocument, of: "app" | "endpoint") {
     this.#document = document;
+    this.#isOfApp = of === "app";
     addFormats.default(this.#ajv);
     this.#ajv.addSchema(document, "document");
   }
 
   /** Complaints about a call of a route; none when it is valid. */
   route(one: NamedCase, named: Named): string[] {
-    const path = `/${routesOf(one)}${pathOf(one)}`;
+    const path = `${this.#isOfApp ? `/${routesOf(one)}` : ""}${pathOf(one)}`;
     const method = (one.method ?? "POST").toLowerCase();
     const left = { ...named.values };
     const complaints: string[] = [];

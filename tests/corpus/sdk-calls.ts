@@ -13,7 +13,7 @@ import { ALL, inQueue, onRoutes } from "./project.ts";
 /** One call's end, by `via case number-of-call`. */
 export type ScriptOutcome =
   | { received: unknown }
-  | { issues: Issue[]; requests: number }
+  | { code: string; issues: Issue[]; requests: number }
   | { error: string };
 
 type Callable = (...args: readonly unknown[]) => Promise<unknown>;
@@ -31,8 +31,9 @@ async function outcomeOf(call: Callable, args: readonly unknown[]): Promise<Scri
   try {
     return { received: await call(...args) };
   } catch (error) {
-    const { issues, message } = error as { issues?: Issue[]; message: string };
-    return issues === undefined ? { error: message } : { issues, requests: requests - before };
+    const { code, issues, message } = error as Error & { code: string; issues?: Issue[] };
+    if (issues === undefined) return { error: message };
+    return { code, issues, requests: requests - before };
   }
 }
 

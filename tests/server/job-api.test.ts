@@ -80,7 +80,7 @@ describe("run", () => {
     const { status, json } = await api.ask("/run", { body: { input: { text: 5, dept: 1 } } });
     assert.equal(status, 400);
     const { code, issues } = json as { code: string; issues: { path: string }[] };
-    assert.equal(code, "NOT_ACCEPTED");
+    assert.equal(code, "INVALID_INPUT");
     assert.deepEqual(issues.map(({ path }) => path).sort(), ["dept", "text"]);
     await api.ok("/run", { body: { input: { text: "a", depth: 3 } } });
     await api.ok("/run", { body: { input: { __empty: true, text: "a" } } });

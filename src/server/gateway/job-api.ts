@@ -218,10 +218,11 @@ function checkInput(manifest: EndpointManifest, input: unknown): void {
   } catch (error) {
     if (!FlashError.is(error)) throw error;
     const { issues, hint } = error;
-    throw new FlashError("NOT_ACCEPTED", error.message, {
+    // The code of the same failure elsewhere, with the status that the job API has for a refusal.
+    throw new FlashError(error.code, error.message, {
+      status: 400,
       ...(issues === undefined ? {} : { issues }),
       ...(hint === undefined ? {} : { hint }),
-      cause: error,
     });
   }
 }
