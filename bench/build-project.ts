@@ -56,8 +56,9 @@ function put(root: string, file: string, text: string): void {
 }
 
 function typesText(index: number, types: number): string {
-  const other = Math.floor(index / 2);
-  const hasOther = other !== index && types > 1;
+  // Chains of three: types that hold types that hold types.
+  const other = index - 1;
+  const hasOther = index % 3 !== 0 && other < types;
   return `${hasOther ? `import type { Item${other} } from "../area${other % 8}/model${other}.ts";\n` : ""}
 export type State${index} = "draft" | "active" | "archived";
 

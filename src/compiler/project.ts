@@ -32,7 +32,7 @@ import { refuseIgnored } from "./ignored-imports.ts";
 import { importClosure } from "./imports.ts";
 import { assembleManifest, bundlePath, type BuiltEndpoint } from "./manifest.ts";
 import { ownPackage, readRuntime, type OwnPackage } from "./own-package.ts";
-import { entriesOfFolder, packArtifact, type PackEntry } from "./pack.ts";
+import { entriesOfFolder, packArtifact, type PackEntry, type PackMemory } from "./pack.ts";
 import {
   installPackages,
   WORKER_PLATFORM,
@@ -104,6 +104,7 @@ export class Project {
   readonly #types: TypeProgram;
   #sdk: Promise<Uint8Array> | undefined;
   readonly #signatures = new Signatures();
+  readonly #packed: PackMemory = new Map();
   /** Changes that the types have not seen: they are asked only when a signature is not known. */
   #unseen = new Set<string>();
   #running: Promise<unknown> = Promise.resolve();
@@ -309,11 +310,7 @@ export class Project {
     const artifactFile = join(this.#outDir, "artifact.tar.gz");
     const manifestFile = join(this.#outDir, MANIFEST_FILE);
     const { signal } = this.#request;
-    const packed = await packArtifact(
-      artifactFile,
-      entries,
-      signal === undefined ? {} : { signal },
-    );
+    const packed = await packArtifact(artifactFile, entries, { signal, memory: this.#packed });
     writeFileSync(manifestFile, text);
     return { manifest, artifact: { ...packed, manifest }, artifactFile, manifestFile };
   }
