@@ -4,15 +4,25 @@
  */
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Ajv2020 } from "ajv/dist/2020.js";
+import * as fc from "fast-check";
+import { Binder } from "../../src/contract/binder.ts";
+import {
+  findEndpoint,
+  MANIFEST_FILE,
+  readManifest,
+  type FunctionManifest,
+} from "../../src/contract/manifest.ts";
 import type { OpenApiDocument } from "../../src/contract/openapi.ts";
 import { STRUCTURE } from "../contract/openapi-structure.ts";
 import { freePort, Sandbox, type Deployment } from "../support/flash.ts";
 import { run } from "../support/program.ts";
 import { until } from "../support/until.ts";
 import { callJob, callRoute, DocumentJudge, type Send, type Verdict } from "./channels.ts";
+import { mutatedCalls } from "./mutations.ts";
 import { ALL, corpusProject, inQueue, onRoutes, routesOf, type NamedCase } from "./project.ts";
 import type { ScriptOutcome } from "./sdk-calls.ts";
 import { seen } from "./seen.ts";
@@ -34,6 +44,7 @@ let sandbox: Sandbox;
 let deployment: Deployment;
 let devUrl: string;
 let document: OpenApiDocument;
+let queueFunctions: FunctionManifest[];
 let judge: DocumentJudge;
 let ownJudge: DocumentJudge;
 let outcomes: Record<string, ScriptOutcome>;
@@ -43,6 +54,9 @@ before(async () => {
   sandbox = await Sandbox.open({ after: (close) => void closing.push(close) });
   const folder = sandbox.project(corpusProject(), "corpus");
   deployment = await sandbox.deploy(folder);
+  const manifestFile = path.join(folder, ".flash", MANIFEST_FILE);
+  const manifest = readManifest(readFileSync(manifestFile, "utf8"), manifestFile);
+  queueFunctions = findEndpoint(manifest, "queue")?.functions ?? [];
   const port = await freePort();
   devUrl = `http://127.0.0.1:${port}`;
   const dev = sandbox.start(folder, "run", "--port", String(port));
@@ -104,6 +118,22 @@ describe("our OpenAPI document", () => {
 });
 
 describe("ajv with our OpenAPI document", () => {
+  test("agrees on thousands of inputs that are nearly those of the corpus", () => {
+    const binders = new Map(queueFunctions.map((fn) => [fn.name, new Binder(fn)]));
+    fc.assert(
+      fc.property(mutatedCalls, ({ one, input }) => {
+        const issues = binders.get(one.id)?.checkInput(input);
+        const complaints = judge.job("queue", input, one.id);
+        assert.equal(
+          issues?.length === 0,
+          complaints.length === 0,
+          JSON.stringify({ input, issues, complaints }),
+        );
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
   eachCase(isDescribed, "agrees on a route:", (one) =>
     checkJudge(one, "lb", (named) => judge.route(one, named)),
   );
