@@ -45,6 +45,26 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/token.ts")).token,
   },
   {
+    name: "worker",
+    summary: "bring workers of your own to an endpoint with an image",
+    examples: [
+      ["flash worker env whisper", "the environment of one more container"],
+      ["flash worker remove whisper k3v9x2m1q7ab", "before it is stopped for good"],
+    ],
+    commands: [
+      {
+        name: "env",
+        summary: "print the environment of a worker that you start",
+        load: async () => (await import("./commands/worker-env.ts")).workerEnv,
+      },
+      {
+        name: "remove",
+        summary: "let such a worker finish, and void its key",
+        load: async () => (await import("./commands/worker-remove.ts")).workerRemove,
+      },
+    ],
+  },
+  {
     name: "server",
     summary: "start and stop the Flash server on this machine",
     examples: [

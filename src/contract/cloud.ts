@@ -6,6 +6,8 @@ import type {
   LogLine,
   RemovalDocument,
   StatusDocument,
+  WorkerKeyDocument,
+  WorkerRemovalDocument,
 } from "./control.ts";
 import type { Manifest } from "./manifest.ts";
 
@@ -34,6 +36,18 @@ export interface Cloud {
   status(target: Target, options?: CloudOptions): Promise<StatusDocument>;
   /** Removes one endpoint, or all when `endpoint` is left out. Throws `ENDPOINT_NOT_FOUND`. */
   undeploy(target: Target, endpoint?: string, options?: CloudOptions): Promise<RemovalDocument>;
+  /** A key for one more worker of an image, which the caller starts. `url`: the cloud as it sees it. */
+  addWorker(
+    target: Target,
+    request: { endpoint: string; url: string },
+    options?: CloudOptions,
+  ): Promise<WorkerKeyDocument>;
+  /** Lets such a worker finish what it has, and voids its key. */
+  removeWorker(
+    target: Target,
+    request: { endpoint: string; worker: string },
+    options?: CloudOptions,
+  ): Promise<WorkerRemovalDocument>;
   /** Newest `tail` lines, then, with `follow`, every further one until `signal` aborts. */
   logs(
     target: Target,

@@ -9,6 +9,8 @@ import type {
   LogLine,
   RemovalDocument,
   StatusDocument,
+  WorkerKeyDocument,
+  WorkerRemovalDocument,
 } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { ControlClient } from "./client.ts";
@@ -74,6 +76,32 @@ export class FlashServerCloud implements Cloud {
       method: "DELETE",
       path: `${API}/endpoints`,
       query: { ...target, name: endpoint },
+      signal: options.signal,
+    });
+  }
+
+  async addWorker(
+    target: Target,
+    request: { endpoint: string; url: string },
+    options: CloudOptions = {},
+  ): Promise<WorkerKeyDocument> {
+    return await this.#client.json<WorkerKeyDocument>({
+      method: "POST",
+      path: `${API}/workers`,
+      query: { ...target, ...request },
+      signal: options.signal,
+    });
+  }
+
+  async removeWorker(
+    target: Target,
+    request: { endpoint: string; worker: string },
+    options: CloudOptions = {},
+  ): Promise<WorkerRemovalDocument> {
+    return await this.#client.json<WorkerRemovalDocument>({
+      method: "DELETE",
+      path: `${API}/workers`,
+      query: { ...target, ...request },
       signal: options.signal,
     });
   }

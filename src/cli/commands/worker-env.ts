@@ -1,0 +1,49 @@
+/** `flash worker env`: what a container needs to work for an image endpoint. */
+
+import type { CommandDefinition } from "../command.ts";
+import { openProject } from "../project.ts";
+import {
+  chooseEnvironment,
+  openDestination,
+  TARGET_OPTIONS,
+  type TargetOptions,
+} from "../target.ts";
+
+interface Options extends TargetOptions {
+  url?: string;
+}
+
+export const workerEnv: CommandDefinition = {
+  description:
+    "Makes a worker id and a key for an endpoint with an image, and prints the environment of its " +
+    "container as shell commands. One for each container: the key is told once and opens this one " +
+    "worker's part of the protocol. Any worker that speaks the Runpod protocol can use it.",
+  examples: [
+    ['eval "$(flash worker env whisper)" && python handler.py', "on this machine"],
+    ["flash worker env whisper --url http://10.0.0.5:4747", "for a container elsewhere"],
+    ["flash worker env whisper --json", "for programs"],
+  ],
+  arguments: [["<endpoint>", "name of an endpoint with an image"]],
+  options: [
+    ["--url <url>", "the server as the container reaches it; default: as this command does"],
+    ...TARGET_OPTIONS,
+  ],
+  async run(invocation) {
+    const { args, cwd, env, output, signal } = invocation;
+    const { app, url } = invocation.options as Options;
+    const project = openProject({ cwd, env, app });
+    const { cloud } = await openDestination(invocation, project, { start: false });
+    const { environment } = await chooseEnvironment(invocation, project, cloud);
+    const request = { endpoint: args[0] ?? "", url: url ?? cloud.target };
+    const document = await cloud.addWorker({ app: project.app, environment }, request, { signal });
+    output.document(document);
+    const lines = Object.entries(document.env).map(([name, value]) => exportLine(name, value));
+    output.print(lines.join("\n"));
+    output.say(`worker ${document.worker} of ${document.endpoint}: the key is not shown again`);
+  },
+};
+
+/** In single quotes nothing is special but the quote itself; the templates hold a `$`. */
+function exportLine(name: string, value: string): string {
+  return `export ${name}='${value.replaceAll("'", `'\\''`)}'`;
+}
