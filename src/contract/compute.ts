@@ -7,6 +7,8 @@ export interface WorkerSpec {
   kind: "qb" | "lb";
   /** Folder of the unpacked artifact. */
   artifactDir: string;
+  /** A pre-booted process may become this worker. Default false. */
+  flashboot?: boolean;
   /** Everything the worker sees: nothing of the server's own environment is added but PATH, HOME and TZ. */
   env: Readonly<Record<string, string>>;
   /** Receives each line the worker writes. */
@@ -54,6 +56,8 @@ export interface Compute {
   readonly runsImages: boolean;
   /** Resolves when the worker has been started, not when it is ready. Throws `WORKER_START_FAILED`. */
   start(spec: WorkerSpec): Promise<RunningWorker>;
+  /** Workers of this artifact may be wanted soon: a driver that can makes their start faster. */
+  prepare?(artifactDir: string): void;
   /** Ends workers that an earlier server left behind. */
   reclaim(): Promise<void>;
   /** Ends every worker. Idempotent. */

@@ -34,6 +34,8 @@ export const WORKER_ENV = {
   apiKey: "FLASH_API_KEY",
   /** Load-balanced under the process driver: listen on this Unix socket instead of PORT. */
   socket: "FLASH_SOCKET",
+  /** Set for a standby of the process driver instead of all others: a socket path to warm up on. */
+  standby: "FLASH_STANDBY",
   port: "PORT",
   healthPort: "PORT_HEALTH",
   healthPath: "HEALTH_CHECK_PATH",

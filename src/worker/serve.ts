@@ -1,6 +1,7 @@
 /** Starting a worker: settings, artifact, then the service that the endpoint's kind needs. */
 
 import { FlashError, reportOf } from "../contract/errors.ts";
+import { WORKER_ENV } from "../contract/worker-env.ts";
 import { createLog, type Log } from "../kit/log.ts";
 import { Life } from "./life.ts";
 import { importDeclarations, openArtifact, routesOf, type Served } from "./program.ts";
@@ -40,6 +41,8 @@ export async function serveWorker({ env, runtimeUrl }: WorkerOptions): Promise<v
   try {
     const settings = readSettings(env);
     const { artifactDir, endpoint } = settings;
+    // For `ps`: whose process this is. The endpoint's id first, because long titles are cut.
+    process.title = `flash-worker ${env[WORKER_ENV.endpointId] ?? ""} ${endpoint}`;
     served = openArtifact({ artifactDir, endpoint, runtimeUrl });
     life.showStacksAs(served.style);
     // Positions of the original sources in every stack, user code's own logging included.

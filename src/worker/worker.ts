@@ -4,6 +4,7 @@
  *
  *   main            the program, bundled into every artifact as `worker.mjs`
  *   serve           from the environment to a running service
+ *   standby         booted, and waiting to be told which worker it is
  *   settings        the environment, read once
  *   program         from an artifact to the functions of one endpoint
  *   callable        one function: arguments in, result out

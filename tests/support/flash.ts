@@ -210,15 +210,15 @@ export class Answer {
   }
 }
 
-/** The worker processes of an endpoint, by the variables they were started with. Linux only. */
+/** The worker processes of an endpoint of a home, by their titles. Linux only. */
 export function workerPids(home: string, endpointId: string): number[] {
-  const wanted = `RUNPOD_ENDPOINT_ID=${endpointId}`;
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .filter((pid) => {
-      const variables = readOrNothing(`/proc/${pid}/environ`).split("\0");
-      return variables.includes(wanted) && variables.some((one) => one.includes(home));
+      const title = readOrNothing(`/proc/${pid}/cmdline`);
+      const variables = readOrNothing(`/proc/${pid}/environ`);
+      return title.startsWith(`flash-worker ${endpointId} `) && variables.includes(home);
     });
 }
 

@@ -88,6 +88,7 @@ function specOf(worker: PoolWorker, row: EndpointRow, host: LifeHost): WorkerSpe
     endpointName: row.name,
     kind: row.kind,
     artifactDir,
+    flashboot: manifest.options.flashboot,
     env: { ...userEnvironment(manifest.options.env), ...workerEnvironment(identity, row.kind) },
     onLine: (line) => {
       worker.note(line);

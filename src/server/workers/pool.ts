@@ -76,6 +76,7 @@ export class Pool {
       onGone: (id) => this.#guestGone(id),
       onDraining: (id) => host.jobs.drainWorker(id),
     });
+    this.#prepare();
   }
 
   get active(): Version {
@@ -130,8 +131,18 @@ export class Pool {
       for (const worker of this.#workers.values()) {
         worker.isCurrent = worker.version.releaseId === version.releaseId;
       }
+      this.#prepare();
     }
     this.#changed();
+  }
+
+  /** The next cold start is on its way to be fast. */
+  #prepare(): void {
+    const { artifactDir, manifest } = this.#active;
+    const { flashboot, workersMax } = manifest.options;
+    if (flashboot && workersMax > 0 && manifest.bundle !== undefined) {
+      this.#host.compute.prepare?.(artifactDir);
+    }
   }
 
   /** A worker for a request, at once; undefined when it has to wait for one. Give it back. */

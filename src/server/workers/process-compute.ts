@@ -2,22 +2,27 @@
  * The default compute driver: a worker is a process of this machine.
  *
  *   worker-process   one process: its group, its output, its end
+ *   standbys         processes that have booted and wait to become a worker
  *   lines            output cut into lines, bounded
  *   leftovers        records that let the next server end what a killed one left behind
  *
  * A process is not a sandbox: workers run with the server's user and see the machine's files.
  */
 
-import { access, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import type { Compute, RunningWorker, WorkerSpec } from "../../contract/compute.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { WORKER_FILE } from "../../contract/manifest.ts";
 import { WORKER_ENV } from "../../contract/worker-env.ts";
+import { systemClock } from "../../kit/clock.ts";
+import { newPrefixedId } from "../../kit/ids.ts";
 import { silentLog, type Log } from "../../kit/log.ts";
 import { WorkerRecords } from "./leftovers.ts";
-import { WorkerProcess } from "./worker-process.ts";
+import { Standbys, type Runtime } from "./standbys.ts";
+import { WorkerProcess, type ProcessPlace } from "./worker-process.ts";
 
 /** Longest path of a Unix socket, bytes; the kernel's limit is 108 with the final zero, 104 on macOS. */
 const MAX_SOCKET_PATH = 103;
@@ -25,6 +30,8 @@ const MAX_SOCKET_PATH = 103;
 const SOCKET_NAME_LENGTH = 40;
 /** All that a worker gets of the server's own environment. */
 const INHERITED = ["PATH", "HOME", "TZ", "LANG"] as const;
+/** Digests of runtimes that are remembered, by the artifact's folder. */
+const MAX_RUNTIMES = 256;
 
 export interface ProcessComputeOptions {
   /** FLASH_HOME: records of running workers are kept there. */
@@ -38,7 +45,13 @@ export class ProcessCompute implements Compute {
   readonly #home: string;
   readonly #records: WorkerRecords;
   readonly #log: Log;
-  readonly #workers = new Map<string, WorkerProcess>();
+  readonly #processes = new Set<WorkerProcess>();
+  readonly #standbys = new Standbys({
+    clock: systemClock,
+    boot: (runtime) => this.#bootStandby(runtime),
+  });
+  /** By artifact folder; undefined for a runtime that cannot stand by. */
+  readonly #runtimes = new Map<string, Promise<Runtime | undefined>>();
   #folder: Promise<string> | undefined;
   #isClosed = false;
 
@@ -49,24 +62,25 @@ export class ProcessCompute implements Compute {
   }
 
   async start(spec: WorkerSpec): Promise<RunningWorker> {
-    await checkArtifact(spec);
-    const folder = path.join(await this.#base(), spec.workerId);
-    await mkdir(folder, { mode: 0o700 });
-    const socketPath = spec.kind === "lb" ? `${folder}.sock` : undefined;
-    if (this.#isClosed) {
-      throw new FlashError("WORKER_START_FAILED", "The server is stopping; no worker is started.");
-    }
-    const worker = await WorkerProcess.spawn(spec, {
-      folder,
-      socketPath,
-      env: environment(spec, folder, socketPath),
-    });
-    this.#workers.set(spec.workerId, worker);
-    const recorded = this.#record(worker);
-    void this.#forgetAfterExit(worker, folder, recorded);
-    await recorded;
-    if (this.#isClosed) worker.kill();
+    const runtime = await this.#runtimeOf(spec);
+    const standby =
+      spec.flashboot === true && runtime !== undefined ? this.#standbys.take(runtime) : undefined;
+    const started = standby ?? (await this.#spawnFor(spec));
+    const socketPath = spec.kind === "lb" ? socketOf(started.place) : undefined;
+    const { workerId, onLine } = spec;
+    const worker = started.become({ workerId, socketPath, onLine });
+    standby?.assign(environment(spec, standby.place));
     return worker;
+  }
+
+  prepare(artifactDir: string): void {
+    void this.#readRuntime(artifactDir).then(
+      (runtime) => {
+        if (runtime !== undefined && !this.#isClosed) this.#standbys.keep(runtime);
+      },
+      // A start says what is wrong with the artifact.
+      () => undefined,
+    );
   }
 
   async reclaim(): Promise<void> {
@@ -78,12 +92,80 @@ export class ProcessCompute implements Compute {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    const workers = [...this.#workers.values()];
-    for (const worker of workers) worker.kill();
-    await Promise.all(workers.map((worker) => worker.exited));
-    for (const worker of workers) await this.#records.remove(worker.workerId);
+    this.#standbys.close();
+    const processes = [...this.#processes];
+    for (const one of processes) one.kill();
+    await Promise.all(processes.map((one) => one.exited));
+    for (const { place } of processes) await this.#records.remove(place.mark);
     if (this.#folder !== undefined) await rm(await this.#folder, { recursive: true, force: true });
     this.#folder = undefined;
+  }
+
+  async #spawnFor(spec: WorkerSpec): Promise<WorkerProcess> {
+    const place = await this.#makePlace(spec.workerId);
+    return await this.#spawn(place, {
+      program: path.join(spec.artifactDir, WORKER_FILE),
+      label: `'${spec.endpointName}'`,
+      env: environment(spec, place),
+    });
+  }
+
+  /** Its environment says nothing of any endpoint: it may become a worker of each. */
+  async #bootStandby(runtime: Runtime): Promise<WorkerProcess> {
+    const place = await this.#makePlace(newPrefixedId("standby", 8));
+    const env = {
+      ...inherited(place),
+      [WORKER_ENV.workerId]: place.mark,
+      [WORKER_ENV.standby]: path.join(place.folder, "warm"),
+    };
+    return await this.#spawn(place, { program: runtime.file, label: "a standby", env });
+  }
+
+  async #spawn(
+    place: ProcessPlace,
+    start: { program: string; label: string; env: Record<string, string> },
+  ): Promise<WorkerProcess> {
+    if (this.#isClosed) {
+      throw new FlashError("WORKER_START_FAILED", "The server is stopping; no worker is started.");
+    }
+    const process = await WorkerProcess.spawn({ ...start, place });
+    this.#processes.add(process);
+    const recorded = this.#record(process);
+    void this.#forgetAfterExit(process, recorded);
+    await recorded;
+    if (this.#isClosed) process.kill();
+    return process;
+  }
+
+  async #makePlace(mark: string): Promise<ProcessPlace> {
+    const folder = path.join(await this.#base(), mark);
+    await mkdir(folder, { mode: 0o700 });
+    return { mark, folder };
+  }
+
+  /** Throws `WORKER_START_FAILED` when the artifact has no runtime. */
+  async #runtimeOf(spec: WorkerSpec): Promise<Runtime | undefined> {
+    try {
+      return await this.#readRuntime(spec.artifactDir);
+    } catch (cause) {
+      this.#runtimes.delete(spec.artifactDir);
+      const file = path.join(spec.artifactDir, WORKER_FILE);
+      throw new FlashError(
+        "WORKER_START_FAILED",
+        `The build of '${spec.endpointName}' is not complete: ${file} is missing.`,
+        { hint: "Deploy again.", cause },
+      );
+    }
+  }
+
+  #readRuntime(artifactDir: string): Promise<Runtime | undefined> {
+    const known = this.#runtimes.get(artifactDir);
+    if (known !== undefined) return known;
+    const reading = readRuntime(path.join(artifactDir, WORKER_FILE));
+    this.#runtimes.set(artifactDir, reading);
+    const [oldest] = this.#runtimes.keys();
+    if (this.#runtimes.size > MAX_RUNTIMES && oldest !== undefined) this.#runtimes.delete(oldest);
+    return reading;
   }
 
   /**
@@ -110,29 +192,26 @@ export class ProcessCompute implements Compute {
   }
 
   /** A safety net only: a worker whose server dies exits when its channel closes. */
-  async #record(worker: WorkerProcess): Promise<void> {
+  async #record({ place, pid }: WorkerProcess): Promise<void> {
     try {
-      await this.#records.add({ workerId: worker.workerId, pid: worker.pid });
+      await this.#records.add({ workerId: place.mark, pid });
     } catch (error) {
       this.#log.warn("a worker could not be recorded", { error: String(error) });
     }
   }
 
-  async #forgetAfterExit(
-    worker: WorkerProcess,
-    folder: string,
-    recorded: Promise<void>,
-  ): Promise<void> {
-    await worker.exited;
+  async #forgetAfterExit(process: WorkerProcess, recorded: Promise<void>): Promise<void> {
+    const { mark, folder } = process.place;
+    await process.exited;
     await recorded;
-    this.#workers.delete(worker.workerId);
+    this.#processes.delete(process);
     try {
-      await this.#records.remove(worker.workerId);
+      await this.#records.remove(mark);
       await rm(folder, { recursive: true, force: true });
-      await rm(`${folder}.sock`, { force: true });
+      await rm(socketOf(process.place), { force: true });
     } catch (error) {
       this.#log.warn("the files of a worker could not be removed", {
-        worker: worker.workerId,
+        worker: mark,
         error: String(error),
       });
     }
@@ -143,30 +222,31 @@ function fitsSockets(folder: string): boolean {
   return Buffer.byteLength(folder) + SOCKET_NAME_LENGTH <= MAX_SOCKET_PATH;
 }
 
-async function checkArtifact(spec: WorkerSpec): Promise<void> {
-  const file = path.join(spec.artifactDir, WORKER_FILE);
-  try {
-    await access(file);
-  } catch (cause) {
-    throw new FlashError(
-      "WORKER_START_FAILED",
-      `The build of '${spec.endpointName}' is not complete: ${file} is missing.`,
-      { hint: "Deploy again.", cause },
-    );
-  }
+/** Undefined when the program does not know how to stand by, as those of older builds do not. */
+async function readRuntime(file: string): Promise<Runtime | undefined> {
+  const program = await readFile(file);
+  if (!program.includes(WORKER_ENV.standby)) return undefined;
+  return { file, digest: createHash("sha256").update(program).digest("hex") };
 }
 
-function environment(
-  spec: WorkerSpec,
-  folder: string,
-  socketPath: string | undefined,
-): Record<string, string> {
+function socketOf({ folder }: ProcessPlace): string {
+  return `${folder}.sock`;
+}
+
+function environment(spec: WorkerSpec, place: ProcessPlace): Record<string, string> {
+  return {
+    ...inherited(place),
+    ...spec.env,
+    [WORKER_ENV.artifactDir]: spec.artifactDir,
+    ...(spec.kind === "lb" ? { [WORKER_ENV.socket]: socketOf(place) } : {}),
+  };
+}
+
+function inherited({ folder }: ProcessPlace): Record<string, string> {
   const env: Record<string, string> = { TMPDIR: folder };
   for (const name of INHERITED) {
     const value = process.env[name];
     if (value !== undefined) env[name] = value;
   }
-  Object.assign(env, spec.env, { [WORKER_ENV.artifactDir]: spec.artifactDir });
-  if (socketPath !== undefined) env[WORKER_ENV.socket] = socketPath;
   return env;
 }

@@ -1,18 +1,16 @@
 /**
  * One worker as a process: the leader of a process group of its own, so that whatever it starts ends
- * with it. The IPC channel has two uses: the worker says `{"type":"ready"}`, and the channel closes
- * when the server dies, upon which the worker exits.
+ * with it. The IPC channel has three uses: the worker says `{"type":"ready"}`, a standby is told which
+ * worker it is, and the channel closes when the server dies, upon which the worker exits.
  */
 
 import { spawn, type ChildProcess } from "node:child_process";
-import path from "node:path";
 import { FlashError } from "../../contract/errors.ts";
-import { WORKER_FILE } from "../../contract/manifest.ts";
 import type {
   RunningWorker,
   WorkerAddress,
   WorkerExit,
-  WorkerSpec,
+  WorkerLine,
 } from "../../contract/compute.ts";
 import { deferred } from "../../kit/abort.ts";
 import { systemClock } from "../../kit/clock.ts";
@@ -22,27 +20,45 @@ import { Lines } from "./lines.ts";
 const OUTPUT_WAIT_MS = 500;
 
 export interface ProcessPlace {
-  /** Working and temporary folder of this worker alone. */
+  /** What the process carries in its environment as worker id: how a later server knows it as ours. */
+  mark: string;
+  /** Working and temporary folder of this process alone. */
   folder: string;
-  /** Load-balanced workers listen here. */
-  socketPath: string | undefined;
+}
+
+export interface ProcessStart {
+  /** The program's file. */
+  program: string;
+  /** Whom it is for, in messages. */
+  label: string;
+  place: ProcessPlace;
   env: Readonly<Record<string, string>>;
 }
 
-export class WorkerProcess implements RunningWorker {
-  readonly workerId: string;
-  readonly address: WorkerAddress | undefined;
+/** What makes a process a certain worker. */
+export interface WorkerRole {
+  workerId: string;
+  /** Load-balanced workers listen here. */
+  socketPath: string | undefined;
+  onLine: (line: WorkerLine) => void;
+}
+
+export class WorkerProcess {
+  readonly place: ProcessPlace;
   readonly pid: number;
   readonly ready: Promise<void>;
+  /** Resolves when it is a standby that can be assigned. Never rejects. */
+  readonly standing: Promise<void>;
   readonly exited: Promise<WorkerExit>;
   readonly #child: ChildProcess;
+  #onLine: ((line: WorkerLine) => void) | undefined;
   #isOver = false;
 
   /** Resolves when the process runs. Throws `WORKER_START_FAILED`. */
-  static async spawn(spec: WorkerSpec, place: ProcessPlace): Promise<WorkerProcess> {
-    const child = spawn(process.execPath, [path.join(spec.artifactDir, WORKER_FILE)], {
+  static async spawn({ program, label, place, env }: ProcessStart): Promise<WorkerProcess> {
+    const child = spawn(process.execPath, [program], {
       cwd: place.folder,
-      env: { ...place.env },
+      env: { ...env },
       detached: true,
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     });
@@ -55,27 +71,52 @@ export class WorkerProcess implements RunningWorker {
       const { code } = cause as NodeJS.ErrnoException;
       throw new FlashError(
         "WORKER_START_FAILED",
-        `A process for '${spec.endpointName}' could not be started (${code ?? String(cause)}).`,
+        `A process for ${label} could not be started (${code ?? String(cause)}).`,
         { hint: "Look at the machine's limits on processes and memory.", cause },
       );
     }
-    return new WorkerProcess(spec, place, child);
+    return new WorkerProcess(place, child);
   }
 
-  private constructor(spec: WorkerSpec, place: ProcessPlace, child: ChildProcess) {
-    this.workerId = spec.workerId;
+  private constructor(place: ProcessPlace, child: ChildProcess) {
+    this.place = place;
     this.pid = child.pid ?? 0;
     this.#child = child;
-    this.address = place.socketPath === undefined ? undefined : { socketPath: place.socketPath };
     const ready = deferred<void>();
+    const standing = deferred<void>();
     this.ready = ready.promise;
+    this.standing = standing.promise;
     child.on("message", (message) => {
-      if ((message as { type?: unknown } | null)?.type === "ready") ready.resolve();
+      const type = (message as { type?: unknown } | null)?.type;
+      if (type === "ready") ready.resolve();
+      if (type === "standby") standing.resolve();
     });
     // A kill that fails, or a channel that breaks, is followed by the exit.
     child.on("error", () => undefined);
-    this.#readOutput(spec);
+    this.#readOutput();
     this.exited = this.#watchExit();
+  }
+
+  /** From now on the process is this worker. What it wrote before is nobody's. */
+  become({ workerId, socketPath, onLine }: WorkerRole): RunningWorker {
+    this.#onLine = onLine;
+    const address: WorkerAddress | undefined =
+      socketPath === undefined ? undefined : { socketPath };
+    const { pid, ready, exited } = this;
+    return {
+      workerId,
+      address,
+      pid,
+      ready,
+      exited,
+      stop: (graceMs) => this.stop(graceMs),
+      kill: () => this.kill(),
+    };
+  }
+
+  /** Gives a standby its environment. */
+  assign(env: Readonly<Record<string, string>>): void {
+    this.#child.send({ type: "assign", env });
   }
 
   async stop(graceMs: number): Promise<WorkerExit> {
@@ -90,9 +131,10 @@ export class WorkerProcess implements RunningWorker {
     this.#signal(-this.pid, "SIGKILL");
   }
 
-  #readOutput(spec: WorkerSpec): void {
+  #readOutput(): void {
+    const onLine = (line: WorkerLine): void => this.#onLine?.(line);
     for (const stream of ["stdout", "stderr"] as const) {
-      const lines = new Lines({ stream, clock: systemClock, onLine: spec.onLine });
+      const lines = new Lines({ stream, clock: systemClock, onLine });
       this.#child[stream]?.on("data", (chunk: Buffer) => lines.push(chunk));
       this.#child[stream]?.once("close", () => lines.end());
     }

@@ -1,0 +1,129 @@
+/**
+ * Standbys: processes that have booted the worker runtime and wait to become a worker, so that a cold
+ * start is the import of the user's code. One is kept for the newest runtime; when workers start faster
+ * than standbys boot, up to one for each processor, until a quiet minute has passed. Each is used once.
+ */
+
+import os from "node:os";
+import type { Clock } from "../../kit/clock.ts";
+import type { WorkerProcess } from "./worker-process.ts";
+
+/** The program that a standby runs: equal digests are the same runtime. */
+export interface Runtime {
+  digest: string;
+  file: string;
+}
+
+export interface StandbysOptions {
+  clock: Clock;
+  boot: (runtime: Runtime) => Promise<WorkerProcess>;
+}
+
+/** A standby that has not announced itself after this time is given up, ms. */
+const BOOT_MS = 10_000;
+/** A used standby is replaced after this time, ms: its successor must not slow its start. */
+const REFILL_MS = 300;
+/** After this time without a miss one standby is enough again, ms. */
+const QUIET_MS = 60_000;
+/** Boots that fail in a row until the runtime is believed to have no standby. */
+const MAX_FAILURES = 3;
+
+export class Standbys {
+  readonly #options: StandbysOptions;
+  readonly #most = Math.max(1, os.availableParallelism());
+  readonly #standing = new Set<WorkerProcess>();
+  readonly #all = new Set<WorkerProcess>();
+  #runtime: Runtime | undefined;
+  #wanted = 1;
+  #booting = 0;
+  #failures = 0;
+  #cancelCalm: (() => void) | undefined;
+  #isClosed = false;
+
+  constructor(options: StandbysOptions) {
+    this.#options = options;
+  }
+
+  /** Keeps standbys of this runtime from now on; those of another one are ended. */
+  keep(runtime: Runtime): void {
+    if (this.#runtime?.digest !== runtime.digest) {
+      this.#runtime = runtime;
+      this.#failures = 0;
+      for (const standby of this.#all) standby.kill();
+      this.#standing.clear();
+      this.#all.clear();
+    }
+    this.#fill();
+  }
+
+  /** A standby of this runtime, if one stands ready. */
+  take(runtime: Runtime): WorkerProcess | undefined {
+    if (this.#runtime?.digest !== runtime.digest) {
+      this.keep(runtime);
+      return undefined;
+    }
+    const [standby] = this.#standing;
+    if (standby === undefined) this.#missed();
+    else {
+      this.#standing.delete(standby);
+      this.#all.delete(standby);
+    }
+    this.#options.clock.after(REFILL_MS, () => this.#fill());
+    return standby;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelCalm?.();
+    for (const standby of this.#all) standby.kill();
+    this.#standing.clear();
+    this.#all.clear();
+  }
+
+  #missed(): void {
+    this.#wanted = Math.min(this.#wanted + 1, this.#most);
+    this.#cancelCalm?.();
+    this.#cancelCalm = this.#options.clock.after(QUIET_MS, () => {
+      this.#wanted = 1;
+      for (const surplus of [...this.#standing].slice(1)) surplus.kill();
+    });
+  }
+
+  #fill(): void {
+    const runtime = this.#runtime;
+    if (runtime === undefined || this.#isClosed || this.#failures >= MAX_FAILURES) return;
+    while (this.#all.size + this.#booting < this.#wanted) {
+      this.#booting++;
+      void this.#boot(runtime).finally(() => this.#booting--);
+    }
+  }
+
+  async #boot(runtime: Runtime): Promise<void> {
+    let standby: WorkerProcess;
+    try {
+      standby = await this.#options.boot(runtime);
+    } catch {
+      // A plain start will fail as well, and says why to somebody who asked for it.
+      this.#failures++;
+      return;
+    }
+    if (this.#isClosed || this.#runtime?.digest !== runtime.digest) {
+      standby.kill();
+      return;
+    }
+    this.#all.add(standby);
+    const cancel = this.#options.clock.after(BOOT_MS, () => standby.kill());
+    void standby.standing.then(() => {
+      cancel();
+      this.#failures = 0;
+      if (this.#all.has(standby)) this.#standing.add(standby);
+    });
+    void standby.exited.then(() => {
+      cancel();
+      // One that was taken is a worker now, and its end another's business.
+      if (!this.#all.delete(standby)) return;
+      if (!this.#standing.delete(standby)) this.#failures++;
+      this.#fill();
+    });
+  }
+}
