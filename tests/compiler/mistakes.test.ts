@@ -237,6 +237,14 @@ export const a = Endpoint({ name: "a" }, async (chain: Endless<string>) => 1);
 `,
     says: ["api.ts:3 parameter of 'a': chain has a type that is too large to be described"],
   },
+  "an object with many methods is one mistake": {
+    project: `
+-- api.ts --
+import { Endpoint } from "runpod-flash";
+export const a = Endpoint({ name: "a" }, async (day: Readonly<Date>) => 1);
+`,
+    says: ["api.ts:2 parameter of 'a': day is an object with methods, which JSON cannot carry"],
+  },
   "constraint tags that make no sense": {
     project: `
 -- api.ts --

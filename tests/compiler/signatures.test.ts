@@ -555,6 +555,50 @@ const CASES: Record<string, Case> = {
       }),
     },
   },
+  "comments on aliases constrain behind question marks, beside null and under a brand": {
+    types: `/** @format email */ type Email24 = string;
+      /** @minimum 1 */ type Count24 = number & { readonly __brand: "Count" };`,
+    fn: "(a: { x?: Email24; y: Email24 | null; n: Count24[] }, b?: Email24, c?: string | Email24) => {}",
+    takes: {
+      a: object({
+        "x?": { type: "string", format: "email" },
+        y: { type: ["string", "null"], format: "email" },
+        n: { type: "array", items: { type: "number", minimum: 1 } },
+      }),
+      "b?": { type: "string", format: "email" },
+      "c?": STRING,
+    },
+  },
+  "lists that hold themselves": {
+    types: "type Nested25 = [name: string, ...Nested25[]]; type Lists26 = Lists26[];",
+    fn: "(a: Nested25, b: Lists26) => {}",
+    takes: {
+      a: {
+        $ref: "#/$defs/Nested25",
+        $defs: {
+          Nested25: {
+            type: "array",
+            minItems: 1,
+            prefixItems: [STRING],
+            items: { $ref: "#/$defs/Nested25" },
+          },
+        },
+      },
+      b: {
+        $ref: "#/$defs/Lists26",
+        $defs: { Lists26: { type: "array", items: { $ref: "#/$defs/Lists26" } } },
+      },
+    },
+  },
+  "a type that is not found": {
+    types: 'import type { Gone27 } from "a-package-that-is-not-installed";',
+    fn: "(a: Missing27, b: { c: Gone27 }, d: string) => {}",
+    takes: { a: {}, b: object({ c: {} }), d: STRING },
+    warns: [
+      "a is unchecked, because its type 'Missing27' is not found",
+      "b.c is unchecked, because its type 'Gone27' is not found",
+    ],
+  },
   "comments on the line of a property count": {
     fn: "(a: { /** How much. @minimum 0 */ n: number; /** @minLength 3 @maxLength 4 */ s?: string; t: string }) => {}",
     takes: {

@@ -81,19 +81,45 @@ function docsInLine(node: Node | undefined): Docs {
  * `type Email = string`, and what is written above it would be lost.
  */
 function docsOfAlias(checker: Checker, node: Node | undefined): Docs {
-  const { type } = (node ?? {}) as { type?: Node & { typeName?: Node } };
-  if (type?.typeName === undefined) return NO_DOCS;
-  const named = checker.getSymbolAtLocation(type.typeName);
+  const { type } = (node ?? {}) as { type?: TypeNode };
+  const name = type === undefined ? undefined : withoutNull(type)?.typeName;
+  if (name === undefined) return NO_DOCS;
+  const named = checker.getSymbolAtLocation(name);
   if (named === undefined) return NO_DOCS;
   const symbol = named.flags & SymbolFlags.Alias ? checker.getAliasedSymbol(named) : named;
   if (!(symbol.flags & SymbolFlags.TypeAlias)) return NO_DOCS;
   return docsOf(symbol.declarations[0]?.resolve());
 }
 
+interface TypeNode extends Node {
+  readonly typeName?: Node;
+  /** Members of a union. */
+  readonly types?: readonly TypeNode[];
+  readonly literal?: Node;
+}
+
+/** `Email` of `Email | null`. */
+function withoutNull(type: TypeNode): TypeNode | undefined {
+  if (type.kind !== SyntaxKind.UnionType) return type;
+  const left = (type.types ?? []).filter(
+    ({ kind, literal }) =>
+      kind !== SyntaxKind.UndefinedKeyword && literal?.kind !== SyntaxKind.NullKeyword,
+  );
+  return left.length === 1 ? left[0] : undefined;
+}
+
+function isScalar(type: Type): boolean {
+  const parts = type.isUnionType() ? type.getTypes() : [type];
+  const left = parts.filter(({ flags }) => !(flags & (TypeFlags.Null | TypeFlags.Undefined)));
+  return (
+    left.length === 1 && left.some(({ flags }) => flags & (TypeFlags.String | TypeFlags.Number))
+  );
+}
+
 /** A declaration's own doc comment, on top of that of the scalar alias it has as its type. */
 export function docsOfDeclaration(checker: Checker, node: Node | undefined, type: Type): Docs {
   const own = docsOf(node);
-  if (!(type.flags & (TypeFlags.String | TypeFlags.Number))) return own;
+  if (!isScalar(type)) return own;
   const alias = docsOfAlias(checker, node);
   if (alias === NO_DOCS) return own;
   return {

@@ -28,6 +28,9 @@ const MAX_DEPTH = 60;
 /** A type that expands to more than this is no description of an input. */
 const MAX_TYPES = 20_000;
 
+/** An object with more functions than this is one mistake, not one for each of them. */
+const MAX_FUNCTIONS = 3;
+
 export interface TypeProblem {
   severity: "error" | "warning";
   message: string;
@@ -81,6 +84,7 @@ export class SchemaWriter {
     const { flags } = type;
     const known = knownType(type);
     if (known !== undefined) return this.#platform(type, at, known);
+    if (type.isErrorType()) return this.#lost(type, at);
     if (type.isLiteralType() && typeof type.value === "bigint") {
       return { ...BIGINT, const: String(type.value) };
     }
@@ -163,7 +167,9 @@ export class SchemaWriter {
     const [first] = primitives;
     if (first !== undefined) {
       const parts = primitives.map((part) => this.#convert(part, at));
-      return parts.length === 1 && parts[0] !== undefined ? parts[0] : { allOf: parts };
+      const docs = docsOf(type.getAliasSymbol()?.declarations[0]?.resolve());
+      const [only] = parts;
+      return this.#constrained(parts.length === 1 && only ? only : { allOf: parts }, at, docs);
     }
     const others = type.getTypes().filter((part) => !this.#isPlainObject(part));
     if (others.length === 0) return this.#defined(type, () => this.#properties(type, at));
@@ -183,10 +189,10 @@ export class SchemaWriter {
 
   #object(type: Type, at: string): JsonSchema {
     const checker = this.#checker;
-    if (checker.isTupleType(type)) return this.#tuple(type, at);
-    if (checker.isArrayType(type) && type.isTypeReference()) {
-      const [item] = checker.getTypeArguments(type);
-      return { type: "array", items: item === undefined ? {} : this.#convert(item, `${at}[]`) };
+    if (checker.isTupleType(type) || checker.isArrayType(type)) {
+      // Only an alias can refer to itself, and only what has a name is worth a definition.
+      const isNamed = type.getAliasSymbol() !== undefined;
+      return isNamed ? this.#defined(type, () => this.#list(type, at)) : this.#list(type, at);
     }
     if (this.#isFunction(type)) {
       return this.#refuse(at, "is a function, which JSON cannot carry");
@@ -195,6 +201,12 @@ export class SchemaWriter {
       return this.#refuse(at, "is a class, which JSON cannot carry");
     }
     return this.#defined(type, () => this.#properties(type, at));
+  }
+
+  #list(type: Type, at: string): JsonSchema {
+    if (this.#checker.isTupleType(type)) return this.#tuple(type, at);
+    const [item] = this.argumentsOf(type);
+    return { type: "array", items: item === undefined ? {} : this.#convert(item, `${at}[]`) };
   }
 
   #tuple(type: Type, at: string): JsonSchema {
@@ -226,6 +238,12 @@ export class SchemaWriter {
       .getPropertiesOfType(type)
       .filter((symbol) => this.#isData(symbol, type));
     const types = symbols.length === 0 ? [] : checker.getTypeOfSymbol(symbols);
+    if (
+      this.#isInput &&
+      types.filter((one) => one && this.#isFunction(one)).length > MAX_FUNCTIONS
+    ) {
+      return this.#refuse(at, "is an object with methods, which JSON cannot carry");
+    }
     const properties: Record<string, JsonSchema> = {};
     const required: string[] = [];
     for (const [index, symbol] of symbols.entries()) {
@@ -298,13 +316,11 @@ export class SchemaWriter {
   }
 
   #warnClass(type: Type): void {
-    if (!this.#isInput) return;
     const name = type.getSymbol()?.name ?? "a class";
-    this.#report({
-      severity: "warning",
-      message: `'${name}' is a class with methods; what arrives is a plain object with its public fields, without them.`,
-      hint: "Declare an interface for the data, and create the instance inside the function.",
-    });
+    this.#warnInput(
+      `'${name}' is a class with methods; what arrives is a plain object with its public fields, without them.`,
+      "Declare an interface for the data, and create the instance inside the function.",
+    );
   }
 
   /** `other?: never` in exclusive unions: nothing to describe. */
@@ -379,6 +395,17 @@ export class SchemaWriter {
     );
   }
 
+  /** A type that is not there: a misspelt name, a package that is not installed. */
+  #lost(type: Type, at: string): JsonSchema {
+    const name = type.getAliasSymbol()?.name;
+    const what = name === undefined ? "its type" : `its type '${name}'`;
+    this.#warnInput(
+      `${at} is unchecked, because ${what} is not found.`,
+      "Is the name right, and is the package installed that declares it?",
+    );
+    return {};
+  }
+
   /** `Uppercase<string>` and its like. */
   #anyCase(at: string): JsonSchema {
     this.#leaveUnchecked(at, "the case of the letters");
@@ -387,12 +414,14 @@ export class SchemaWriter {
 
   /** For what a type says and no schema can. */
   #leaveUnchecked(at: string, what: string): void {
-    if (!this.#isInput) return;
-    this.#report({
-      severity: "warning",
-      message: `${at}: ${what} is unchecked, because JSON Schema cannot express it.`,
-      hint: "Check it inside the function.",
-    });
+    this.#warnInput(
+      `${at}: ${what} is unchecked, because JSON Schema cannot express it.`,
+      "Check it inside the function.",
+    );
+  }
+
+  #warnInput(message: string, hint: string): void {
+    if (this.#isInput) this.#report({ severity: "warning", message, hint });
   }
 
   #refuse(at: string, message: string, hint?: string): JsonSchema {
