@@ -23,10 +23,15 @@ const home = flashHome(process.env);
 /** How many ports are tried, the wanted one included. */
 const PORT_TRIES = 20;
 
+/** One Ctrl-C may arrive twice: from the terminal, and passed on by npm's script. */
+const SAME_WISH_MS = 500;
+
 const stop = new AbortController();
+let stoppingSince: number | undefined;
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
-    if (stop.signal.aborted) process.exit(130);
+    stoppingSince ??= performance.now();
+    if (performance.now() - stoppingSince > SAME_WISH_MS) process.exit(130);
     stop.abort();
   });
 }

@@ -5,18 +5,24 @@ import type { Invocation } from "./command.ts";
 /** How soon the end of the npm that started us is noticed, ms. */
 const LAUNCHER_CHECK_MS = 1000;
 
+/**
+ * One Ctrl-C or one `kill` may arrive several times: once from the terminal or the supervisor, which
+ * send it to the whole group, and once more from every launcher that passes it on.
+ */
+const SAME_WISH_MS = 500;
+
 /** Resolves on the first signal: finish what runs. The second one ends at once, with these words. */
 export function stopSignals(invocation: Invocation, atOnce: string): Promise<void> {
   invocation.ownSignals();
   return new Promise((resolve) => {
-    let isStopping = false;
+    let stoppingSince: number | undefined;
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
       process.on(signal, () => {
-        if (isStopping) {
+        stoppingSince ??= performance.now();
+        if (performance.now() - stoppingSince > SAME_WISH_MS) {
           invocation.output.say(atOnce);
           process.exit(1);
         }
-        isStopping = true;
         resolve();
       });
     }

@@ -49,7 +49,7 @@ test("the packed package installs, makes a project, runs it and deploys it", asy
     body: JSON.stringify({ input: { message: "hello" } }),
   });
   assert.equal(((await job.json()) as { status: string }).status, "COMPLETED");
-  await running.stop("SIGINT");
+  await running.interrupt();
 
   const deployed = await succeed(demo, "npx", "flash", "deploy", "--json");
   const { endpoints } = JSON.parse(deployed.stdout) as DeploymentDocument;

@@ -233,7 +233,7 @@ test("--no-reload ends with the build's mistakes and exit code 1", async (t) => 
 test("Ctrl-C stops the workers and ends with 0", async (t) => {
   const { call, program } = await runProject(t, adder("adder"));
   const { pid } = (await call("GET /adder/who")).json as { pid: number };
-  const { code } = await program.stop("SIGINT");
+  const { code } = await program.interrupt();
   assert.equal(code, 0, program.output);
   assert.throws(() => process.kill(pid, 0), { code: "ESRCH" });
 });

@@ -97,10 +97,20 @@ export class Program {
     });
   }
 
-  /** Sends `signal` to the program and what it runs in its group; SIGKILL after `graceMs`. */
-  async stop(signal: NodeJS.Signals, graceMs = 10_000): Promise<Finished> {
-    this.#signal(signal);
-    const timer = setTimeout(() => this.#signal("SIGKILL"), graceMs);
+  /** Sends `signal` to the program; SIGKILL, to its whole group, after `graceMs`. */
+  stop(signal: NodeJS.Signals, graceMs = 10_000): Promise<Finished> {
+    this.child.kill(signal);
+    return this.#ended(graceMs);
+  }
+
+  /** Ctrl-C in a terminal: SIGINT to the program and to all that it runs in its group. */
+  interrupt(graceMs = 10_000): Promise<Finished> {
+    this.#signalGroup("SIGINT");
+    return this.#ended(graceMs);
+  }
+
+  async #ended(graceMs: number): Promise<Finished> {
+    const timer = setTimeout(() => this.#signalGroup("SIGKILL"), graceMs);
     try {
       return await this.finished;
     } finally {
@@ -108,7 +118,7 @@ export class Program {
     }
   }
 
-  #signal(signal: NodeJS.Signals): void {
+  #signalGroup(signal: NodeJS.Signals): void {
     const { pid } = this.child;
     if (pid === undefined) return;
     try {
