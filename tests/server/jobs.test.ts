@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { FlashError } from "../../src/contract/errors.ts";
 import { ManualClock } from "../../src/kit/clock.ts";
+import { OVERTIME_GRACE_MS } from "../../src/server/jobs/attempts.ts";
 import { Bells } from "../../src/server/jobs/bells.ts";
 import { TARGET, setUp, settleDown } from "./jobs-support.ts";
 import { openStore } from "../../src/server/store/store.ts";
@@ -443,7 +444,7 @@ describe("lost workers", () => {
     const { submit, take, get, pass } = await setUp(t);
     const { id } = await submit({ policy: { executionTimeout: 60_000 } });
     await take();
-    await pass(59_750);
+    await pass(60_000 + OVERTIME_GRACE_MS - 250);
     assert.equal((await get(id))?.state, "IN_PROGRESS");
     await pass(500);
     assert.equal((await get(id))?.state, "FAILED");
@@ -472,7 +473,7 @@ describe("limits in time", () => {
     const { attempt } = await take();
     const overdue: string[] = [];
     jobs.onOverdue((job) => overdue.push(`${job.workerId} ${job.id}`));
-    await pass(5250);
+    await pass(5000 + OVERTIME_GRACE_MS);
     const job = await get(id);
     assert.equal(job?.state, "FAILED");
     assert.match(job.error ?? "", /execution timeout of 5 s \(executionTimeout\)/);

@@ -16,6 +16,11 @@ import type { TakenJob } from "../../contract/store.ts";
 
 /** A worker of ours pings every second. */
 export const LEASE_MS = 5000;
+/**
+ * Beyond its execution timeout an attempt gets this long, ms: the worker ends it first, so that the
+ * function hears of it through its signal, and the error can say where it was.
+ */
+export const OVERTIME_GRACE_MS = 1000;
 /** A lapse is written down this often at most: the store needs it only for the next start. */
 const WRITE_LEASE_MS = LEASE_MS / 2;
 /** Pings without a job that was listed before until it counts as lost. */
@@ -25,7 +30,7 @@ export interface Attempt {
   readonly jobId: string;
   readonly attempt: number;
   readonly workerId: string;
-  /** When the execution time is over, monotonic ms. */
+  /** When the execution time and its grace are over, monotonic ms. */
   readonly overAt: number;
   /** When the lease ends, monotonic ms. */
   leaseEndsAt: number;
@@ -72,7 +77,7 @@ export class Attempts {
       jobId: job.id,
       attempt: job.attempt,
       workerId: job.workerId,
-      overAt: now + job.policy.executionTimeoutMs - ranForMs,
+      overAt: now + job.policy.executionTimeoutMs + OVERTIME_GRACE_MS - ranForMs,
       leaseEndsAt: this.#present.has(job.workerId) ? now + LEASE_MS : Number.POSITIVE_INFINITY,
       wasListed: false,
       misses: 0,

@@ -131,7 +131,8 @@ export class Jobs {
     const orphans = running.filter(({ workerId }) => livingWorkers?.has(workerId) !== true);
     for (const job of running) {
       if (!orphans.includes(job)) {
-        this.#attempts.add(job, this.#now() - (job.startedAt ?? this.#now()));
+        // The wall clock may have been set back meanwhile; that must not make an attempt longer.
+        this.#attempts.add(job, Math.max(0, this.#now() - (job.startedAt ?? this.#now())));
       }
     }
     await this.putBack(orphans);

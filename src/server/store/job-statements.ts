@@ -115,6 +115,7 @@ export function prepareStatements(db: DatabaseSync) {
       RETURNING ${ALL}`),
     drop: sql(`DELETE FROM jobs WHERE seq IN
       (SELECT seq FROM jobs WHERE drop_at <= ? ORDER BY drop_at LIMIT ?)`),
+    dropOne: sql("DELETE FROM jobs WHERE id = ?"),
 
     list: sql(`SELECT ${NARROW}, NULL AS output, 'null' AS input FROM jobs
       WHERE lane IN (SELECT id FROM lanes WHERE endpoint_id = :endpointId)

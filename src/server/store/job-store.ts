@@ -61,7 +61,9 @@ export class SqliteJobStore implements JobStore {
   #submit(job: NewJob): Job {
     if (job.idempotencyKey !== null) {
       const earlier = this.#read.one(this.#sql.byKey.get(job.endpointId, job.idempotencyKey));
-      if (earlier !== undefined) return earlier;
+      if (earlier !== undefined && (earlier.dropAt ?? Infinity) > job.createdAt) return earlier;
+      // Its retention is over: nobody can see it any more, although no sweep has dropped it yet.
+      if (earlier !== undefined) this.#sql.dropOne.run(earlier.id);
     }
     const { policy } = job;
     const isLarge = job.input.length > INLINE_INPUT;
