@@ -5,7 +5,7 @@
 
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { build, context, type BuildContext, type BuildOptions, type Plugin } from "esbuild";
+import { build, type BuildOptions, type Metafile, type Plugin } from "esbuild";
 import { SDK_FILE } from "../contract/manifest.ts";
 import { compare, errorAt, type Finding } from "./diagnostics.ts";
 import {
@@ -16,6 +16,7 @@ import {
   packageName,
   resolveAgain,
 } from "./esbuild-plugins.ts";
+import { graphOf, importClosure } from "./imports.ts";
 import type { OwnPackage } from "./own-package.ts";
 
 /** What goes into one bundle. */
@@ -32,8 +33,12 @@ export interface BundleUnit {
 export interface Bundle {
   code: Uint8Array;
   map: Uint8Array;
+  /** SHA-256 of the code. */
+  digest: string;
   /** Project files that are in it, relative. */
   inputs: string[];
+  /** Bytes of the code by the file that they come from. */
+  sizes: Record<string, number>;
   /** Names of outside packages that must be there when it is loaded. */
   loads: string[];
 }
@@ -57,71 +62,74 @@ const SDK_FROM_BUNDLE = `../../${SDK_FILE}`;
 
 const ENTRY = "flash-entry";
 
-type GroupContext = BuildContext<BuildOptions & { metafile: true; write: false }>;
-
-/** Keeps esbuild's contexts: one for each set of outside packages. */
+/** Keeps bundles, and the files that each was made from. */
 export class Bundler {
   readonly #root: string;
-  readonly #contexts = new Map<string, { entries: string; context: GroupContext }>();
+  readonly #known = new Map<string, KnownBundle>();
 
   constructor(root: string) {
     this.#root = root;
   }
 
-  async run(units: readonly BundleUnit[]): Promise<BundleResult> {
+  /**
+   * Bundles the units. `changed` says which files may differ from the last call, while no others came
+   * or went: what was made without them is as it was. Without it everything is made again.
+   */
+  async run(units: readonly BundleUnit[], changed?: ReadonlySet<string>): Promise<BundleResult> {
     const result: BundleResult = { bundles: new Map(), findings: [] };
+    this.#forget(new Set(units.map(keyOf)), changed);
     const groups = new Map<string, BundleUnit[]>();
     for (const unit of units) {
-      const key = unit.externals.join("\n");
-      groups.set(key, [...(groups.get(key) ?? []), unit]);
+      if (this.#known.has(keyOf(unit))) continue;
+      const externals = unit.externals.join("\n");
+      groups.set(externals, [...(groups.get(externals) ?? []), unit]);
     }
-    for (const key of this.#contexts.keys()) if (!groups.has(key)) await this.#drop(key);
-    for (const [key, group] of groups) await this.#runGroup(key, group, result);
+    for (const group of groups.values()) result.findings.push(...(await this.#make(group)));
+    for (const unit of units) {
+      const known = this.#known.get(keyOf(unit));
+      if (known !== undefined) result.bundles.set(unit.endpoint, known.bundle);
+    }
     return result;
   }
 
-  async close(): Promise<void> {
-    for (const key of this.#contexts.keys()) await this.#drop(key);
-  }
-
-  async #runGroup(key: string, group: readonly BundleUnit[], result: BundleResult): Promise<void> {
-    const sources = new Map<string, string>();
-    for (const unit of group) sources.set(entryId(unit), entrySource(unit));
-    try {
-      const context = await this.#contextOf(key, sources, group[0]?.externals ?? []);
-      const { outputFiles, metafile } = await context.rebuild();
-      const outputs = new Map(outputFiles.map((file) => [file.path, file.contents]));
-      for (const unit of group) {
-        const name = `${entryId(unit)}.mjs`;
-        const code = outputs.get(join(this.#root, name));
-        const map = outputs.get(join(this.#root, `${name}.map`));
-        const output = metafile.outputs[name];
-        const inputs = Object.keys(output?.inputs ?? {}).sort();
-        if (code === undefined || map === undefined) throw new Error(`esbuild made no ${name}`);
-        result.bundles.set(unit.endpoint, {
-          code: withMapComment(code),
-          map,
-          inputs,
-          loads: loadedPackages(output?.imports ?? []),
-        });
-      }
-    } catch (error) {
-      if (!isBuildFailure(error)) throw error;
-      for (const message of error.errors)
-        result.findings.push(bundleFinding(findingOf(message, "error")));
+  #forget(wanted: ReadonlySet<string>, changed: ReadonlySet<string> | undefined): void {
+    for (const [key, { reads }] of this.#known) {
+      const isStale = changed === undefined || reads.some((file) => changed.has(file));
+      if (isStale || !wanted.has(key)) this.#known.delete(key);
     }
   }
 
-  async #contextOf(
-    key: string,
+  /** Makes the bundles of units with the same outside packages; gives what is wrong with them. */
+  async #make(group: readonly BundleUnit[]): Promise<Finding[]> {
+    const sources = new Map(group.map((unit) => [entryId(unit), entrySource(unit)]));
+    try {
+      const built = await build(this.#options(sources, group[0]?.externals ?? []));
+      const contents = new Map(built.outputFiles.map(({ path, contents }) => [path, contents]));
+      const graph = graphOf(built.metafile.inputs);
+      for (const unit of group) {
+        const name = `${entryId(unit)}.mjs`;
+        const code = contents.get(join(this.#root, name));
+        const map = contents.get(join(this.#root, `${name}.map`));
+        const output = built.metafile.outputs[name];
+        if (code === undefined || map === undefined || output === undefined)
+          throw new Error(`esbuild made no ${name}`);
+        this.#known.set(keyOf(unit), {
+          bundle: bundleOf(code, map, output),
+          reads: importClosure(`${ENTRY}:${entryId(unit)}`, graph),
+        });
+      }
+      return [];
+    } catch (error) {
+      if (!isBuildFailure(error)) throw error;
+      return error.errors.map((message) => bundleFinding(findingOf(message, "error")));
+    }
+  }
+
+  #options(
     sources: ReadonlyMap<string, string>,
     externals: readonly string[],
-  ): Promise<GroupContext> {
-    const entries = [...sources.values()].join("\n");
-    const known = this.#contexts.get(key);
-    if (known?.entries === entries) return known.context;
-    await this.#drop(key);
-    const made = await context({
+  ): BuildOptions & { metafile: true; write: false } {
+    return {
       ...baseOptions(this.#root),
       entryPoints: [...sources.keys()].map((id) => ({ in: `${ENTRY}:${id}`, out: id })),
       outdir: this.#root,
@@ -134,16 +142,34 @@ export class Bundler {
       banner: { js: BANNER },
       external: [...externals],
       plugins: [entryPlugin(this.#root, sources), externalSdk(SDK_FROM_BUNDLE), nativePlugin()],
-    });
-    this.#contexts.set(key, { entries, context: made });
-    return made;
+    };
   }
+}
 
-  async #drop(key: string): Promise<void> {
-    const known = this.#contexts.get(key);
-    this.#contexts.delete(key);
-    await known?.context.dispose();
-  }
+interface KnownBundle {
+  bundle: Bundle;
+  /** Every file that was looked at, also for code that was left out in the end. */
+  reads: readonly string[];
+}
+
+function keyOf(unit: BundleUnit): string {
+  return `${entryId(unit)} ${unit.externals.join(" ")}`;
+}
+
+function bundleOf(code: Uint8Array, map: Uint8Array, output: Metafile["outputs"][string]): Bundle {
+  const whole = withMapComment(code);
+  const sizes = Object.entries(output.inputs).map(([file, { bytesInOutput }]): [string, number] => [
+    file,
+    bytesInOutput,
+  ]);
+  return {
+    code: whole,
+    map,
+    digest: createHash("sha256").update(whole).digest("hex"),
+    inputs: sizes.map(([file]) => file).sort(),
+    sizes: Object.fromEntries(sizes),
+    loads: loadedPackages(output.imports),
+  };
 }
 
 /**

@@ -4,11 +4,11 @@
  * that only imports endpoints and exports nothing is a script that uses them, and is left alone.
  */
 
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { FlashError } from "../contract/errors.ts";
 import { buildFailed, errorAt, warningAt, type Finding, type Place } from "./diagnostics.ts";
-import { listProjectFiles } from "./ignore-rules.ts";
+import { listProjectFiles, type ProjectFiles } from "./ignore-rules.ts";
 import {
   importClosure,
   ImportResolver,
@@ -26,13 +26,17 @@ export interface Candidates {
   graph: ReadonlyMap<string, readonly string[]>;
   /** Files to evaluate, sorted. */
   candidates: string[];
-  warnings: Finding[];
+  /** False when a file came or went since the last scan, or when there was none. */
+  hasSameFiles: boolean;
+  /** Folders that could not be read, with the reason. */
+  unreadable: ProjectFiles["unreadable"];
 }
 
 /** Keeps what was read between builds, so that a rebuild reads only what changed. */
 export class CandidateScan {
   readonly #root: string;
   readonly #scanned = new Map<string, { text: string; source: SourceFile }>();
+  #last: Candidates | undefined;
 
   constructor(root: string) {
     this.#root = root;
@@ -43,7 +47,9 @@ export class CandidateScan {
    * it every file is read again. Throws `BUILD_FAILED` when there is no source file.
    */
   scan(patterns: PathPatterns | undefined, changed?: ReadonlySet<string>): Candidates {
-    const { files, unreadable } = listProjectFiles(this.#root);
+    const last = this.#last;
+    const known = last === undefined ? undefined : this.#knownFiles(last, changed);
+    const { files, unreadable } = known ?? listProjectFiles(this.#root);
     const sources = this.#read(files.filter(isSource), changed);
     if (sources.size === 0) throw noProject(this.#root);
     const resolver = new ImportResolver(sources.keys(), patterns);
@@ -52,15 +58,26 @@ export class CandidateScan {
       const targets = imports.map(({ specifier }) => resolver.resolve(specifier, path));
       graph.set(path, [...new Set(targets.filter((target) => target !== undefined))]);
     }
-    return {
+    this.#last = {
       files,
       sources,
       graph,
       candidates: choose(sources, graph),
-      warnings: unreadable.map(({ folder, reason }) =>
-        warningAt(undefined, `Permission denied: ${folder} - ${reason}`),
-      ),
+      hasSameFiles: known !== undefined || isSameList(files, last?.files ?? []),
+      unreadable,
     };
+    return this.#last;
+  }
+
+  /** The files of the last scan, when those that changed were and are among them. */
+  #knownFiles(
+    last: Candidates,
+    changed: ReadonlySet<string> | undefined,
+  ): ProjectFiles | undefined {
+    const isKnown = (file: string): boolean =>
+      last.sources.has(file) &&
+      statSync(join(this.#root, file), { throwIfNoEntry: false })?.isFile() === true;
+    return changed !== undefined && [...changed].every(isKnown) ? last : undefined;
   }
 
   /** Where `file`, or a file that it leads to, imports the package `name`. */
@@ -96,6 +113,16 @@ export class CandidateScan {
     for (const path of this.#scanned.keys()) if (!result.has(path)) this.#scanned.delete(path);
     return result;
   }
+}
+
+export function unreadableFolders({ unreadable }: Candidates): Finding[] {
+  return unreadable.map(({ folder, reason }) =>
+    warningAt(undefined, `Permission denied: ${folder} - ${reason}`),
+  );
+}
+
+function isSameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((one, index) => one === b[index]);
 }
 
 function choose(

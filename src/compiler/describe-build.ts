@@ -3,7 +3,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { context, type BuildContext, type BuildOptions, type Metafile } from "esbuild";
+import { build, type Metafile } from "esbuild";
 import type { DescribeFile } from "./describe-report.ts";
 import type { Finding } from "./diagnostics.ts";
 import {
@@ -23,13 +23,11 @@ export interface DescribeOutput {
   findings: Finding[];
 }
 
-/** Keeps esbuild's context while the list of candidates stays the same. */
+/** Each run has a folder of its own. */
 export class DescribeBuild {
   readonly #root: string;
   readonly #outDir: string;
   readonly #own: OwnPackage;
-  #context: BuildContext<BuildOptions & { metafile: true }> | undefined;
-  #key: string | undefined;
 
   constructor(root: string, outDir: string, own: OwnPackage) {
     this.#root = root;
@@ -65,35 +63,28 @@ export class DescribeBuild {
     return { files: [], inputs: {}, findings };
   }
 
-  async close(): Promise<void> {
-    const context = this.#context;
-    this.#context = undefined;
-    this.#key = undefined;
-    await context?.dispose();
-  }
-
   async #build(files: readonly string[]): Promise<Metafile["inputs"]> {
-    const key = files.join("\n");
-    if (this.#context === undefined || key !== this.#key) {
-      await this.close();
-      await rm(this.#outDir, { recursive: true, force: true });
-      this.#context = await context({
-        ...baseOptions(this.#root),
-        entryPoints: files.map((file) => ({ in: join(this.#root, file), out: file })),
-        outdir: this.#outDir,
-        outExtension: { ".js": ".mjs" },
-        chunkNames: "chunks/[hash]",
-        splitting: true,
-        sourcemap: "linked",
-        sourcesContent: false,
-        plugins: [externalSdk(pathToFileURL(this.#own.sdk).href), externalPackages()],
-      });
-      this.#key = key;
-    }
-    return (await this.#context.rebuild()).metafile.inputs;
+    await rm(this.#outDir, { recursive: true, force: true });
+    const { metafile } = await build({
+      ...baseOptions(this.#root),
+      entryPoints: files.map((file) => ({ in: join(this.#root, file), out: file })),
+      outdir: this.#outDir,
+      outExtension: { ".js": ".mjs" },
+      chunkNames: "chunks/[hash]",
+      splitting: true,
+      sourcemap: "linked",
+      sourcesContent: false,
+      plugins: [externalSdk(sdkUrl(this.#own)), externalPackages()],
+    });
+    return metafile.inputs;
   }
 
   #output(file: string): DescribeFile {
     return { file, url: pathToFileURL(join(this.#outDir, `${file}.mjs`)).href };
   }
+}
+
+/** What the SDK is to the modules that are evaluated. */
+export function sdkUrl(own: OwnPackage): string {
+  return pathToFileURL(own.sdk).href;
 }

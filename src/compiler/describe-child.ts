@@ -37,8 +37,13 @@ process.exit = (code) => {
 process.on("unhandledRejection", (error) => failures.push(failureOf(current, error, false)));
 process.on("uncaughtException", (error) => failures.push(failureOf(current, error, false)));
 process.on("disconnect", () => exit(1));
+registry().mode = "describe";
+// Every module imports the SDK, and this process may be ready before there is one.
+const ready = import(process.argv[2] ?? "").catch(() => undefined);
 process.once("message", (files: DescribeFile[]) => {
-  void describe(files).then((report) => send({ type: "report", report }, () => exit(0)));
+  void ready
+    .then(() => describe(files))
+    .then((report) => send({ type: "report", report }, () => exit(0)));
 });
 
 async function describe(files: readonly DescribeFile[]): Promise<DescribeReport> {

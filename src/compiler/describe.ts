@@ -15,12 +15,61 @@ export const IMPORT_TIMEOUT_MS = 30_000;
 const STDERR_CHARACTERS = 2000;
 
 export interface DescribeRequest {
-  root: string;
   /** May be still in the making: the process starts meanwhile. */
   files: Promise<readonly DescribeFile[]>;
-  env: Readonly<Record<string, string>> | undefined;
+  processes: DescribeProcesses;
   signal: AbortSignal | undefined;
   importTimeoutMs?: number;
+}
+
+/** Starts describing processes, and keeps one ready when another build is to be expected. */
+export class DescribeProcesses {
+  readonly #root: string;
+  readonly #sdk: string;
+  readonly #env: Readonly<Record<string, string>> | undefined;
+  #spare: ChildProcess | undefined;
+
+  /** `sdk` is the URL of the SDK's module; `env` is added to this process's environment. */
+  constructor(
+    root: string,
+    { sdk, env }: { sdk: string; env: Readonly<Record<string, string>> | undefined },
+  ) {
+    this.#root = root;
+    this.#sdk = sdk;
+    this.#env = env;
+  }
+
+  /** A process that nobody else has. */
+  take(): ChildProcess {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    return spare?.connected === true ? spare : this.#start();
+  }
+
+  /** Has a process ready for the next {@link take}. */
+  prepare(): void {
+    if (this.#spare?.connected === true) return;
+    const spare = this.#start();
+    // Told when it is taken.
+    spare.on("error", () => undefined);
+    this.#spare = spare;
+  }
+
+  /** Ends the one that is ready. Repeatable. */
+  close(): void {
+    this.#spare?.kill("SIGKILL");
+    this.#spare = undefined;
+  }
+
+  #start(): ChildProcess {
+    const script = new URL(`./describe-child${extname(import.meta.url)}`, import.meta.url);
+    return spawn(process.execPath, ["--no-warnings", fileURLToPath(script), this.#sdk], {
+      cwd: this.#root,
+      env: { ...process.env, ...this.#env },
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+      serialization: "advanced",
+    });
+  }
 }
 
 const NOTHING: DescribeReport = { endpoints: [], mistakes: [], exports: [], failures: [] };
@@ -70,15 +119,9 @@ function stuckMessage(
 }
 
 async function runChild(request: DescribeRequest): Promise<Outcome> {
-  const { root, files, env, signal, importTimeoutMs = IMPORT_TIMEOUT_MS } = request;
+  const { files, processes, signal, importTimeoutMs = IMPORT_TIMEOUT_MS } = request;
   signal?.throwIfAborted();
-  const script = new URL(`./describe-child${extname(import.meta.url)}`, import.meta.url);
-  const child = spawn(process.execPath, ["--no-warnings", fileURLToPath(script)], {
-    cwd: root,
-    env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "pipe", "ipc"],
-    serialization: "advanced",
-  });
+  const child = processes.take();
   const onAbort = (): void => void child.kill("SIGKILL");
   signal?.addEventListener("abort", onAbort, { once: true });
   try {

@@ -124,7 +124,8 @@ function readLines(path: string): string[] | undefined {
   }
 }
 
-function byPlace(a: Finding, b: Finding): number {
+/** Sorts by file, line and column. */
+export function byPlace(a: Partial<Place>, b: Partial<Place>): number {
   return (
     compare(a.file ?? "", b.file ?? "") ||
     (a.line ?? 0) - (b.line ?? 0) ||

@@ -4,6 +4,7 @@
  */
 
 import { posix } from "node:path";
+import type { Metafile } from "esbuild";
 
 export interface ImportSite {
   specifier: string;
@@ -103,6 +104,16 @@ export class ImportResolver {
     ];
     return tries.find((one) => this.#files.has(one));
   }
+}
+
+/** The same graph, of what esbuild has read. */
+export function graphOf(inputs: Metafile["inputs"]): Map<string, string[]> {
+  return new Map(
+    Object.entries(inputs).map(([file, { imports }]) => [
+      file,
+      imports.filter(({ external }) => external !== true).map(({ path }) => path),
+    ]),
+  );
 }
 
 /** Files that `from` imports, directly or not, itself included. */

@@ -31,7 +31,8 @@ import { isEnvFile } from "./ignore-rules.ts";
 export interface PackEntry {
   /** Path in the archive. */
   path: string;
-  content: Uint8Array | { file: string };
+  /** Parts are one content: of a long text, they tell what is likely to stay. */
+  content: Uint8Array | readonly Uint8Array[] | { file: string };
   /** Default 0o644. */
   mode?: number;
 }
@@ -48,8 +49,14 @@ export interface PackOptions {
   memory?: PackMemory;
 }
 
-/** Compressed runs by the path of their first entry. */
-export type PackMemory = Map<string, { entries: readonly PackEntry[]; piece: Piece }>;
+/** Compressed runs by their key. */
+export type PackMemory = Map<string, { run: Run; piece: Piece }>;
+
+/** What is compressed together. */
+interface Run {
+  key: string;
+  content: readonly PackEntry[] | Uint8Array;
+}
 
 /** Writes `file` whole or not at all. Throws `PAYLOAD_TOO_LARGE` above the platform's limit. */
 export async function packArtifact(
@@ -58,12 +65,12 @@ export async function packArtifact(
   options: PackOptions = {},
 ): Promise<Omit<Artifact, "manifest">> {
   const { maxBytes = LIMITS.artifactBytes, signal, memory = new Map() } = options;
-  const runs = runsOf([...entries].sort((a, b) => compare(a.path, b.path)));
+  const groups = groupsOf([...entries].sort((a, b) => compare(a.path, b.path)));
   const temporary = `${file}.${newId(6)}.tmp`;
   try {
     const archive = await ArchiveFile.open(temporary);
     try {
-      await writeRuns(archive, runs, { memory, signal });
+      await writeGroups(archive, groups, { memory, signal });
       await archive.end();
     } finally {
       await archive.close();
@@ -127,82 +134,127 @@ const TAR_END = new Uint8Array(1024);
 const RUN_ENTRIES = 32;
 
 /**
- * Cuts sorted entries into runs. Where a run starts depends on paths alone: an entry more or less
- * moves the borders of its own run only. What lies on disk is apart from what is held in memory.
+ * Groups sorted entries. Where a group starts depends on paths alone: an entry more or less moves the
+ * borders of its own group only. What lies on disk, and what comes in parts, is apart from the rest.
  */
-function runsOf(entries: readonly PackEntry[]): PackEntry[][] {
-  const runs: PackEntry[][] = [];
+function groupsOf(entries: readonly PackEntry[]): PackEntry[][] {
+  const groups: PackEntry[][] = [];
   let before: PackEntry | undefined;
   for (const entry of entries) {
-    const isSameKind = before !== undefined && isOnDisk(before) === isOnDisk(entry);
-    const goesOn = isSameKind && (isOnDisk(entry) || !startsRun(entry.path));
-    if (goesOn) runs.at(-1)?.push(entry);
-    else runs.push([entry]);
+    const isSameForm = before !== undefined && formOf(before) === formOf(entry);
+    const goesOn = isSameForm && (formOf(entry) === "disk" || !startsGroup(entry));
+    if (goesOn) groups.at(-1)?.push(entry);
+    else groups.push([entry]);
     before = entry;
   }
-  return runs;
+  return groups;
 }
 
-function isOnDisk({ content }: PackEntry): boolean {
-  return !(content instanceof Uint8Array);
+function formOf({ content }: PackEntry): "memory" | "parts" | "disk" {
+  if (content instanceof Uint8Array) return "memory";
+  return "file" in content ? "disk" : "parts";
 }
 
-function startsRun(path: string): boolean {
+function startsGroup({ path }: PackEntry): boolean {
   return !path.includes("/") || crc32(path) % RUN_ENTRIES === 0;
 }
 
-async function writeRuns(
+async function writeGroups(
   archive: ArchiveFile,
-  runs: readonly (readonly PackEntry[])[],
+  groups: readonly PackEntry[][],
   { memory, signal }: { memory: PackMemory; signal: AbortSignal | undefined },
 ): Promise<void> {
   const before = new Map(memory);
   memory.clear();
   // All are asked for at once, and written in order: compressing uses threads of its own.
-  const pieces = runs.map((run) => (run.some(isOnDisk) ? undefined : pieceOf(run, before)));
-  for (const piece of pieces) piece?.catch(() => undefined);
-  for (const [index, run] of runs.entries()) {
+  const coming = groups.map((group) => compressGroup(group, before));
+  for (const pieces of coming) pieces.catch(() => undefined);
+  for (const [index, group] of groups.entries()) {
     signal?.throwIfAborted();
-    const piece = await pieces[index];
-    if (piece === undefined) {
-      await writeFromDisk(archive, run, signal);
-      continue;
+    const compressed = (await coming[index]) ?? [];
+    if (group.some((entry) => formOf(entry) === "disk")) {
+      await writeFromDisk(archive, group, signal);
     }
-    memory.set(run[0]?.path ?? "", { entries: run, piece });
-    await archive.write(piece.data);
-    archive.add(piece);
+    for (const { run, piece } of compressed) {
+      memory.set(run.key, { run, piece });
+      await archive.write(piece.data);
+      archive.add(piece);
+    }
   }
 }
 
-async function pieceOf(run: readonly PackEntry[], before: PackMemory): Promise<Piece> {
-  const known = before.get(run[0]?.path ?? "");
-  if (known !== undefined && isSameRun(known.entries, run)) return known.piece;
+/** Nothing for what lies on disk, which is never held. */
+async function compressGroup(
+  group: readonly PackEntry[],
+  before: PackMemory,
+): Promise<{ run: Run; piece: Piece }[]> {
+  const [first] = group;
+  if (first === undefined || formOf(first) === "disk") return [];
+  const runs =
+    formOf(first) === "parts" ? await runsOfParts(first) : [{ key: first.path, content: group }];
+  return Promise.all(
+    runs.map(async (run) => {
+      const known = before.get(run.key);
+      if (known !== undefined && isSameRun(known.run, run)) return known;
+      if (!(run.content instanceof Uint8Array))
+        return { run, piece: await compressPiece(await tarOf(run.content)) };
+      // A view of the whole text would keep all of it.
+      const content = Uint8Array.from(run.content);
+      return { run: { ...run, content }, piece: await compressPiece(content) };
+    }),
+  );
+}
+
+/** About so many parts of one content make a run. */
+const RUN_PARTS = 16;
+
+/** Which part starts a run depends on the part alone, for the same reason as in {@link groupsOf}. */
+async function runsOfParts(entry: PackEntry): Promise<Run[]> {
+  const parts = entry.content as readonly Uint8Array[];
+  const whole = Buffer.concat(parts);
+  const tar = await tarOf([{ ...entry, content: whole }]);
+  const padding = -whole.length & 511;
+  let at = tar.length - padding - whole.length;
+  const starts = [0, at];
+  for (const part of parts) {
+    if (crc32(part) % RUN_PARTS === 0) starts.push(at);
+    at += part.length;
+  }
+  return starts.map((start, index) => {
+    const content = tar.subarray(start, starts[index + 1]);
+    return { key: `${entry.path} ${content.length} ${crc32(content)}`, content };
+  });
+}
+
+/** Without the end of the archive. */
+async function tarOf(entries: readonly PackEntry[]): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of packTar(run.map(sourceOf), { concurrency: 1 })) {
+  for await (const chunk of packTar(entries.map(sourceOf), { concurrency: 1 })) {
     chunks.push(chunk as Uint8Array);
   }
   const tar = Buffer.concat(chunks);
-  return compressPiece(tar.subarray(0, tar.length - TAR_END.length));
+  return tar.subarray(0, tar.length - TAR_END.length);
 }
 
-function isSameRun(a: readonly PackEntry[], b: readonly PackEntry[]): boolean {
+function isSameRun({ content: a }: Run, { content: b }: Run): boolean {
+  if (a instanceof Uint8Array || b instanceof Uint8Array) {
+    return a instanceof Uint8Array && b instanceof Uint8Array && Buffer.compare(a, b) === 0;
+  }
   return (
     a.length === b.length &&
     a.every((one, index) => {
       const other = b[index];
-      return (
-        other !== undefined &&
-        one.path === other.path &&
-        one.mode === other.mode &&
-        isSameContent(one.content, other.content)
-      );
+      return other !== undefined && isSameEntry(one, other);
     })
   );
 }
 
-function isSameContent(a: PackEntry["content"], b: PackEntry["content"]): boolean {
-  if (a === b) return true;
-  return a instanceof Uint8Array && b instanceof Uint8Array && Buffer.compare(a, b) === 0;
+function isSameEntry(a: PackEntry, b: PackEntry): boolean {
+  if (a.path !== b.path || a.mode !== b.mode) return false;
+  if (a.content === b.content) return true;
+  const { content } = b;
+  if (!(a.content instanceof Uint8Array && content instanceof Uint8Array)) return false;
+  return Buffer.compare(a.content, content) === 0;
 }
 
 /** Packages may be larger than memory. */
@@ -264,19 +316,22 @@ export function entriesOfFolder(folder: string, to: string): PackEntry[] {
 
 function sourceOf({ path, content, mode = 0o644 }: PackEntry): TarSource {
   const header = { target: path, mtime: NO_TIME, uid: 0, gid: 0, uname: "", gname: "", mode };
-  return content instanceof Uint8Array
-    ? { type: "content", content, ...header }
-    : { type: "file", source: content.file, ...header };
+  if (content instanceof Uint8Array) return { type: "content", content, ...header };
+  if ("file" in content) return { type: "file", source: content.file, ...header };
+  return { type: "content", content: Buffer.concat(content), ...header };
+}
+
+function sizeOf({ content }: PackEntry): number {
+  if (content instanceof Uint8Array) return content.length;
+  if ("file" in content) return statSync(content.file).size;
+  return content.reduce((sum, part) => sum + part.length, 0);
 }
 
 function tooLarge(bytes: number, maxBytes: number, entries: readonly PackEntry[]): FlashError {
   const sizes = new Map<string, number>();
   for (const entry of entries) {
     const part = contributor(entry.path);
-    const size =
-      entry.content instanceof Uint8Array
-        ? entry.content.length
-        : statSync(entry.content.file).size;
+    const size = sizeOf(entry);
     sizes.set(part, (sizes.get(part) ?? 0) + size);
   }
   const largest = [...sizes].sort(([, a], [, b]) => b - a).slice(0, LARGEST);

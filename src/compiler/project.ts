@@ -4,16 +4,18 @@
  */
 
 import { mkdirSync, realpathSync, writeFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import type { Artifact } from "../contract/cloud.ts";
 import { MANIFEST_FILE, SDK_FILE, WORKER_FILE, type Manifest } from "../contract/manifest.ts";
 import type { EndpointOptions } from "../contract/options.ts";
 import { Bundler, bundleSdk, type Bundle, type BundleUnit } from "./bundle.ts";
-import { CandidateScan, type Candidates } from "./candidates.ts";
+import { CandidateScan, unreadableFolders, type Candidates } from "./candidates.ts";
 import { checkProject, type CheckedEndpoint } from "./check.ts";
 import { dependenciesOf, dependencyNames } from "./dependencies.ts";
-import { describeFiles } from "./describe.ts";
-import { DescribeBuild, type DescribeOutput } from "./describe-build.ts";
+import { DescribeProcesses } from "./describe.ts";
+import { DescribeBuild, sdkUrl } from "./describe-build.ts";
+import { Describer, type Described } from "./describer.ts";
 import {
   buildFailed,
   errorAt,
@@ -22,15 +24,17 @@ import {
   type Finding,
   type Place,
 } from "./diagnostics.ts";
-import {
-  collectEndpoints,
-  type DerivedName,
-  type FoundEndpoint,
-  type FoundProject,
-} from "./endpoints.ts";
+import type { DerivedName, FoundEndpoint } from "./endpoints.ts";
 import { refuseIgnored } from "./ignored-imports.ts";
-import { importClosure } from "./imports.ts";
-import { assembleManifest, bundlePath, type BuiltEndpoint } from "./manifest.ts";
+import { graphOf, importClosure } from "./imports.ts";
+import {
+  assembleManifest,
+  bundlePath,
+  manifestParts,
+  type BuiltEndpoint,
+  type ManifestMemory,
+  type ManifestTexts,
+} from "./manifest.ts";
 import { ownPackage, readRuntime, type OwnPackage } from "./own-package.ts";
 import { entriesOfFolder, packArtifact, type PackEntry, type PackMemory } from "./pack.ts";
 import {
@@ -40,7 +44,6 @@ import {
   type PackagePlatform,
 } from "./packages.ts";
 import { Signatures } from "./signatures.ts";
-import { StackMapper } from "./stack.ts";
 import { StepClock } from "./step-clock.ts";
 import { TypeProgram, type TypeView } from "./types/types.ts";
 import { removeWorkFolder, sweepWorkFolders, workFolderIn } from "./work-folder.ts";
@@ -75,7 +78,7 @@ export interface BuildResult {
   timings: Record<string, number>;
 }
 
-/** Which files may differ from the last build; undefined when any may. */
+/** Which files may differ; undefined when any may. */
 type Changes = ReadonlySet<string> | undefined;
 
 /** Files whose change may change everything. */
@@ -97,14 +100,18 @@ export class Project {
   readonly #root: string;
   readonly #outDir: string;
   readonly #workDir: string;
-  readonly #describeDir: string;
   readonly #scan: CandidateScan;
-  readonly #describeBuild: DescribeBuild;
+  readonly #processes: DescribeProcesses;
+  readonly #describer: Describer;
   readonly #bundler: Bundler;
   readonly #types: TypeProgram;
   #sdk: Promise<Uint8Array> | undefined;
   readonly #signatures = new Signatures();
+  readonly #manifests: ManifestMemory = new WeakMap();
+  readonly #texts: ManifestTexts = new WeakMap();
   readonly #packed: PackMemory = new Map();
+  /** Changes since the last build that succeeded: a later step may not have seen them. */
+  #pending: { files: Changes; hasSameFiles: boolean } = { files: undefined, hasSameFiles: false };
   /** Changes that the types have not seen: they are asked only when a signature is not known. */
   #unseen = new Set<string>();
   #running: Promise<unknown> = Promise.resolve();
@@ -116,9 +123,17 @@ export class Project {
     this.#root = realpathSync(request.root);
     this.#outDir = resolve(request.outDir ?? join(this.#root, ".flash"));
     this.#workDir = workFolderIn(this.#outDir);
-    this.#describeDir = join(this.#workDir, "describe");
     this.#scan = new CandidateScan(this.#root);
-    this.#describeBuild = new DescribeBuild(this.#root, this.#describeDir, own);
+    const { env } = request;
+    this.#processes = new DescribeProcesses(this.#root, { sdk: sdkUrl(own), env });
+    const outDir = join(this.#workDir, "describe");
+    this.#describer = new Describer({
+      root: this.#root,
+      outDir,
+      own,
+      build: new DescribeBuild(this.#root, outDir, own),
+      processes: this.#processes,
+    });
     this.#bundler = new Bundler(this.#root);
     this.#types = new TypeProgram({
       root: this.#root,
@@ -147,7 +162,7 @@ export class Project {
   /** Ends the processes that builds keep. Repeatable. */
   async close(): Promise<void> {
     await this.#running.catch(() => undefined);
-    await Promise.all([this.#describeBuild.close(), this.#bundler.close()]);
+    this.#processes.close();
     this.#types.close();
     removeWorkFolder(this.#workDir);
   }
@@ -162,10 +177,12 @@ export class Project {
     const clock = new StepClock();
     this.#prepare(changes);
     const scan = clock.time("scan", () => this.#scan.scan(this.#types.pathPatterns(), changes));
+    this.#remember(changes, scan);
     this.#throwIfAborted();
-    const { found, output } = await clock.wait("describe", () => this.#describe(scan));
-    const findings = [...scan.warnings, ...output.findings, ...found.findings];
-    findings.push(...refuseIgnored(this.#root, output.inputs));
+    const described = await clock.wait("describe", () => this.#describe(scan));
+    const { found, inputs } = described;
+    const findings = [...unreadableFolders(scan), ...described.findings, ...found.findings];
+    findings.push(...refuseIgnored(this.#root, inputs));
     const endpoints = clock.time("types", () => this.#addTypes(found.endpoints, scan, findings));
     const refusedIn = new Set(found.findings.flatMap(({ file }) => file ?? []));
     clock.time("check", () => findings.push(...checkProject(endpoints, refusedIn)));
@@ -173,15 +190,16 @@ export class Project {
       findings.push(errorAt(undefined, "No endpoints found.", EXAMPLE));
     }
     this.#throwOnErrors(findings);
-    const bundles = await clock.wait("bundle", () =>
-      this.#bundle(endpoints, found.derivedNames, output),
-    );
+    const bundles = await clock.wait("bundle", () => this.#bundle(endpoints, described));
     findings.push(...bundles.findings);
     this.#throwOnErrors(findings);
     const installed = await clock.wait("packages", () => this.#install(endpoints, bundles.bundles));
     const parts = { endpoints, bundles: bundles.bundles, installed };
     const result = await clock.wait("pack", () => this.#pack(parts));
-    const shipped = new Set([...bundles.bundles.values()].flatMap(({ inputs }) => inputs));
+    this.#pending = { files: new Set(), hasSameFiles: true };
+    // Who builds again after a change will do so once more.
+    if (changes !== undefined) this.#processes.prepare();
+    const shipped = new Set([...bundles.bundles.values()].flatMap((bundle) => bundle.inputs));
     const files = [...shipped].filter((file) => scan.sources.has(file)).length;
     return { ...result, files, warnings: finish(this.#root, findings), timings: clock.done() };
   }
@@ -198,16 +216,30 @@ export class Project {
     } else for (const file of changes) this.#unseen.add(join(this.#root, file));
   }
 
-  async #describe(scan: Candidates): Promise<{ found: FoundProject; output: DescribeOutput }> {
-    const { env, signal, overrides } = this.#request;
-    const building = this.#describeBuild.run(scan.candidates, scan.graph);
-    const files = building.then((output) => output.files);
-    const describing = describeFiles({ root: this.#root, files, env, signal });
-    const [output, report] = await Promise.all([building, describing]);
-    const mapper = new StackMapper(this.#root, this.#describeDir);
+  #remember(changes: Changes, { hasSameFiles }: Candidates): void {
+    const { files } = this.#pending;
+    this.#pending = {
+      files: changes && files && new Set([...files, ...changes]),
+      hasSameFiles: this.#pending.hasSameFiles && hasSameFiles,
+    };
+  }
+
+  /** What may differ for steps to which a file more or less may mean anything. */
+  get #edited(): Changes {
+    return this.#pending.hasSameFiles ? this.#pending.files : undefined;
+  }
+
+  #describe(scan: Candidates): Promise<Described> {
+    const { signal, overrides } = this.#request;
     const importPlace = (file: string, name: string): Place | undefined =>
       this.#scan.importPlace(scan, file, name);
-    return { output, found: collectEndpoints(report, { mapper, overrides, importPlace }) };
+    return this.#describer.describe({
+      scan,
+      changed: this.#edited,
+      signal,
+      overrides,
+      importPlace,
+    });
   }
 
   #addTypes(
@@ -216,7 +248,8 @@ export class Project {
     findings: Finding[],
   ): CheckedEndpoint[] {
     const openTypes = (): TypeView => this.#openTypes(candidates);
-    const sources = { root: this.#root, scan: this.#scan, candidates, openTypes };
+    const { files: changed } = this.#pending;
+    const sources = { root: this.#root, scan: this.#scan, candidates, changed, openTypes };
     return this.#signatures.describe(endpoints, sources, findings);
   }
 
@@ -230,26 +263,11 @@ export class Project {
 
   async #bundle(
     endpoints: readonly CheckedEndpoint[],
-    derivedNames: readonly DerivedName[],
-    { inputs }: DescribeOutput,
+    { inputs, found: { derivedNames } }: Described,
   ): ReturnType<Bundler["run"]> {
     this.#throwIfAborted();
-    const graph = new Map(
-      Object.entries(inputs).map(([file, { imports }]) => [file, imports.map(({ path }) => path)]),
-    );
     const deployed = endpoints.filter(({ form }) => form !== "image");
-    const units = deployed.map(({ name, files }): BundleUnit => {
-      const reached = new Set(files.flatMap((file) => importClosure(file, graph)));
-      // Code of other endpoints comes along, and so do their outside packages.
-      const inside = deployed.filter((other) => other.files.some((file) => reached.has(file)));
-      return {
-        endpoint: name,
-        files,
-        externals: dependencyNames(inside),
-        exports: derivedNames.filter(({ file }) => reached.has(file)),
-      };
-    });
-    return this.#bundler.run(units);
+    return this.#bundler.run(unitsOf(deployed, graphOf(inputs), derivedNames), this.#edited);
   }
 
   async #install(
@@ -292,8 +310,9 @@ export class Project {
       runtime,
       sdk,
       endpoints: built,
+      memory: this.#manifests,
     });
-    const text = Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`);
+    const text = manifestParts(manifest, this.#texts);
     const entries: PackEntry[] = [
       { path: MANIFEST_FILE, content: text },
       { path: WORKER_FILE, content: runtime },
@@ -311,7 +330,7 @@ export class Project {
     const manifestFile = join(this.#outDir, MANIFEST_FILE);
     const { signal } = this.#request;
     const packed = await packArtifact(artifactFile, entries, { signal, memory: this.#packed });
-    writeFileSync(manifestFile, text);
+    await writeFile(manifestFile, text);
     return { manifest, artifact: { ...packed, manifest }, artifactFile, manifestFile };
   }
 
@@ -323,6 +342,36 @@ export class Project {
   #throwIfAborted(): void {
     this.#request.signal?.throwIfAborted();
   }
+}
+
+/** Endpoints of the same files have the same bundle, so what it reaches is looked for once. */
+function unitsOf(
+  endpoints: readonly CheckedEndpoint[],
+  graph: ReadonlyMap<string, readonly string[]>,
+  derivedNames: readonly DerivedName[],
+): BundleUnit[] {
+  const declaredIn = new Map<string, CheckedEndpoint[]>();
+  for (const endpoint of endpoints) {
+    for (const file of endpoint.files)
+      declaredIn.set(file, [...(declaredIn.get(file) ?? []), endpoint]);
+  }
+  const known = new Map<string, Omit<BundleUnit, "endpoint">>();
+  return endpoints.map(({ name, files }) => {
+    const key = files.join("\n");
+    let unit = known.get(key);
+    if (unit === undefined) {
+      const reached = new Set(files.flatMap((file) => importClosure(file, graph)));
+      // Code of other endpoints comes along, and so do their outside packages.
+      const inside = [...reached].flatMap((file) => declaredIn.get(file) ?? []);
+      unit = {
+        files,
+        externals: dependencyNames(inside),
+        exports: derivedNames.filter(({ file }) => reached.has(file)),
+      };
+      known.set(key, unit);
+    }
+    return Object.assign({ endpoint: name }, unit);
+  });
 }
 
 function isError({ severity }: Finding): boolean {

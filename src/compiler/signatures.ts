@@ -18,16 +18,25 @@ export interface SignatureSources {
   root: string;
   scan: CandidateScan;
   candidates: Candidates;
+  /** Which files may differ from the last call; undefined for all. */
+  changed: ReadonlySet<string> | undefined;
   /** Asked only when a signature is not known. */
   openTypes: () => TypeView;
 }
 
+/** Files besides code that types may come from. A global declaration may change any type. */
+const TYPES_ELSEWHERE = /\.d\.[cm]?ts$|\.json$|^\.\.\//;
+const GLOBAL = /\bdeclare\s+(?:global|module)\b/;
+
 export class Signatures {
   readonly #known = new Map<string, DescribedHandler>();
+  #checked = new WeakMap<FoundEndpoint, { endpoint: CheckedEndpoint; findings: Finding[] }>();
+  #graph: Candidates["graph"] = new Map();
 
   /** Forgets everything: something beyond the project's sources may have changed. */
   clear(): void {
     this.#known.clear();
+    this.#checked = new WeakMap();
   }
 
   /** Adds its functions to each endpoint; what is wrong with them goes to `findings`. */
@@ -36,23 +45,61 @@ export class Signatures {
     sources: SignatureSources,
     findings: Finding[],
   ): CheckedEndpoint[] {
-    const closures = new Closures(sources.scan, sources.candidates);
+    const { root, scan, candidates, openTypes } = sources;
+    const touched = this.#touched(sources);
+    if (touched === undefined) this.clear();
+    this.#graph = candidates.graph;
+    const closures = new Closures(scan, candidates);
     let view: TypeView | undefined;
-    const describe = (request: HandlerRequest): FunctionManifest[] => {
+    const describe = (request: HandlerRequest, own: Finding[]): FunctionManifest[] => {
       const key = closures.keyOf(request);
       let described = this.#known.get(key);
       if (described === undefined) {
-        view ??= sources.openTypes();
-        described = describeHandler(view, sources.root, request);
+        view ??= openTypes();
+        described = describeHandler(view, root, request);
         this.#known.set(key, described);
       }
-      findings.push(...described.findings);
+      own.push(...described.findings);
       return described.functions;
     };
-    return endpoints.map((endpoint) =>
-      Object.assign({ functions: functionsOf(endpoint, describe) }, endpoint),
-    );
+    return endpoints.map((found) => {
+      let known = this.#checked.get(found);
+      if (known === undefined || placesOf(found).some((file) => touched?.has(file) === true)) {
+        const own: Finding[] = [];
+        const functions = functionsOf(found, (request) => describe(request, own));
+        known = { endpoint: Object.assign({ functions }, found), findings: own };
+        this.#checked.set(found, known);
+      }
+      findings.push(...known.findings);
+      return known.endpoint;
+    });
   }
+
+  /** The changed files and all that import them, now or before; undefined when it may be any file. */
+  #touched({ candidates, scan, changed }: SignatureSources): ReadonlySet<string> | undefined {
+    if (changed === undefined) return undefined;
+    const mayBeAny = (file: string): boolean =>
+      TYPES_ELSEWHERE.test(file) || GLOBAL.test(scan.text(file) ?? "");
+    if ([...changed].some(mayBeAny)) return undefined;
+    const importers = new Map<string, string[]>();
+    for (const graph of [this.#graph, candidates.graph]) {
+      for (const [importer, targets] of graph) {
+        for (const target of targets) {
+          const known = importers.get(target);
+          if (known === undefined) importers.set(target, [importer]);
+          else known.push(importer);
+        }
+      }
+    }
+    const touched = new Set(changed);
+    for (const file of touched) for (const next of importers.get(file) ?? []) touched.add(next);
+    return touched;
+  }
+}
+
+/** Where the declaring calls of an endpoint stand. */
+function placesOf({ targetPlaces, routes }: FoundEndpoint): string[] {
+  return [targetPlaces, ...routes.map(({ places }) => places)].flat().map(({ file }) => file);
 }
 
 function functionsOf(

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { describeFiles } from "../../src/compiler/describe.ts";
-import { DescribeBuild } from "../../src/compiler/describe-build.ts";
+import { describeFiles, DescribeProcesses } from "../../src/compiler/describe.ts";
+import { DescribeBuild, sdkUrl } from "../../src/compiler/describe-build.ts";
 import {
   build,
   buildFolder,
@@ -300,30 +300,26 @@ export const b = Endpoint({ name: "b" }, async (x: string) => x);
 import { Endpoint } from "runpod-flash";
 await new Promise(() => setInterval(() => undefined, 1000));
 `);
-    const describing = new DescribeBuild(root, join(root, ".flash/describe"), testPackage());
-    try {
-      const output = await describing.run(["blocked.ts", "fine.ts", "waiting.ts"], new Map());
-      const report = await describeFiles({
-        root,
-        files: Promise.resolve(output.files),
-        env: undefined,
-        signal: undefined,
-        importTimeoutMs: 1500,
-      });
-      assert.deepEqual(
-        report.failures.map(({ message }) => message),
-        [
-          "import of blocked.ts timed out after 1.5s (module-level code may be blocking)",
-          "import of waiting.ts timed out after 1.5s (module-level code may be blocking)",
-        ],
-      );
-      assert.deepEqual(
-        report.endpoints.map(({ name }) => name),
-        ["b"],
-      );
-    } finally {
-      await describing.close();
-    }
+    const own = testPackage();
+    const describing = new DescribeBuild(root, join(root, ".flash/describe"), own);
+    const output = await describing.run(["blocked.ts", "fine.ts", "waiting.ts"], new Map());
+    const report = await describeFiles({
+      files: Promise.resolve(output.files),
+      processes: new DescribeProcesses(root, { sdk: sdkUrl(own), env: undefined }),
+      signal: undefined,
+      importTimeoutMs: 1500,
+    });
+    assert.deepEqual(
+      report.failures.map(({ message }) => message),
+      [
+        "import of blocked.ts timed out after 1.5s (module-level code may be blocking)",
+        "import of waiting.ts timed out after 1.5s (module-level code may be blocking)",
+      ],
+    );
+    assert.deepEqual(
+      report.endpoints.map(({ name }) => name),
+      ["b"],
+    );
   });
 
   test("an aborted build stops and leaves its reason", async () => {
