@@ -14,6 +14,8 @@
  *   formats     the string formats that are checked
  *   validator   the one validator of schemas
  *   carry       JavaScript values ↔ JSON ↔ text
+ *   rich        JavaScript values ↔ JSON without a schema, for live workers; rich-types: its classes
+ *   live        what `flash run --remote` and a live worker say to each other
  *   binder      arguments ↔ request or job input
  *   methods     which method of a class a job calls
  *   openapi     endpoints → OpenAPI document

@@ -68,6 +68,11 @@ export interface EndpointManifest {
   form: "function" | "class" | "routes" | "image";
   /** True when declared through a `Live…` resource. Deployed, it behaves as its production form. */
   live: boolean;
+  /**
+   * Live workers of `flash run --remote` only: no code of its own; `POST /execute` runs what it is sent
+   * for an endpoint of this kind. The compiler never writes it for what `flash deploy` deploys.
+   */
+  executes?: EndpointKind;
   /** The class the user wrote: `Endpoint`, `LiveLoadBalancer`, … For messages only. */
   resource: string;
   options: ResolvedOptions;

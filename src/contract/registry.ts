@@ -49,12 +49,13 @@ export interface DeclarationMistake {
 export interface Registry {
   /**
    * `script`: nobody asked for declarations. `describe`: the compiler evaluates the project;
-   * mistakes are collected, nothing is called. `serve`: a worker serves `endpoint`.
+   * mistakes are collected, nothing is called. `serve`: a worker serves `endpoint`. `live`: a live
+   * worker runs what it is sent for `endpoint`.
    */
-  mode: "script" | "describe" | "serve";
+  mode: "script" | "describe" | "serve" | "live";
   declarations: EndpointDeclaration[];
   mistakes: DeclarationMistake[];
-  /** `serve` only: the endpoint this process owns. */
+  /** `serve` and `live` only: the endpoint this process owns. */
   endpoint: string | undefined;
   /** The manifest of the app this process belongs to, when known. */
   manifest: Manifest | undefined;

@@ -6,8 +6,8 @@
 import type { EndpointKind } from "./options.ts";
 
 export interface CallFacts {
-  /** `describe`: the compiler is evaluating the project. `serve`: this process is a worker. */
-  mode: "script" | "describe" | "serve";
+  /** As the registry's: `serve` and `live` processes are workers. */
+  mode: "script" | "describe" | "serve" | "live";
   kind: EndpointKind;
   /** Declared through a `Live…` resource. */
   live: boolean;
@@ -46,6 +46,9 @@ export interface Decision {
 export function decideWhere(facts: CallFacts): Decision {
   if (facts.mode === "describe") {
     return { place: "refused", reason: "The project is being built; nothing is called." };
+  }
+  if (facts.mode === "live") {
+    return { place: "in-process", reason: "A live worker runs all that its bundle holds." };
   }
   if (facts.mode === "serve" && facts.owned) {
     return { place: "in-process", reason: "This worker owns the endpoint." };

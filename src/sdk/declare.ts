@@ -120,8 +120,8 @@ export function declareEndpoint(fields: NewDeclaration, entry: AnyFunction): Han
   const { mode, declarations } = registry();
   // A script's declarations interest nobody, and a server that makes a client for every request
   // must not fill the memory with them.
-  if (mode === "describe" || (mode === "serve" && kind !== "client"))
-    declarations.push(declaration);
+  const isKept = mode === "describe" || (mode !== "script" && kind !== "client");
+  if (isKept) declarations.push(declaration);
   return { declaration, production, deployment: undefined };
 }
 

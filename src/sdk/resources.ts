@@ -98,7 +98,7 @@ abstract class Resource {
    */
   async deploy(options: DeployOptions = {}): Promise<this> {
     if (isDescribing()) throw describingError();
-    if (registry().mode === "serve") return this;
+    if (registry().mode !== "script") return this;
     const { deployProject, waitUntilReady } = await import("./deploy.ts");
     const deployment = await deployProject(this.name, options);
     if (options.waitForReady === true) await waitUntilReady(deployment, options);

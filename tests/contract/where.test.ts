@@ -31,6 +31,8 @@ describe("where a call runs", () => {
       { mode: "serve", live: true },
       "deployed",
     ],
+    ["a live worker runs what it calls", { mode: "live", live: true }, "in-process"],
+    ["whoever it belongs to", { mode: "live", forced: "remote" }, "in-process"],
     ["FLASH_MODE=local runs in process", { forced: "local" }, "in-process"],
     ["whatever is deployed", { forced: "local", deployed: true, configured: true }, "in-process"],
     ["after deploy() the URL it returned is used", { deployed: true }, "own-url"],
