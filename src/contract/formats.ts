@@ -35,6 +35,9 @@ const FORMATS: Readonly<Record<string, Format>> = {
   },
 };
 
+/** Names of the formats that are checked. */
+export const CHECKED_FORMATS: readonly string[] = Object.keys(FORMATS);
+
 /** The format of that name, undefined when it is not one that is checked. */
 export function formatOf(name: string): Format | undefined {
   return Object.hasOwn(FORMATS, name) ? FORMATS[name] : undefined;

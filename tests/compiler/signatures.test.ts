@@ -599,6 +599,15 @@ const CASES: Record<string, Case> = {
       "b.c is unchecked, because its type 'Gone27' is not found",
     ],
   },
+  "formats that nothing checks are documentation": {
+    fn: "(/** @format url */ a: string, /** @format uri */ b: string, /** @format password */ c: string) => {}",
+    takes: {
+      a: { type: "string", format: "url" },
+      b: { type: "string", format: "uri" },
+      c: { type: "string", format: "password" },
+    },
+    warns: ["a: the format 'url' is unchecked"],
+  },
   "comments on the line of a property count": {
     fn: "(a: { /** How much. @minimum 0 */ n: number; /** @minLength 3 @maxLength 4 */ s?: string; t: string }) => {}",
     takes: {

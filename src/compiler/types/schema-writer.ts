@@ -4,6 +4,7 @@
  * is returned: a result is described as far as it can be.
  */
 
+import { CHECKED_FORMATS, formatOf } from "../../contract/formats.ts";
 import { show } from "../../contract/json.ts";
 import { BASE64, type JsonSchema } from "../../contract/schema.ts";
 import { Definitions } from "./definitions.ts";
@@ -341,8 +342,18 @@ export class SchemaWriter {
     const described = constrain(target, docs, (message) =>
       this.#report({ severity: "error", message: `${at}: ${message}` }),
     );
+    this.#warnFormat(described.format, at);
     if (docs.description === undefined) return described;
     return { ...described, description: docs.description };
+  }
+
+  /** Other validators may check formats that ours does not. */
+  #warnFormat(format: string | undefined, at: string): void {
+    if (format === undefined || formatOf(format) !== undefined || format === "password") return;
+    this.#warnInput(
+      `${at}: the format '${format}' is unchecked, it only documents.`,
+      `Checked are ${CHECKED_FORMATS.join(", ")}; @pattern can say anything else.`,
+    );
   }
 
   /** A regular expression for a template literal type. */
