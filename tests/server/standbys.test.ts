@@ -1,0 +1,140 @@
+import assert from "node:assert/strict";
+import { copyFileSync, readFileSync, readdirSync } from "node:fs";
+import http from "node:http";
+import path from "node:path";
+import { after, describe, test } from "node:test";
+import type { RunningWorker } from "../../src/contract/compute.ts";
+import { ProcessCompute } from "../../src/server/workers/process-compute.ts";
+import { ROOT, temporaryFolder } from "../support/temp.ts";
+import { until } from "../support/until.ts";
+import { routeOf, writeArtifact } from "../worker/artifact.ts";
+
+/** Shows the environment and the process that answer. */
+const CODE = `
+route("GET", "/env", () => ({ pid: process.pid, env: { ...process.env } }));
+`;
+
+interface Shown {
+  pid: number;
+  env: Record<string, string>;
+}
+
+describe("standbys", () => {
+  const home = temporaryFolder({ after }, "flash-standby");
+  const artifactDir = writeArtifact(
+    { after },
+    { kind: "lb", functions: [routeOf("GET /env")], code: CODE },
+  );
+  copyFileSync(path.join(ROOT, "dist/runtime/worker.mjs"), path.join(artifactDir, "worker.mjs"));
+  const compute = new ProcessCompute({ home });
+  after(() => compute.close());
+  let count = 0;
+
+  async function start(env: Record<string, string>, flashboot = true): Promise<RunningWorker> {
+    const workerId = `w${++count}`;
+    const lines: string[] = [];
+    const worker = await compute.start({
+      workerId,
+      endpointId: "e1",
+      endpointName: "demo",
+      kind: "lb",
+      artifactDir,
+      flashboot,
+      env: { FLASH_RESOURCE_NAME: "demo", RUNPOD_POD_ID: workerId, ...env },
+      onLine: ({ text }) => lines.push(text),
+    });
+    const isUp = await Promise.race([
+      worker.ready?.then(() => true),
+      worker.exited.then(() => false),
+    ]);
+    assert.ok(isUp, lines.join("\n"));
+    return worker;
+  }
+
+  const standing = (): number[] =>
+    readdirSync("/proc")
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number)
+      .filter((pid) => isStandbyOf(pid, home));
+
+  test("one is kept as soon as workers may be wanted", async () => {
+    assert.deepEqual(standing(), []);
+    compute.prepare(artifactDir);
+    await until(() => standing().length === 1, { what: "a standby" });
+  });
+
+  test("it becomes the worker, with the worker's environment and nothing of its own", async () => {
+    const [standby] = standing();
+    const worker = await start({ SECRET_OF_ONE: "1" });
+    const shown = await show(worker);
+    assert.equal(shown.pid, standby);
+    assert.equal(worker.pid, standby);
+    assert.equal(shown.env["SECRET_OF_ONE"], "1");
+    assert.equal(shown.env["RUNPOD_POD_ID"], "w1");
+    assert.equal(shown.env["FLASH_STANDBY"], undefined);
+    await worker.stop(5000);
+  });
+
+  test("a used one is replaced, and the next worker sees nothing of the last", async () => {
+    await until(() => standing().length === 1, { what: "the next standby" });
+    const worker = await start({ SECRET_OF_TWO: "2" });
+    const { env } = await show(worker);
+    assert.equal(env["SECRET_OF_TWO"], "2");
+    assert.equal(env["SECRET_OF_ONE"], undefined);
+    await worker.stop(5000);
+  });
+
+  test("an endpoint without flashboot gets a process of its own", async () => {
+    await until(() => standing().length === 1, { what: "a standby" });
+    const [standby] = standing();
+    const worker = await start({}, false);
+    assert.notEqual((await show(worker)).pid, standby);
+    await worker.stop(5000);
+  });
+
+  test("without a standby at hand a start is a plain one", async () => {
+    await until(() => standing().length >= 1, { what: "a standby" });
+    const workers = await Promise.all(Array.from({ length: 4 }, () => start({})));
+    const pids = await Promise.all(workers.map(async (worker) => (await show(worker)).pid));
+    assert.equal(new Set(pids).size, 4);
+    await Promise.all(workers.map((worker) => worker.stop(5000)));
+  });
+
+  test("one that dies is replaced", async () => {
+    await until(() => standing().length >= 1, { what: "a standby" });
+    const before = standing();
+    process.kill(before[0] ?? 0, "SIGKILL");
+    await until(() => !standing().includes(before[0] ?? 0) && standing().length === before.length, {
+      what: "another standby",
+    });
+  });
+
+  test("closing the driver ends them", async () => {
+    await compute.close();
+    await until(() => standing().length === 0, { what: "no standby" });
+  });
+});
+
+function isStandbyOf(pid: number, home: string): boolean {
+  try {
+    const title = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[0];
+    return title === "flash-standby" && readFileSync(`/proc/${pid}/environ`, "utf8").includes(home);
+  } catch {
+    return false;
+  }
+}
+
+async function show(worker: RunningWorker): Promise<Shown> {
+  const { address } = worker;
+  assert.ok(address !== undefined && "socketPath" in address);
+  const text = await new Promise<string>((resolve, reject) => {
+    http
+      .get({ socketPath: address.socketPath, path: "/env" }, (response) => {
+        let body = "";
+        response.on("data", (part: Buffer) => (body += part.toString()));
+        response.on("end", () => resolve(body));
+      })
+      .on("error", reject);
+  });
+  return JSON.parse(text) as Shown;
+}
