@@ -18,7 +18,6 @@ export async function standBy(runtimeUrl: string): Promise<void> {
   // A server that ends, or that no longer needs a standby, closes the channel.
   const leave = (): never => process.exit(0);
   process.on("disconnect", leave);
-  process.title = "flash-standby";
   process.setSourceMapsEnabled(true);
   await Promise.all([
     import("./routes/route-server.ts"),
@@ -28,6 +27,7 @@ export async function standBy(runtimeUrl: string): Promise<void> {
     import("./queue/heartbeat.ts"),
     warmUp(process.env[WORKER_ENV.standby] ?? ""),
   ]);
+  process.title = "flash-standby";
   process.send?.({ type: "standby" });
   const env = await assigned;
   process.off("disconnect", leave);
