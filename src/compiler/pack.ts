@@ -9,6 +9,7 @@ import { open, rename, rm, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { crc32 } from "node:zlib";
+import { createTarPacker } from "modern-tar";
 import { packTar, type TarSource } from "modern-tar/fs";
 import type { Artifact } from "../contract/cloud.ts";
 import { FlashError } from "../contract/errors.ts";
@@ -37,7 +38,8 @@ export interface PackEntry {
   mode?: number;
 }
 
-const NO_TIME = new Date(0);
+/** What a header says of nobody in particular, at no time. */
+const ANYBODY = { mtime: new Date(0), uid: 0, gid: 0, uname: "", gname: "" };
 const MEGABYTE = 1024 * 1024;
 /** How many of the largest parts an error lists. */
 const LARGEST = 5;
@@ -52,11 +54,11 @@ export interface PackOptions {
 /** Compressed runs by their key. */
 export type PackMemory = Map<string, { run: Run; piece: Piece }>;
 
-/** What is compressed together. */
-interface Run {
-  key: string;
-  content: readonly PackEntry[] | Uint8Array;
-}
+/** What is compressed together: whole entries, or bytes of a tar file. */
+type Run = { key: string } & (
+  | { entries: readonly PackEntry[]; bytes?: undefined }
+  | { entries?: undefined; bytes: readonly Uint8Array[] }
+);
 
 /** Writes `file` whole or not at all. Throws `PAYLOAD_TOO_LARGE` above the platform's limit. */
 export async function packArtifact(
@@ -90,6 +92,8 @@ class ArchiveFile {
   readonly #handle: FileHandle;
   readonly #hash = createHash("sha256");
   #checked = NOTHING;
+  #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
   bytes = 0;
   digest = "";
 
@@ -107,6 +111,15 @@ class ArchiveFile {
   async write(data: Uint8Array): Promise<void> {
     this.#hash.update(data);
     this.bytes += data.length;
+    this.#waiting.push(data);
+    this.#waitingBytes += data.length;
+    if (this.#waitingBytes >= MEGABYTE) await this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    const data = Buffer.concat(this.#waiting);
+    this.#waiting = [];
+    this.#waitingBytes = 0;
     await this.#handle.writeFile(data);
   }
 
@@ -119,6 +132,7 @@ class ArchiveFile {
     await this.write(trailer.data);
     this.add(trailer);
     await this.write(gzipTrailer(this.#checked));
+    await this.#flush();
     this.digest = this.#hash.digest("hex");
   }
 
@@ -190,17 +204,14 @@ async function compressGroup(
 ): Promise<{ run: Run; piece: Piece }[]> {
   const [first] = group;
   if (first === undefined || formOf(first) === "disk") return [];
-  const runs =
-    formOf(first) === "parts" ? await runsOfParts(first) : [{ key: first.path, content: group }];
+  const runs: Run[] =
+    formOf(first) === "parts" ? await runsOfParts(first) : [{ key: first.path, entries: group }];
   return Promise.all(
     runs.map(async (run) => {
       const known = before.get(run.key);
       if (known !== undefined && isSameRun(known.run, run)) return known;
-      if (!(run.content instanceof Uint8Array))
-        return { run, piece: await compressPiece(await tarOf(run.content)) };
-      // A view of the whole text would keep all of it.
-      const content = Uint8Array.from(run.content);
-      return { run: { ...run, content }, piece: await compressPiece(content) };
+      const tar = run.bytes === undefined ? await tarOf(run.entries) : Buffer.concat(run.bytes);
+      return { run, piece: await compressPiece(tar) };
     }),
   );
 }
@@ -210,20 +221,32 @@ const RUN_PARTS = 16;
 
 /** Which part starts a run depends on the part alone, for the same reason as in {@link groupsOf}. */
 async function runsOfParts(entry: PackEntry): Promise<Run[]> {
-  const parts = entry.content as readonly Uint8Array[];
-  const whole = Buffer.concat(parts);
-  const tar = await tarOf([{ ...entry, content: whole }]);
-  const padding = -whole.length & 511;
-  let at = tar.length - padding - whole.length;
-  const starts = [0, at];
-  for (const part of parts) {
-    if (crc32(part) % RUN_PARTS === 0) starts.push(at);
-    at += part.length;
+  const { path } = entry;
+  const runs: Uint8Array[][] = [[await headerOf(entry)], []];
+  for (const part of entry.content as readonly Uint8Array[]) {
+    if (crc32(part.subarray(0, SAMPLE_BYTES)) % RUN_PARTS === 0) runs.push([]);
+    runs.at(-1)?.push(part);
   }
-  return starts.map((start, index) => {
-    const content = tar.subarray(start, starts[index + 1]);
-    return { key: `${entry.path} ${content.length} ${crc32(content)}`, content };
+  runs.push([new Uint8Array(-sizeOf(entry) & 511)]);
+  return runs.map((bytes, index) => {
+    const [first] = bytes;
+    // The numbers of runs shift when one comes or goes; what they start with does not.
+    const start = first === undefined ? index : crc32(first.subarray(0, SAMPLE_BYTES));
+    return { key: `${path} ${start}`, bytes };
   });
+}
+
+/** Enough of a part to tell it from others. */
+const SAMPLE_BYTES = 256;
+
+/** The tar header alone: the content of a large entry is not passed through the packer. */
+async function headerOf(entry: PackEntry): Promise<Uint8Array> {
+  const { readable, controller } = createTarPacker();
+  const { path: name, mode = 0o644 } = entry;
+  controller.add({ name, size: sizeOf(entry), mode, ...ANYBODY });
+  const { value } = await readable.getReader().read();
+  if (value?.length !== 512) throw new Error(`the name of ${name} does not fit into one header`);
+  return value;
 }
 
 /** Without the end of the archive. */
@@ -236,25 +259,29 @@ async function tarOf(entries: readonly PackEntry[]): Promise<Uint8Array> {
   return tar.subarray(0, tar.length - TAR_END.length);
 }
 
-function isSameRun({ content: a }: Run, { content: b }: Run): boolean {
-  if (a instanceof Uint8Array || b instanceof Uint8Array) {
-    return a instanceof Uint8Array && b instanceof Uint8Array && Buffer.compare(a, b) === 0;
-  }
-  return (
-    a.length === b.length &&
-    a.every((one, index) => {
-      const other = b[index];
-      return other !== undefined && isSameEntry(one, other);
-    })
-  );
+function isSameRun(a: Run, b: Run): boolean {
+  if (a.bytes !== undefined)
+    return b.bytes !== undefined && isSameList(a.bytes, b.bytes, isSameBytes);
+  return b.entries !== undefined && isSameList(a.entries, b.entries, isSameEntry);
+}
+
+function isSameList<T>(a: readonly T[], b: readonly T[], isSame: (a: T, b: T) => boolean): boolean {
+  if (a.length !== b.length) return false;
+  return a.every((one, index) => {
+    const other = b[index];
+    return other !== undefined && isSame(one, other);
+  });
+}
+
+function isSameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a === b || Buffer.compare(a, b) === 0;
 }
 
 function isSameEntry(a: PackEntry, b: PackEntry): boolean {
   if (a.path !== b.path || a.mode !== b.mode) return false;
-  if (a.content === b.content) return true;
   const { content } = b;
   if (!(a.content instanceof Uint8Array && content instanceof Uint8Array)) return false;
-  return Buffer.compare(a.content, content) === 0;
+  return isSameBytes(a.content, content);
 }
 
 /** Packages may be larger than memory. */
@@ -315,7 +342,7 @@ export function entriesOfFolder(folder: string, to: string): PackEntry[] {
 }
 
 function sourceOf({ path, content, mode = 0o644 }: PackEntry): TarSource {
-  const header = { target: path, mtime: NO_TIME, uid: 0, gid: 0, uname: "", gname: "", mode };
+  const header = { target: path, mode, ...ANYBODY };
   if (content instanceof Uint8Array) return { type: "content", content, ...header };
   if ("file" in content) return { type: "file", source: content.file, ...header };
   return { type: "content", content: Buffer.concat(content), ...header };

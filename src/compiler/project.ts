@@ -115,6 +115,7 @@ export class Project {
   /** Changes that the types have not seen: they are asked only when a signature is not known. */
   #unseen = new Set<string>();
   #running: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
 
   /** `own` is where this package's parts lie; only tests give it. */
   constructor(request: BuildRequest, own: OwnPackage = ownPackage()) {
@@ -162,6 +163,7 @@ export class Project {
   /** Ends the processes that builds keep. Repeatable. */
   async close(): Promise<void> {
     await this.#running.catch(() => undefined);
+    this.#isClosed = true;
     this.#processes.close();
     this.#types.close();
     removeWorkFolder(this.#workDir);
@@ -198,7 +200,7 @@ export class Project {
     const result = await clock.wait("pack", () => this.#pack(parts));
     this.#pending = { files: new Set(), hasSameFiles: true };
     // Who builds again after a change will do so once more.
-    if (changes !== undefined) this.#processes.prepare();
+    if (changes !== undefined) setImmediate(() => this.#prepareProcess());
     const shipped = new Set([...bundles.bundles.values()].flatMap((bundle) => bundle.inputs));
     const files = [...shipped].filter((file) => scan.sources.has(file)).length;
     return { ...result, files, warnings: finish(this.#root, findings), timings: clock.done() };
@@ -214,6 +216,10 @@ export class Project {
       this.#unseen = new Set();
       this.#types.close();
     } else for (const file of changes) this.#unseen.add(join(this.#root, file));
+  }
+
+  #prepareProcess(): void {
+    if (!this.#isClosed) this.#processes.prepare();
   }
 
   #remember(changes: Changes, { hasSameFiles }: Candidates): void {
@@ -277,10 +283,11 @@ export class Project {
     const installed = new Map<string, Installed>();
     const { signal, platform = WORKER_PLATFORM, exclude = [] } = this.#request;
     const cacheDir = join(this.#outDir, "packages");
-    for (const endpoint of endpoints) {
+    const all = endpoints.filter(({ options }) => (options.dependencies ?? []).length > 0);
+    for (const endpoint of all.length === 0 ? [] : endpoints) {
       const bundle = bundles.get(endpoint.name);
       if (bundle === undefined) continue;
-      const dependencies = dependenciesOf(endpoint, bundle, { all: endpoints, exclude });
+      const dependencies = dependenciesOf(endpoint, bundle, { all, exclude });
       if (dependencies.length === 0) continue;
       installed.set(
         endpoint.name,
