@@ -20,6 +20,7 @@ import {
 } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import type { BuildResult, Project } from "../src/compiler/compiler.ts";
 import { writeProject, type GeneratedProject } from "./build-project.ts";
@@ -27,6 +28,8 @@ import { median } from "./harness.ts";
 
 /** Files for each endpoint, as in 1,000 endpoints in 300 files. */
 const FILES_PER_ENDPOINT = 0.3;
+/** Nobody saves twice within this time, ms. */
+const BETWEEN_EDITS_MS = 500;
 /** How often memory is looked at, ms. */
 const SAMPLE_MS = 20;
 
@@ -125,6 +128,7 @@ async function measure(root: string, endpoints: number): Promise<void> {
     const edits: Edit[] = [];
     for (let round = 0; round <= Number(values.edits); round++) {
       for (const [kind, edit] of Object.entries(EDITS)) {
+        await delay(BETWEEN_EDITS_MS);
         const timings = await rebuild(project, root, edit(root, facts, round));
         // The first round warms up.
         if (round > 0) edits.push({ kind, timings });

@@ -5,7 +5,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { gunzipSync } from "node:zlib";
-import fc from "fast-check";
+import { array, assert as check, asyncProperty, uint8Array } from "fast-check";
 import { Project } from "../../src/compiler/compiler.ts";
 import {
   compressPiece,
@@ -156,9 +156,9 @@ describe("a rebuild", () => {
 
 describe("pieces of a gzip file", () => {
   test("join to one member with the content in a row, however it is cut", async () => {
-    const contents = fc.array(fc.uint8Array({ maxLength: 3000, size: "max" }), { maxLength: 6 });
-    await fc.assert(
-      fc.asyncProperty(contents, async (parts) => {
+    const contents = array(uint8Array({ maxLength: 3000, size: "max" }), { maxLength: 6 });
+    await check(
+      asyncProperty(contents, async (parts) => {
         const pieces = await Promise.all(parts.map(compressPiece));
         const trailer = gzipTrailer(pieces.reduce(joinChecked, NOTHING));
         const file = Buffer.concat([GZIP_HEADER, ...pieces.map(({ data }) => data), trailer]);
