@@ -10,6 +10,7 @@ import { after, before, describe, test } from "node:test";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import * as fc from "fast-check";
 import { Binder } from "../../src/contract/binder.ts";
+import type { ErrorReport } from "../../src/contract/errors.ts";
 import {
   findEndpoint,
   MANIFEST_FILE,
@@ -24,7 +25,7 @@ import { until } from "../support/until.ts";
 import { callJob, callRoute, DocumentJudge, type Send, type Verdict } from "./channels.ts";
 import { mutatedCalls } from "./mutations.ts";
 import { ALL, corpusProject, inQueue, onRoutes, routesOf, type NamedCase } from "./project.ts";
-import type { ScriptOutcome } from "./sdk-calls.ts";
+import type { ScriptOutcome, ScriptResult } from "./sdk-calls.ts";
 import { seen } from "./seen.ts";
 import { bodyOf, namedOf, wholeOf, wirePlace, type Kind, type Named } from "./wire.ts";
 
@@ -48,6 +49,7 @@ let queueFunctions: FunctionManifest[];
 let judge: DocumentJudge;
 let ownJudge: DocumentJudge;
 let outcomes: Record<string, ScriptOutcome>;
+let failures: ScriptResult["failures"];
 const closing: (() => void | Promise<void>)[] = [];
 
 before(async () => {
@@ -68,7 +70,7 @@ before(async () => {
   judge = new DocumentJudge(document, "app");
   const own = await deployedSend("routes")("/openapi.json", {});
   ownJudge = new DocumentJudge((await own.json()) as OpenApiDocument, "endpoint");
-  outcomes = await callFromScript(folder);
+  ({ outcomes, failures } = await callFromScript(folder));
 });
 
 after(async () => {
@@ -108,6 +110,46 @@ for (const [where, sendTo] of [
     );
   });
 }
+
+describe("a function that throws", () => {
+  const thrown = { name: "QuotaError", message: "no quota left for ann" };
+  const deeper = { name: "RangeError", message: "0 of 5" };
+
+  test("is told by its class, message and cause to a caller of the SDK", () => {
+    const expected = { code: "FUNCTION_ERROR", cause: thrown, deeper };
+    assert.deepEqual(failures, { route: expected, job: expected });
+  });
+
+  for (const [where, sendTo] of [
+    ["flash run", devSend],
+    ["a deployment", deployedSend],
+  ] as const) {
+    test(`is told by ${where} over HTTP, and as a job with its place in the source`, async () => {
+      const init = {
+        method: "POST",
+        body: JSON.stringify({ user: "ann" }),
+        headers: { "content-type": "application/json" },
+      };
+      const response = await sendTo("failing-route")("/fail", init);
+      assert.equal(response.status, 500);
+      const problem = (await response.json()) as { code: string; error: ErrorReport };
+      assert.equal(problem.code, "FUNCTION_ERROR");
+      assertReport(problem.error);
+      const body = JSON.stringify({ input: { user: "ann" } });
+      const job = await sendTo("failing-job")("/runsync?wait=60000", { ...init, body });
+      const { status, error } = (await job.json()) as { status: string; error: string };
+      assert.equal(status, "FAILED");
+      assert.match(error, /QuotaError/);
+      assert.match(error, /no quota left for ann/);
+      assert.match(error, /failing\.ts:6/);
+    });
+  }
+
+  function assertReport({ name, message, cause }: ErrorReport): void {
+    assert.deepEqual({ name, message }, thrown);
+    assert.deepEqual({ name: cause?.name, message: cause?.message }, deeper);
+  }
+});
 
 describe("our OpenAPI document", () => {
   test("has the structure that the specification asks for", () => {
@@ -269,7 +311,7 @@ function deployedSend(endpoint: string): Send {
   return (target, init) => sandbox.fetch(`${deployment.endpoint(endpoint).url}${target}`, init);
 }
 
-async function callFromScript(folder: string): Promise<Record<string, ScriptOutcome>> {
+async function callFromScript(folder: string): Promise<ScriptResult> {
   const script = path.join(import.meta.dirname, "sdk-calls.ts");
   // The corpus holds real enums, which plain type stripping refuses.
   const command = [
@@ -282,7 +324,7 @@ async function callFromScript(folder: string): Promise<Record<string, ScriptOutc
   const env = { ...sandbox.env, FLASH_URL: sandbox.url, FLASH_API_KEY: sandbox.key };
   const { code, stdout, stderr } = await run([...command], { cwd: folder, env });
   assert.equal(code, 0, stderr);
-  return JSON.parse(stdout) as Record<string, ScriptOutcome>;
+  return JSON.parse(stdout) as ScriptResult;
 }
 
 function show(named: Named): string {

@@ -53,6 +53,7 @@ export function corpusProject(): Record<string, string> {
     "shared/orders.ts": ORDERS,
     "shared/prices/price.ts": "export interface Price { amount: number; currency: string }\n",
     "schemas.ts": SCHEMAS,
+    "failing.ts": FAILING,
   };
 }
 
@@ -113,6 +114,19 @@ export const shouted = schema(({ word }, issues) => {
   if (typeof word !== "string" || word === "") issues.push({ message: "must be a word", path: ["word"] });
   return { word: String(word).toUpperCase() };
 });
+`;
+
+/** A function that fails in its own way, as a route and as a queue function. Line 6 throws. */
+const FAILING = `import { Endpoint } from "runpod-flash";
+
+class QuotaError extends Error { override name = "QuotaError"; }
+
+function fail(user: string): string {
+  throw new QuotaError(\`no quota left for \${user}\`, { cause: new RangeError("0 of 5") });
+}
+
+export const route = Endpoint({ name: "failing-route" }).post("/fail", fail);
+export const job = Endpoint({ name: "failing-job", retries: 0 }, fail);
 `;
 
 function head(): string {

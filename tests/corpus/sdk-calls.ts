@@ -16,6 +16,18 @@ export type ScriptOutcome =
   | { code: string; issues: Issue[]; requests: number }
   | { error: string };
 
+/** How a call of a function that throws has failed. */
+export interface ScriptFailure {
+  code: string;
+  cause: { name: string; message: string };
+  deeper: { name: string; message: string };
+}
+
+export interface ScriptResult {
+  outcomes: Record<string, ScriptOutcome>;
+  failures: Record<"route" | "job", ScriptFailure>;
+}
+
 type Callable = (...args: readonly unknown[]) => Promise<unknown>;
 
 let requests = 0;
@@ -34,6 +46,17 @@ async function outcomeOf(call: Callable, args: readonly unknown[]): Promise<Scri
     const { code, issues, message } = error as Error & { code: string; issues?: Issue[] };
     if (issues === undefined) return { error: message };
     return { code, issues, requests: requests - before };
+  }
+}
+
+async function failureOf(call: Callable | undefined): Promise<ScriptFailure> {
+  try {
+    return await Promise.reject(new Error(`returned ${JSON.stringify(await call?.("ann"))}`));
+  } catch (error) {
+    const { code, cause } = error as Error & { code: string; cause: Error };
+    const { name, message } = cause;
+    const { name: innerName, message: innerMessage } = cause.cause as Error;
+    return { code, cause: { name, message }, deeper: { name: innerName, message: innerMessage } };
   }
 }
 
@@ -60,4 +83,6 @@ for (const one of ALL) {
     }
   }
 }
-process.stdout.write(JSON.stringify(outcomes));
+const { route, job } = await load("failing.ts");
+const failures = { route: await failureOf(route), job: await failureOf(job) };
+process.stdout.write(JSON.stringify({ outcomes, failures } satisfies ScriptResult));
