@@ -57,6 +57,8 @@ export interface Registry {
   mistakes: DeclarationMistake[];
   /** `serve` and `live` only: the endpoint this process owns. */
   endpoint: string | undefined;
+  /** `serve` only: the bundle is being evaluated, and the endpoint not yet there. */
+  isLoading?: boolean;
   /** The manifest of the app this process belongs to, when known. */
   manifest: Manifest | undefined;
 }

@@ -9,7 +9,7 @@ import { isTestRunner } from "./test-runner.ts";
 
 /** Where a call of this endpoint runs, now. Throws `INVALID_CONFIG` for a wrong FLASH_MODE. */
 export function decidePlace(handle: Handle): Decision {
-  const { mode, endpoint } = registry();
+  const { mode, endpoint, isLoading } = registry();
   if (handle.isLocal === true && mode !== "describe") {
     return { place: "in-process", reason: "remote() was told to run it locally." };
   }
@@ -22,7 +22,9 @@ export function decidePlace(handle: Handle): Decision {
     kind: handle.declaration.kind === "lb" ? "lb" : "qb",
     live: handle.declaration.live,
     production: handle.production,
-    owned: name !== undefined && name === endpoint,
+    // A call at a module's top level runs here as long as the module loads: two endpoints that wait
+    // for each other's workers to load would wait for ever.
+    owned: isLoading === true || (name !== undefined && name === endpoint),
     testRunner: isTestRunner(),
     forced: readMode(),
     deployed: handle.deployment !== undefined,

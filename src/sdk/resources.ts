@@ -18,11 +18,13 @@ import {
   type OptionMistake,
 } from "../contract/options.ts";
 import { registry, type AnyFunction } from "../contract/registry.ts";
+import { WORKER_ENV } from "../contract/worker-env.ts";
 import { declareEndpoint, declared, misuse, type Handle } from "./declare.ts";
 import type { DeployOptions } from "./deploy.ts";
 import type { WaitOptions } from "./job.ts";
 import { unknownOption } from "./models.ts";
 import { describingError, isDescribing } from "./describing.ts";
+import { readUrl, readVariable } from "./environment.ts";
 import { notDeployedError } from "./place.ts";
 
 /** Options of the resource classes: every option of `Endpoint`, and the original's names for them. */
@@ -84,11 +86,25 @@ abstract class Resource {
     return this.#handle.deployment?.id;
   }
 
-  /** Base URL for plain HTTP clients. Throws `NOT_DEPLOYED` until `deploy()` has returned. */
+  /**
+   * Base URL for plain HTTP clients. Throws `NOT_DEPLOYED` until `deploy()` has returned. In a worker it
+   * is known from the start; that of another endpoint is the address of calls by name, which need the
+   * `X-Flash-*` headers.
+   */
   get endpointUrl(): string {
-    const url = this.#handle.deployment?.url;
+    if (isDescribing()) throw describingError();
+    const url = this.#handle.deployment?.url ?? this.#urlInWorker();
     if (url === undefined) throw notDeployedError();
     return url;
+  }
+
+  /** A module that deploys and then uses its URL also runs in the workers it has deployed. */
+  #urlInWorker(): string | undefined {
+    const { mode, endpoint } = registry();
+    const server = mode === "serve" ? readUrl(WORKER_ENV.serverUrl) : undefined;
+    if (server === undefined) return undefined;
+    const id = endpoint === this.name ? readVariable(WORKER_ENV.endpointId) : "flash";
+    return `${server}/${this.kind === "lb" ? "lb" : "v2"}/${id ?? "flash"}`;
   }
 
   /**

@@ -73,6 +73,8 @@ export function openArtifact({ artifactDir, endpoint: name, runtimeUrl }: Artifa
 export async function importDeclarations(served: Served): Promise<EndpointDeclaration[]> {
   const { endpoint, bundlePath } = served;
   let exports: Record<string, unknown>;
+  const shared = registry();
+  shared.isLoading = true;
   try {
     exports = (await import(pathToFileURL(bundlePath).href)) as Record<string, unknown>;
   } catch (cause) {
@@ -82,6 +84,8 @@ export async function importDeclarations(served: Served): Promise<EndpointDeclar
       `The code of '${endpoint.name}' cannot be loaded: ${name}: ${message}`,
       { cause },
     );
+  } finally {
+    shared.isLoading = false;
   }
   nameDeclarations(exports);
   const { declarations } = registry();

@@ -100,3 +100,25 @@ console.log(JSON.stringify(await double(21)));
   );
   assert.deepEqual(said, [42]);
 });
+
+test("a module that declares, deploys and calls at its top level works, also in its own workers", async (t) => {
+  const sandbox = await Sandbox.open(t);
+  const folder = sandbox.project({});
+  const source = `
+import { LoadBalancerSlsResource, remote } from "runpod-flash";
+const api = new LoadBalancerSlsResource({ name: "solo", imageName: "runpod/runpod-flash-lb:latest" });
+const other = new LoadBalancerSlsResource({ name: "duo", imageName: "runpod/runpod-flash-lb:latest" });
+export const add = remote(api, { method: "POST", path: "/add" }, async (x: number, y: number) => x + y);
+export const twice = remote(other, { method: "POST", path: "/twice" }, async (x: number) => x * 2);
+const say = (value: unknown) => console.log(JSON.stringify(value));
+await add(1, 1).catch((error: Error) => { say(error.message); });
+await api.deploy();
+await other.deploy();
+say(api.endpointUrl);
+say([await add(5, 3), await twice(4)]);
+`;
+  const said = await runScript(folder, sandbox.env, source);
+  assert.equal(said[0], "Endpoint URL not available - endpoint may not be deployed");
+  assert.ok(String(said[1]).startsWith(sandbox.url), String(said[1]));
+  assert.deepEqual(said[2], [8, 8]);
+});
