@@ -23,7 +23,7 @@ import { Jobs } from "../../../src/server/jobs/jobs.ts";
 import type { Failpoints } from "../../../src/server/store/commit.ts";
 import { openStore, type SqliteStore } from "../../../src/server/store/store.ts";
 import { settleDown } from "../jobs-support.ts";
-import { Random } from "./random.ts";
+import { Random } from "../../support/random.ts";
 import { isOver, Reference, STEP_MS, type ModelJob } from "./reference.ts";
 
 const RULES = {
