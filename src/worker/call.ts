@@ -89,8 +89,7 @@ export class Call {
 
 function createContext(options: CallOptions, signal: AbortSignal, clock: Clock): Context {
   const { job, limit, request, who } = options;
-  let made: Request | undefined;
-  return {
+  const context: Context = {
     signal,
     attempt: options.attempt ?? 1,
     ...(job === undefined ? {} : { job }),
@@ -111,15 +110,19 @@ function createContext(options: CallOptions, signal: AbortSignal, clock: Clock):
       }
       if (!signal.aborted) options.onProgress?.(json);
     },
-    // Most functions never ask, and making one costs more than many of them take.
-    ...(request === undefined
-      ? {}
-      : {
-          get request() {
-            return (made ??= request(signal));
-          },
-        }),
   };
+  if (request !== undefined) defineRequest(context, () => request(signal));
+  return context;
+}
+
+/**
+ * Most functions never ask for it, and making one costs more than many of them take. Defined on the
+ * finished object, because spreading an object with a getter calls it.
+ */
+function defineRequest(context: Context, make: () => Request): void {
+  let made: Request | undefined;
+  const get = (): Request => (made ??= make());
+  Object.defineProperty(context, "request", { get, enumerable: true, configurable: true });
 }
 
 interface Line {

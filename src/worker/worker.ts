@@ -13,7 +13,7 @@
  *   failure, stack  what went wrong, as callers and logs are told
  *   life            signals, the server's channel, uncaught errors, the exit
  *   service         what both kinds offer to `life`
- *   routes/         load-balanced: route-server, request, answer, events
+ *   routes/         load-balanced: route-server, exchange, request, answer, events; link-server, link-exchange
  *   queue/          queue-based: queue-loop, job-run, target, heartbeat; channel (polling with protocol, link)
  */
 

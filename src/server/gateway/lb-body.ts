@@ -4,13 +4,21 @@
  * another worker when the first one dies.
  */
 
-import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { hasBody } from "./lb-headers.ts";
 
 /** Bodies up to this size can be sent again, bytes. */
 const MAX_KEPT = 256 * 1024;
 /** Sending them twice has the effect of sending them once. Source: RFC 9110 9.2.2. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+
+/** Where a body goes. */
+export interface BodySink {
+  /** False: no more until `onDrain`. */
+  write(chunk: Buffer): boolean;
+  end(trailers: [string, string][]): void;
+  onDrain(run: () => void): void;
+}
 
 export interface BodyEvents {
   onTooLarge: () => void;
@@ -27,7 +35,7 @@ export class RequestBody {
   #kept: Buffer[] | undefined;
   #isOver = false;
   #isStarted = false;
-  #target: { upstream: ClientRequest; events: BodyEvents } | undefined;
+  #target: { sink: BodySink; events: BodyEvents } | undefined;
 
   constructor(exchange: { request: IncomingMessage; response: ServerResponse; maxBytes: number }) {
     this.#request = exchange.request;
@@ -49,14 +57,14 @@ export class RequestBody {
   }
 
   /** Sends what has been read and all that comes. Called once for each worker that is tried. */
-  sendTo(upstream: ClientRequest, events: BodyEvents): void {
-    this.#target = { upstream, events };
-    for (const chunk of this.#kept ?? []) upstream.write(chunk);
+  sendTo(sink: BodySink, events: BodyEvents): void {
+    this.#target = { sink, events };
+    for (const chunk of this.#kept ?? []) sink.write(chunk);
     if (this.#isOver) {
-      this.#end(upstream);
+      this.#end(sink);
       return;
     }
-    upstream.on("drain", () => this.#request.resume());
+    sink.onDrain(() => this.#request.resume());
     if (!this.#isStarted) this.#start();
     this.#request.resume();
   }
@@ -74,7 +82,7 @@ export class RequestBody {
     this.#request.on("data", (chunk: Buffer) => this.#read(chunk));
     this.#request.on("end", () => {
       this.#isOver = true;
-      if (this.#target !== undefined) this.#end(this.#target.upstream);
+      if (this.#target !== undefined) this.#end(this.#target.sink);
     });
   }
 
@@ -87,15 +95,12 @@ export class RequestBody {
     }
     if (this.#bytes > MAX_KEPT) this.#kept = undefined;
     else this.#kept?.push(chunk);
-    if (this.#target?.upstream.write(chunk) === false) this.#request.pause();
+    if (this.#target?.sink.write(chunk) === false) this.#request.pause();
   }
 
-  #end(upstream: ClientRequest): void {
+  #end(sink: BodySink): void {
     const { rawTrailers } = this.#request;
-    if (rawTrailers.length > 0 && upstream.chunkedEncoding) {
-      upstream.addTrailers(pairsOf(rawTrailers));
-    }
-    upstream.end();
+    sink.end(rawTrailers.length > 0 ? pairsOf(rawTrailers) : []);
   }
 }
 

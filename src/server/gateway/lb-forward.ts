@@ -1,5 +1,5 @@
 /**
- * One try to have a worker answer a request. Both ways are streamed with back-pressure; nothing is
+ * One try to have a worker answer a request, over HTTP. Both ways are streamed with back-pressure; nothing is
  * buffered but what `lb-body` keeps. How it went is a value, never an exception:
  *
  *   answered   the worker's answer has begun to reach the client, which has all or a visibly broken one
@@ -14,7 +14,7 @@ import type { Socket } from "node:net";
 import { FlashError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { WorkerLink } from "../workers/link.ts";
-import { pairsOf, type RequestBody } from "./lb-body.ts";
+import { pairsOf, type BodySink, type RequestBody } from "./lb-body.ts";
 import { headersForClient, headersForWorker } from "./lb-headers.ts";
 
 export type Outcome =
@@ -89,7 +89,7 @@ class Hop {
     if (this.#state !== "connecting") return;
     this.#state = "sent";
     const { body } = this.#exchange;
-    if (!body.isEmpty) body.sendTo(this.#upstream, { onTooLarge: () => this.#tooLarge() });
+    if (!body.isEmpty) body.sendTo(sinkOf(this.#upstream), { onTooLarge: () => this.#tooLarge() });
   }
 
   #answer(answer: IncomingMessage): void {
@@ -104,7 +104,7 @@ class Hop {
       this.#refuse(answerTooLarge(this.#exchange.endpoint));
       return;
     }
-    const headers = headersForClient(answer, this.#workerId);
+    const headers = headersForClient(answer.rawHeaders, this.#workerId);
     const { trailer } = answer.headers;
     const isChunked = answer.headers["content-length"] === undefined;
     if (trailer !== undefined && isChunked && request.httpVersionMinor === 1) {
@@ -175,13 +175,7 @@ class Hop {
 
   #tooSlow(): void {
     const { endpoint, timeoutMs } = this.#exchange;
-    this.#refuse(
-      new FlashError(
-        "EXECUTION_TIMEOUT",
-        `'${endpoint}' did not answer within ${timeoutMs / 1000} s.`,
-        { hint: "Answer earlier, stream the answer, or make it a queue endpoint." },
-      ),
-    );
+    this.#refuse(notInTime(endpoint, timeoutMs));
   }
 
   #tooLarge(): void {
@@ -211,6 +205,25 @@ class Hop {
   }
 }
 
+function sinkOf(upstream: ClientRequest): BodySink {
+  return {
+    write: (chunk) => upstream.write(chunk),
+    end: (trailers) => {
+      if (trailers.length > 0 && upstream.chunkedEncoding) upstream.addTrailers(trailers);
+      upstream.end();
+    },
+    onDrain: (run) => void upstream.on("drain", run),
+  };
+}
+
+export function notInTime(endpoint: string, timeoutMs: number): FlashError {
+  return new FlashError(
+    "EXECUTION_TIMEOUT",
+    `'${endpoint}' did not answer within ${timeoutMs / 1000} s.`,
+    { hint: "Answer earlier, stream the answer, or make it a queue endpoint." },
+  );
+}
+
 export function requestTooLarge(): FlashError {
   return new FlashError(
     "PAYLOAD_TOO_LARGE",
@@ -219,7 +232,7 @@ export function requestTooLarge(): FlashError {
   );
 }
 
-function answerUnfit(endpoint: string, cause: unknown): FlashError {
+export function answerUnfit(endpoint: string, cause: unknown): FlashError {
   return new FlashError(
     "INVALID_OUTPUT",
     `The answer of '${endpoint}' is not valid HTTP: ${(cause as Error).message}`,
@@ -227,7 +240,7 @@ function answerUnfit(endpoint: string, cause: unknown): FlashError {
   );
 }
 
-function answerTooLarge(endpoint: string): FlashError {
+export function answerTooLarge(endpoint: string): FlashError {
   return new FlashError(
     "INVALID_OUTPUT",
     `The answer of '${endpoint}' is larger than ${LIMITS.lbBodyBytes} bytes.`,

@@ -60,10 +60,21 @@ export function headersForWorker(request: IncomingMessage): string[] {
 }
 
 /** A worker's answer for the client. */
-export function headersForClient(answer: IncomingMessage, workerId: string): string[] {
-  const headers = withoutHop(answer.rawHeaders, answer.headers.connection, WORKER_ANSWER);
+export function headersForClient(raw: readonly string[], workerId: string): string[] {
+  const headers = withoutHop(raw, valueOf(raw, "connection"), WORKER_ANSWER);
   headers.push("X-Runpod-Worker-Id", workerId);
   return headers;
+}
+
+/** The value of a header in a flat list; several of them are one list. `name` is lower case. */
+export function valueOf(raw: readonly string[], name: string): string | undefined {
+  let value: string | undefined;
+  for (let index = 0; index < raw.length; index += 2) {
+    const other = raw[index];
+    if (other?.length !== name.length || other.toLowerCase() !== name) continue;
+    value = value === undefined ? raw[index + 1] : `${value}, ${raw[index + 1] ?? ""}`;
+  }
+  return value;
 }
 
 const WORKER_ANSWER = new Set([WORKER_ID_HEADER]);

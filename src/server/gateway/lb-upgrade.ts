@@ -74,13 +74,13 @@ function connect(worker: PoolWorker, path: string, upgrade: UpgradeRequest): Pro
     upstream.once("error", lost);
     upstream.once("response", (answer) => {
       // The worker does not want to: its answer goes through, and the connection ends.
-      const refusal = [...headersForClient(answer, worker.id), "Connection", "close"];
+      const refusal = [...headersForClient(answer.rawHeaders, worker.id), "Connection", "close"];
       socket.write(headOf(answer.statusCode ?? 502, answer.statusMessage ?? "", refusal));
       answer.pipe(socket);
       answer.once("close", resolve);
     });
     upstream.once("upgrade", (answer, workerSocket, workerHead) => {
-      const accepted = headersForClient(answer, worker.id);
+      const accepted = headersForClient(answer.rawHeaders, worker.id);
       accepted.push("Connection", "Upgrade", "Upgrade", answer.headers.upgrade ?? "websocket");
       socket.write(headOf(101, answer.statusMessage ?? "", accepted));
       if (workerHead.length > 0) socket.write(workerHead);

@@ -4,7 +4,8 @@
  *
  *   lb-headers   what passes and what ends at the gateway
  *   lb-body      the request's body: streamed, counted, kept as far as it may be sent again
- *   lb-forward   one try with one worker
+ *   lb-forward   one try with one worker, over HTTP
+ *   lb-link      the same over the request link of a worker of ours
  *   lb-upgrade   WebSockets
  *
  *   1  A body is not read before a worker is connected.
@@ -21,6 +22,7 @@ import type { PoolWorker } from "../workers/pool-worker.ts";
 import { readAffinity, type Affinity } from "../workers/select.ts";
 import { clientSignal, sendProblem } from "./http.ts";
 import { RequestBody } from "./lb-body.ts";
+import { forwardOverLink } from "./lb-link.ts";
 import { forward, requestTooLarge, type Exchange, type Outcome } from "./lb-forward.ts";
 
 /** Workers that are tried for one request. */
@@ -94,7 +96,11 @@ async function tryWorker(pool: Pool, worker: PoolWorker, exchange: Exchange): Pr
     if (link === undefined) {
       return { kind: "lost", hadArrived: false, cause: new Error("the worker has no address") };
     }
-    const outcome = await forward(exchange, { id: worker.id, link });
+    const { frames } = link;
+    const outcome =
+      frames === undefined
+        ? await forward(exchange, { id: worker.id, link })
+        : await forwardOverLink(exchange, { id: worker.id, frames });
     // Its other kept-alive connections are as dead as this one; a try with each would use up the tries.
     if (outcome.kind === "lost") pool.suspect(worker);
     return outcome;

@@ -1,10 +1,12 @@
 /**
- * The way to a load-balanced worker: kept-alive connections over its Unix socket or port. Requests,
- * upgrades and health checks go through here, so the hop can become another without its users.
+ * The way to a load-balanced worker: kept-alive connections over its Unix socket or port, and beside
+ * them, to workers of ours, one request link. Upgrades and health checks always take a connection.
  */
 
 import http from "node:http";
 import type { WorkerAddress } from "../../contract/compute.ts";
+import { linkPathOf } from "../../contract/lb-link.ts";
+import { RequestLink } from "./request-link.ts";
 
 /** What a health check has found. `silent`: no answer in time; `absent`: nobody listens. */
 export type Health = "healthy" | "loading" | "unhealthy" | "silent" | "absent";
@@ -19,9 +21,20 @@ export interface LinkRequest {
 export class WorkerLink {
   readonly #address: WorkerAddress;
   readonly #agent = new http.Agent({ keepAlive: true, maxFreeSockets: 256, scheduling: "lifo" });
+  #frames: RequestLink | undefined;
+  #state: "unknown" | "known" | "closed" = "unknown";
 
   constructor(address: WorkerAddress) {
     this.#address = address;
+  }
+
+  /**
+   * The request link; undefined while there is none. Whether the worker has one is found out when
+   * it is first asked for; one that broke is not opened again.
+   */
+  get frames(): RequestLink | undefined {
+    if (this.#state === "unknown") void this.#connect();
+    return this.#frames?.isOpen === true ? this.#frames : undefined;
   }
 
   /** A request whose head is sent with the first byte of the body, or with `end()`. */
@@ -59,6 +72,16 @@ export class WorkerLink {
   }
 
   close(): void {
+    this.#state = "closed";
     this.#agent.destroy();
+    this.#frames?.close();
+  }
+
+  async #connect(): Promise<void> {
+    this.#state = "known";
+    if (!("socketPath" in this.#address)) return;
+    const frames = await RequestLink.connect(linkPathOf(this.#address.socketPath));
+    if (this.#state === "known") this.#frames = frames;
+    else frames?.close();
   }
 }

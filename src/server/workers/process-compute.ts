@@ -15,6 +15,7 @@ import os from "node:os";
 import path from "node:path";
 import type { Compute, RunningWorker, WorkerSpec } from "../../contract/compute.ts";
 import { FlashError } from "../../contract/errors.ts";
+import { linkPathOf } from "../../contract/lb-link.ts";
 import { WORKER_FILE } from "../../contract/manifest.ts";
 import { WORKER_ENV } from "../../contract/worker-env.ts";
 import { systemClock } from "../../kit/clock.ts";
@@ -208,7 +209,9 @@ export class ProcessCompute implements Compute {
     try {
       await this.#records.remove(mark);
       await rm(folder, { recursive: true, force: true });
-      await rm(socketOf(process.place), { force: true });
+      const socketPath = socketOf(process.place);
+      await rm(socketPath, { force: true });
+      await rm(linkPathOf(socketPath), { force: true });
     } catch (error) {
       this.#log.warn("the files of a worker could not be removed", {
         worker: mark,

@@ -1,6 +1,5 @@
 /** Sends what a route function returned: JSON, a web Response, a byte stream, or events. */
 
-import type { ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
@@ -10,6 +9,7 @@ import { systemClock } from "../../kit/clock.ts";
 import { isStream, type Callable } from "../callable.ts";
 import { withoutStacks } from "../stack.ts";
 import { sendEvents } from "./events.ts";
+import type { RouteResponse } from "./exchange.ts";
 import { hasBody } from "./request.ts";
 
 /** A client that was refused may go on sending for this long, ms. */
@@ -24,7 +24,7 @@ const HOP_HEADERS = new Set([
 ]);
 
 export interface Delivery {
-  response: ServerResponse;
+  response: RouteResponse;
   callable: Callable;
   signal: AbortSignal;
   /** How a failure is written once the answer has begun. */
@@ -49,7 +49,7 @@ export async function deliver(value: unknown, delivery: Delivery): Promise<Flash
 }
 
 export function sendJson(
-  response: ServerResponse,
+  response: RouteResponse,
   {
     status,
     value,
@@ -68,7 +68,7 @@ export function sendJson(
  * not kept, and closing while the client sends would destroy the answer on its way: the rest is read
  * and dropped first, for a while.
  */
-function endAfterRequest(response: ServerResponse, body: Buffer): void {
+function endAfterRequest(response: RouteResponse, body: Buffer): void {
   response.write(body);
   const end = (): void => {
     cancel();
@@ -79,7 +79,7 @@ function endAfterRequest(response: ServerResponse, body: Buffer): void {
   response.req.resume();
 }
 
-export function sendProblem(response: ServerResponse, problem: Problem): void {
+export function sendProblem(response: RouteResponse, problem: Problem): void {
   sendJson(response, { status: problem.status, value: problem, type: PROBLEM_TYPE });
 }
 
@@ -111,7 +111,7 @@ async function sendResponse(from: Response, delivery: Delivery): Promise<FlashEr
   return await sendBytes(from.body, delivery);
 }
 
-function copyHeaders(from: Response, response: ServerResponse): void {
+function copyHeaders(from: Response, response: RouteResponse): void {
   // A fetched body has been decompressed on its way in, its headers still describe the old form.
   const isDecoded = from.url !== "" && from.headers.has("content-encoding");
   for (const [name, value] of from.headers) {

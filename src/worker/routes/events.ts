@@ -10,11 +10,11 @@
  *   data: {"code":"FUNCTION_ERROR",…}
  */
 
-import type { ServerResponse } from "node:http";
 import type { FlashError } from "../../contract/errors.ts";
 import { abortable } from "../../kit/abort.ts";
 import { systemClock } from "../../kit/clock.ts";
 import type { Delivery } from "./answer.ts";
+import type { RouteResponse } from "./exchange.ts";
 
 /** Proxies close connections that are silent for longer, ms. */
 const HEARTBEAT_MS = 15_000;
@@ -72,7 +72,7 @@ function iteratorOf(
     : values[Symbol.iterator]();
 }
 
-function sendHead(response: ServerResponse): void {
+function sendHead(response: RouteResponse): void {
   if (response.headersSent || response.destroyed) return;
   response.writeHead(200, {
     "content-type": "text/event-stream; charset=utf-8",
@@ -82,13 +82,13 @@ function sendHead(response: ServerResponse): void {
   response.flushHeaders();
 }
 
-function beat(response: ServerResponse): void {
+function beat(response: RouteResponse): void {
   // A client that reads slower than we write needs no sign of life, and gets no growing buffer.
   if (!response.destroyed && !response.writableNeedDrain) response.write(": keep-alive\n\n");
 }
 
 /** Waits when the client reads slower than the function produces. */
-async function write(response: ServerResponse, text: string, signal: AbortSignal): Promise<void> {
+async function write(response: RouteResponse, text: string, signal: AbortSignal): Promise<void> {
   if (response.destroyed || response.write(text)) return;
   const drained = Promise.withResolvers<void>();
   response.once("drain", drained.resolve);

@@ -1,12 +1,15 @@
 /** What a route's arguments come from: reads a request's body once, in whatever form it was sent. */
 
-import type { IncomingMessage } from "node:http";
 import type { RequestParts } from "../../contract/binder.ts";
 import { excerpt } from "../../contract/carry.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { isPlainJsonObject } from "../../contract/json.ts";
 import type { Callable } from "../callable.ts";
+import type { RouteRequest } from "./exchange.ts";
+
+const decoder = new TextDecoder();
+const NOTHING = Buffer.alloc(0);
 
 export interface Target {
   /** Still percent-encoded, without the query. */
@@ -31,7 +34,7 @@ export interface ReadOptions {
 
 /** Reads the parts. Throws `PAYLOAD_TOO_LARGE`, `INVALID_REQUEST`, `UNSUPPORTED_MEDIA_TYPE`. */
 export async function readParts(
-  message: IncomingMessage,
+  message: RouteRequest,
   { params, query, callable, signal }: ReadOptions,
 ): Promise<RequestParts> {
   const parts = { path: params, query: new URLSearchParams(query) };
@@ -44,7 +47,7 @@ export async function readParts(
       request: webRequest(message, { signal, body: "stream" }),
     };
   }
-  const bytes = hasBody(message) ? await readBytes(message) : Buffer.alloc(0);
+  const bytes = hasBody(message) ? (message.takeWhole?.() ?? (await readBytes(message))) : NOTHING;
   const body = await readBody(message, bytes, callable);
   return callable.wantsRequest
     ? { ...parts, body, request: webRequest(message, { signal, body: bytes }) }
@@ -53,7 +56,7 @@ export async function readParts(
 
 /** The request as the web platform has it. */
 export function webRequest(
-  message: IncomingMessage,
+  message: RouteRequest,
   { signal, body }: { signal: AbortSignal; body: "none" | "stream" | Uint8Array },
 ): Request {
   const method = message.method ?? "GET";
@@ -70,11 +73,11 @@ export function webRequest(
   });
 }
 
-function bodyInit(message: IncomingMessage, body: "stream" | Uint8Array): BodyInit {
+function bodyInit(message: RouteRequest, body: "stream" | Uint8Array): BodyInit {
   return typeof body === "string" ? countedStream(message) : (body as Uint8Array<ArrayBuffer>);
 }
 
-function urlOf(message: IncomingMessage): string {
+function urlOf(message: RouteRequest): string {
   const { path, query } = targetOf(message.url ?? "/");
   const tail = query === "" ? path : `${path}?${query}`;
   const host = message.headers.host ?? "localhost";
@@ -83,7 +86,7 @@ function urlOf(message: IncomingMessage): string {
 }
 
 /** A body as a stream that ends with an error when it grows over the limit. Reads only as fast as it is read. */
-function countedStream(message: IncomingMessage): ReadableStream<Uint8Array> {
+function countedStream(message: RouteRequest): ReadableStream<Uint8Array> {
   const chunks = message[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
   let size = 0;
   return new ReadableStream<Uint8Array>(
@@ -112,12 +115,12 @@ function needsBody(callable: Callable): boolean {
     .some(({ source }) => source === "body" || source === "whole" || source === "form");
 }
 
-export function hasBody(message: IncomingMessage): boolean {
+export function hasBody(message: RouteRequest): boolean {
   const length = message.headers["content-length"];
   return (length !== undefined && length !== "0") || "transfer-encoding" in message.headers;
 }
 
-function refuseTooLarge(message: IncomingMessage): void {
+function refuseTooLarge(message: RouteRequest): void {
   if (Number(message.headers["content-length"] ?? 0) > LIMITS.lbBodyBytes) throw tooLarge();
 }
 
@@ -128,7 +131,7 @@ function tooLarge(): FlashError {
   });
 }
 
-function readBytes(message: IncomingMessage): Promise<Buffer> {
+function readBytes(message: RouteRequest): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = [];
     let size = 0;
@@ -145,15 +148,16 @@ function readBytes(message: IncomingMessage): Promise<Buffer> {
     message.once("end", () =>
       resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)),
     );
-    message.once("close", () =>
-      reject(new FlashError("CANCELLED", "The client left before its request was whole.")),
-    );
+    message.once("close", () => {
+      if (message.complete) return;
+      reject(new FlashError("CANCELLED", "The client left before its request was whole."));
+    });
     message.once("error", reject);
   });
 }
 
 async function readBody(
-  message: IncomingMessage,
+  message: RouteRequest,
   bytes: Buffer,
   callable: Callable,
 ): Promise<RequestParts["body"]> {
@@ -178,7 +182,7 @@ async function readBody(
       { hint: "With curl: -F name=@file for a file and -F name=value for the other parameters." },
     );
   }
-  const text = new TextDecoder().decode(bytes);
+  const text = decoder.decode(bytes);
   if (media === "application/x-www-form-urlencoded") return readUrlEncoded(text);
   return { kind: "json", value: readJson(text) };
 }

@@ -6,11 +6,15 @@
  *   R1  every request gets exactly one answer, whatever the function does;
  *   R2  a client that leaves aborts its call's signal;
  *   R3  after `drain()` no connection is kept, and running requests are finished.
+ *
+ * What brings a request, a connection of its own or a stream of the request link, makes no difference
+ * beyond `exchange`.
  */
 
-import http, { type IncomingMessage, type ServerResponse } from "node:http";
+import http from "node:http";
 import { rm } from "node:fs/promises";
 import { FlashError, ERRORS } from "../../contract/errors.ts";
+import { linkPathOf } from "../../contract/lb-link.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { EndpointManifest, FunctionManifest } from "../../contract/manifest.ts";
 import { RouteTable } from "../../contract/routes.ts";
@@ -25,6 +29,8 @@ import type { Service } from "../service.ts";
 import type { Listen, RouteSettings } from "../settings.ts";
 import type { StackStyle } from "../stack.ts";
 import { deliver, describeFailure, sendJson, sendProblem } from "./answer.ts";
+import type { RouteRequest, RouteResponse } from "./exchange.ts";
+import { LinkServer } from "./link-server.ts";
 import { readParts, targetOf, webRequest, type Target } from "./request.ts";
 
 /** Longer than any balancer in front keeps an idle connection, ms: the balancer must be the one to close. */
@@ -53,7 +59,9 @@ export class RouteServer implements Service {
   readonly #options: RouteServerOptions;
   readonly #server: http.Server;
   readonly #healthServer: http.Server | undefined;
-  readonly #running = new Set<ServerResponse>();
+  /** Beside the HTTP socket that a Flash server has named; elsewhere nobody would ask for it. */
+  readonly #links: LinkServer | undefined;
+  readonly #running = new Set<RouteResponse>();
   #state: State = { phase: "loading" };
   #idle = deferred<void>();
   #description: unknown;
@@ -61,6 +69,9 @@ export class RouteServer implements Service {
   constructor(options: RouteServerOptions) {
     this.#options = options;
     this.#server = createServer((request, response) => this.#onRequest(request, response));
+    if ("socketPath" in options.settings.listen) {
+      this.#links = new LinkServer((request, response) => this.#onRequest(request, response));
+    }
     if (options.settings.healthPort !== undefined) {
       this.#healthServer = createServer((_, response) => this.#sendHealth(response));
     }
@@ -69,9 +80,19 @@ export class RouteServer implements Service {
   /** Listens, answering health checks only. */
   async listen(): Promise<void> {
     const { listen, healthPort } = this.#options.settings;
+    if ("socketPath" in listen) await this.#listenForLinks(linkPathOf(listen.socketPath));
     await listenOn(this.#server, listen);
     if (this.#healthServer !== undefined && healthPort !== undefined) {
       await listenOn(this.#healthServer, { host: "0.0.0.0", port: healthPort });
+    }
+  }
+
+  async #listenForLinks(path: string): Promise<void> {
+    try {
+      await this.#links?.listen(path);
+    } catch (error) {
+      // HTTP does all that a link does, only slower.
+      this.#options.log.warn("no request link", { error: String(error) });
     }
   }
 
@@ -96,11 +117,13 @@ export class RouteServer implements Service {
     for (const response of this.#running) {
       if (!response.headersSent) response.setHeader("connection", "close");
     }
+    const linksEnded = this.#links?.drain();
     if (this.#running.size > 0) await this.#idle.promise;
+    await linksEnded;
     this.#server.closeIdleConnections();
   }
 
-  #onRequest(request: IncomingMessage, response: ServerResponse): void {
+  #onRequest(request: RouteRequest, response: RouteResponse): void {
     const target = targetOf(request.url ?? "/");
     if (target.path === this.#options.settings.healthPath) {
       this.#sendHealth(response);
@@ -160,7 +183,7 @@ export class RouteServer implements Service {
     }
   }
 
-  #callOptions(request: IncomingMessage, callable: Callable): CallOptions {
+  #callOptions(request: RouteRequest, callable: Callable): CallOptions {
     const given = request.headers["x-request-id"];
     const id = typeof given === "string" && /^[\w.:-]{1,128}$/.test(given) ? given : newId();
     const limit = limitOf(request, callable, this.#options.endpoint);
@@ -171,7 +194,7 @@ export class RouteServer implements Service {
     return limit === undefined ? options : { ...options, limit };
   }
 
-  #finish(response: ServerResponse): void {
+  #finish(response: RouteResponse): void {
     this.#running.delete(response);
     if (this.#state.phase !== "draining") return;
     // R3: connections whose answer had begun before the end was known are kept by their headers.
@@ -179,14 +202,14 @@ export class RouteServer implements Service {
     if (this.#running.size === 0) this.#idle.resolve();
   }
 
-  #sendHealth(response: ServerResponse): void {
+  #sendHealth(response: RouteResponse): void {
     const { phase } = this.#state;
     if (phase === "ready") sendJson(response, { status: 200, value: { status: "healthy" } });
     else if (phase === "loading") response.writeHead(204).end();
     else sendJson(response, { status: 503, value: { status: "draining" } });
   }
 
-  #sendAllow(response: ServerResponse, method: string, methods: readonly string[]): void {
+  #sendAllow(response: RouteResponse, method: string, methods: readonly string[]): void {
     const allowed = [...methods, ...(methods.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(
       ", ",
     );
@@ -200,7 +223,7 @@ export class RouteServer implements Service {
     }
   }
 
-  async #sendDescription(response: ServerResponse, method: string): Promise<void> {
+  async #sendDescription(response: RouteResponse, method: string): Promise<void> {
     if (method !== "GET" && method !== "HEAD") {
       this.#sendAllow(response, method, ["GET"]);
       return;
@@ -214,7 +237,7 @@ export class RouteServer implements Service {
     sendJson(response, { status: 200, value: this.#description });
   }
 
-  #refuse(response: ServerResponse, error: FlashError): void {
+  #refuse(response: RouteResponse, error: FlashError): void {
     if (response.headersSent) response.destroy();
     else sendProblem(response, describeFailure(error, this.#options.sendsStacks));
   }
@@ -233,22 +256,22 @@ export class RouteServer implements Service {
 }
 
 interface Incoming {
-  request: IncomingMessage;
-  response: ServerResponse;
+  request: RouteRequest;
+  response: RouteResponse;
   target: Target;
   params: Record<string, string>;
   callable: Callable;
 }
 
 function createServer(
-  listener: (request: IncomingMessage, response: ServerResponse) => void,
+  listener: (request: http.IncomingMessage, response: http.ServerResponse) => void,
 ): http.Server {
   const server = http.createServer(
     { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: LIMITS.lbProcessingMs, noDelay: true },
     listener,
   );
   // A body that will be refused need not be sent at all.
-  server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
+  server.on("checkContinue", (request, response) => {
     const length = Number(request.headers["content-length"] ?? 0);
     if (length <= LIMITS.lbBodyBytes) response.writeContinue();
     listener(request, response);
@@ -275,7 +298,7 @@ async function listenOn(server: http.Server, listen: Listen): Promise<void> {
 
 /** The nearer of the endpoint's limit and the deadline that the caller passed on. */
 function limitOf(
-  request: IncomingMessage,
+  request: RouteRequest,
   callable: Callable,
   endpoint: EndpointManifest,
 ): CallOptions["limit"] {
