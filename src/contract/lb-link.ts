@@ -216,8 +216,9 @@ export class Inflow {
     this.#owed += bytes;
     // Seldom: small bodies are over before they need more room.
     if (this.#owed < WINDOW_BYTES / 2) return;
-    this.#grant(this.#owed);
+    const granted = this.#owed;
     this.#owed = 0;
+    this.#grant(granted);
   }
 }
 

@@ -2,14 +2,21 @@
 
 const ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz";
 
+/** Random bytes are asked for in bulk: every request gets an id, and asking costs more than the bytes. */
+const pool = new Uint8Array(256);
+let used = pool.length;
+
 /** Lower-case letters and digits, such as endpoint ids. 12 characters hold 62 bits. */
 export function newId(length = 12): string {
   let id = "";
   while (id.length < length) {
-    for (const byte of crypto.getRandomValues(new Uint8Array(length))) {
-      // 252 is the largest multiple of 36 in a byte: taking more would favour the first digits.
-      if (byte < 252 && id.length < length) id += ALPHABET[byte % 36];
+    if (used === pool.length) {
+      crypto.getRandomValues(pool);
+      used = 0;
     }
+    const byte = pool[used++] ?? 0;
+    // 252 is the largest multiple of 36 in a byte: taking more would favour the first digits.
+    if (byte < 252) id += ALPHABET[byte % 36];
   }
   // A leading letter, so that an id is a valid host name label and file name everywhere.
   return /^[a-z]/.test(id) ? id : `e${id.slice(1)}`;

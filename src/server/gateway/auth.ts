@@ -7,9 +7,23 @@ import { hash, timingSafeEqual } from "node:crypto";
 import { FlashError } from "../../contract/errors.ts";
 import type { Principal } from "./http.ts";
 
+/** Headers whose digests are kept; workers come and go, so it starts over when it is full. */
+const MAX_DIGESTS = 1000;
+
+interface Digest {
+  bytes: Buffer;
+  /** The same, base64. */
+  text: string;
+}
+
 export class Keyring {
   readonly #serverKey: Buffer;
   readonly #workers = new Map<string, Principal & { kind: "worker" }>();
+  /**
+   * Digests of headers that held a valid key: hashing costs more than all the rest of finding out who
+   * calls. Only whole headers are looked up, so how long it takes tells nothing about part of a key.
+   */
+  readonly #digests = new Map<string, Digest>();
 
   constructor(serverKey: string) {
     this.#serverKey = digest(serverKey);
@@ -45,11 +59,27 @@ export class Keyring {
 
   /** Who has the key of an `Authorization` header, with or without a scheme; undefined for nobody. */
   find(authorization: string | undefined): Principal | undefined {
+    if (authorization === undefined) return undefined;
+    const known = this.#digests.get(authorization);
+    if (known !== undefined) return this.#whoHas(known);
     const key = keyOf(authorization);
     if (key === undefined) return undefined;
-    const given = digest(key);
-    if (timingSafeEqual(given, this.#serverKey)) return { kind: "operator" };
-    return this.#workers.get(given.toString("base64"));
+    const bytes = digest(key);
+    const given = { bytes, text: bytes.toString("base64") };
+    const principal = this.#whoHas(given);
+    if (principal !== undefined) this.#remember(authorization, given);
+    return principal;
+  }
+
+  /** Asked every time: a key that was valid may have become void. */
+  #whoHas({ bytes, text }: Digest): Principal | undefined {
+    if (timingSafeEqual(bytes, this.#serverKey)) return { kind: "operator" };
+    return this.#workers.get(text);
+  }
+
+  #remember(authorization: string, given: Digest): void {
+    if (this.#digests.size >= MAX_DIGESTS) this.#digests.clear();
+    this.#digests.set(authorization, given);
   }
 
   /** Like {@link find}. Throws `UNAUTHORIZED`. */
