@@ -6,7 +6,7 @@
 import { isBuiltin } from "node:module";
 import { pathToFileURL } from "node:url";
 import type { BuildOptions, Loader, Message, OnResolveResult, Plugin, PluginBuild } from "esbuild";
-import { errorAt, warningAt, type Finding } from "./diagnostics.ts";
+import { errorAt, warningAt, type Finding, type Place } from "./diagnostics.ts";
 
 /** Files beside code that `import` may name. */
 const ASSETS: Record<string, Loader> = {
@@ -91,17 +91,18 @@ export function resolveAgain(
   return build.resolve(path, { importer, namespace, resolveDir, kind, pluginData: RESOLVED });
 }
 
-/** esbuild's messages as findings. Its columns count bytes from 0. */
+/** Where esbuild means. Its columns count bytes from 0. */
+export function placeOf({ location }: Message): Place | undefined {
+  if (location === null) return undefined;
+  const { file, line, lineText } = location;
+  const before = Buffer.from(lineText).subarray(0, location.column).toString();
+  return { file, line, column: before.length + 1 };
+}
+
+/** esbuild's messages as findings. */
 export function findingOf(message: Message, severity: "error" | "warning"): Finding {
-  const { location, notes } = message;
-  const place =
-    location === null
-      ? undefined
-      : {
-          file: location.file,
-          line: location.line,
-          column: Buffer.from(location.lineText).subarray(0, location.column).toString().length + 1,
-        };
+  const { notes } = message;
+  const place = placeOf(message);
   const missing = /^Could not resolve "(.+)"$/.exec(message.text)?.[1];
   const text = missing === undefined ? message.text : `Cannot import module '${missing}'`;
   const hint =

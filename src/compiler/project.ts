@@ -71,6 +71,8 @@ export interface BuildResult {
   artifact: Artifact;
   artifactFile: string;
   manifestFile: string;
+  /** What is in the artifact. */
+  entries: readonly PackEntry[];
   /** How many project files are in the bundles. */
   files: number;
   warnings: Diagnostic[];
@@ -301,7 +303,7 @@ export class Project {
     endpoints: readonly CheckedEndpoint[];
     bundles: ReadonlyMap<string, Bundle>;
     installed: ReadonlyMap<string, Installed>;
-  }): Promise<Pick<BuildResult, "manifest" | "artifact" | "artifactFile" | "manifestFile">> {
+  }): Promise<Omit<BuildResult, "files" | "warnings" | "timings">> {
     const { endpoints, bundles, installed } = parts;
     const runtime = readRuntime(this.#own);
     const sdk = await (this.#sdk ??= bundleSdk(this.#own));
@@ -319,9 +321,10 @@ export class Project {
       endpoints: built,
       memory: this.#manifests,
     });
-    const text = manifestParts(manifest, this.#texts);
+    const texts = manifestParts(manifest, this.#texts);
+    const text = Buffer.concat(texts);
     const entries: PackEntry[] = [
-      { path: MANIFEST_FILE, content: text },
+      { path: MANIFEST_FILE, content: text, parts: texts },
       { path: WORKER_FILE, content: runtime },
       { path: SDK_FILE, content: sdk },
     ];
@@ -338,7 +341,7 @@ export class Project {
     const { signal } = this.#request;
     const packed = await packArtifact(artifactFile, entries, { signal, memory: this.#packed });
     await writeFile(manifestFile, text);
-    return { manifest, artifact: { ...packed, manifest }, artifactFile, manifestFile };
+    return { manifest, artifact: { ...packed, manifest }, artifactFile, manifestFile, entries };
   }
 
   #throwOnErrors(findings: readonly Finding[]): void {

@@ -43,6 +43,8 @@ export interface SignatureRequest {
 export interface DescribedFunction {
   signature: Signature;
   docs: Pick<FunctionManifest, "summary" | "description">;
+  /** True when it surely returns its result at once, rather than a promise or a stream. */
+  isSynchronous: boolean;
   findings: Finding[];
 }
 
@@ -98,6 +100,7 @@ export function describeFunction(request: SignatureRequest): DescribedFunction |
       checked: !isUnchecked,
     },
     docs: describeDocs(docs),
+    isSynchronous: isSynchronous(checker, signature),
     findings,
   };
 }
@@ -329,6 +332,14 @@ function describeResult(
   if (known.has("stream")) return { streams: true };
   if (known.has("response") || isUnchecked) return { streams: false };
   return { streams: false, ...schemaOrNothing(writer, type) };
+}
+
+const LATER = new Set(["promise", "generator", "stream"]);
+
+function isSynchronous(checker: Checker, signature: TsSignature): boolean {
+  const type = checker.getReturnTypeOfSignature(signature);
+  if (type === undefined || type.flags & TypeFlags.AnyOrUnknown) return false;
+  return !partsOf(type).some((part) => LATER.has(knownType(part)?.known ?? ""));
 }
 
 function schemaOrNothing(writer: SchemaWriter, type: Type | undefined): { returns?: JsonSchema } {
