@@ -73,6 +73,8 @@ export interface BuildResult {
   manifestFile: string;
   /** What is in the artifact. */
   entries: readonly PackEntry[];
+  /** By endpoint. */
+  bundles: ReadonlyMap<string, Bundle>;
   /** How many project files are in the bundles. */
   files: number;
   warnings: Diagnostic[];
@@ -341,7 +343,8 @@ export class Project {
     const { signal } = this.#request;
     const packed = await packArtifact(artifactFile, entries, { signal, memory: this.#packed });
     await writeFile(manifestFile, text);
-    return { manifest, artifact: { ...packed, manifest }, artifactFile, manifestFile, entries };
+    const artifact = { ...packed, manifest };
+    return { manifest, artifact, artifactFile, manifestFile, entries, bundles };
   }
 
   #throwOnErrors(findings: readonly Finding[]): void {
