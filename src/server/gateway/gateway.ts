@@ -130,7 +130,8 @@ export class Gateway {
     const principal = this.#options.keyring.require(request.headers.authorization);
     if (target.kind === "lb") {
       const pool = this.#loadBalanced(target.id, request, principal);
-      return await serveLoadBalanced(pool, target.path, { request, response });
+      const isOperator = principal.kind === "operator";
+      return await serveLoadBalanced(pool, target.path, { request, response, isOperator });
     }
     // The load-balanced plane asks for the body itself, once it has a worker.
     if (request.headers.expect !== undefined) response.writeContinue();
@@ -247,7 +248,7 @@ export class Gateway {
   ): Promise<void> {
     const { pool, workerId, worker } = await this.#requireWorker(target, request);
     if (request.headers.expect !== undefined) response.writeContinue();
-    if (worker === undefined) response.once("close", pool.guests.enter(workerId));
+    if (worker === undefined) stayUntilClosed(response, pool.guests.enter(workerId));
     const call = {
       jobs: this.#options.jobs,
       endpointId: target.id,
@@ -341,6 +342,12 @@ export class Gateway {
       { hint: "Run 'flash deploy', or look at 'flash status'." },
     );
   }
+}
+
+/** Also when the connection ended before anybody listened. */
+function stayUntilClosed(response: ServerResponse, leave: () => void): void {
+  if (response.closed || response.destroyed) leave();
+  else response.once("close", leave);
 }
 
 /** Whoever has a key of an endpoint that has since got code of its own is not needed any more. */
