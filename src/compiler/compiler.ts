@@ -23,6 +23,7 @@
  *   manifest, pack   7  manifest, fingerprints, artifact
  *     gzip              one file of pieces that are compressed apart
  *     standard-schemas  schemas of the options in place of types
+ *   live             a build as what live workers need: an artifact without code, and the code by itself
  *   explain          what makes endpoints large
  *   diagnostics      mistakes, their frames and their text
  *   esbuild-plugins  how imports resolve
@@ -35,6 +36,7 @@ import { Project, type BuildRequest, type BuildResult } from "./project.ts";
 
 export { explainSizes, type EndpointSize, type SizePart } from "./explain.ts";
 export { formatDiagnostics, type Diagnostic } from "./diagnostics.ts";
+export { packLive, type LiveBuild } from "./live.ts";
 export { Project, type BuildRequest, type BuildResult } from "./project.ts";
 export type { PackagePlatform } from "./packages.ts";
 

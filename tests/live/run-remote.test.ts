@@ -1,0 +1,244 @@
+/** `flash run --remote`: functions of Live resources run on workers of a Flash server. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { until } from "../support/until.ts";
+import { liveStatus, runLive } from "./live.ts";
+
+/** Constants, helpers and imports of other files: what the text of one function does not have. */
+const API: Readonly<Record<string, string>> = {
+  "api.ts": `
+import { LiveLoadBalancer, LiveServerless, Endpoint, context, remote } from "runpod-flash";
+import { prefix } from "./lib/text.ts";
+
+const started = Math.random();
+let calls = 0;
+const api = new LiveLoadBalancer({ name: "greeter", workers: [0, 1] });
+
+export const hello = remote(api, { method: "POST", path: "/hello" }, async (name: string) => {
+  console.log("greeting", name);
+  return { text: prefix + name, pid: process.pid, endpoint: process.env.FLASH_ENDPOINT_TYPE };
+});
+export const state = remote(api, { method: "GET", path: "/state" }, () => ({ calls: ++calls, started, pid: process.pid }));
+export const fail = remote(api, { method: "POST", path: "/fail" }, (kind: string) => {
+  const cause = Object.assign(new TypeError("the inner one"), { code: "E_INNER" });
+  throw Object.assign(new RangeError("cannot " + kind, { cause }), { status: 418 });
+});
+export const rich = remote(api, { method: "POST", path: "/rich" }, (value: unknown) => value);
+export const kinds = remote(api, { method: "POST", path: "/kinds" }, (value: unknown) =>
+  Object.prototype.toString.call(value));
+export const count = remote(api, { method: "GET", path: "/count/{to}" }, async function* (to: number) {
+  for (let i = 0; i < to; i++) yield { i, pid: process.pid };
+});
+export const raw = remote(api, { method: "GET", path: "/raw" }, () =>
+  new Response("a,b", { status: 203, headers: { "content-type": "text/csv" } }));
+
+const queue = new LiveServerless({ name: "doubler", workers: [0, 1] });
+export const double = remote(queue, async (value: number) => {
+  context().progress({ at: "half" });
+  console.error("doubling", value);
+  return { value: value * 2, pid: process.pid, job: context().job?.id };
+});
+
+export const Model = remote(new LiveServerless({ name: "model", workers: [0, 1] }), class Model {
+  loads = 0;
+  async init() { this.loads++; }
+  async predict(prompt: string) { return { prompt, loads: this.loads, pid: process.pid }; }
+});
+
+export const plain = Endpoint({ name: "plain", workers: [0, 1] }, async (a: number) => ({ a, pid: process.pid }));
+`,
+  "lib/text.ts": `export const prefix = "Hello, ";\n`,
+};
+
+interface Seen {
+  pid: number;
+  [key: string]: unknown;
+}
+
+test("routes, jobs and classes of Live resources run on live workers, the rest here", async (t) => {
+  const { call, program, sandbox } = await runLive(t, API);
+  assert.match(program.output, /POST +\/greeter\/hello +hello +LB \(live\)/);
+  assert.match(program.output, /POST +\/plain\/runsync +plain +QB\n/);
+  assert.match(program.output, new RegExp(`live  ${sandbox.url}`));
+
+  const hello = (await call("POST /greeter/hello", { name: "Ann" })).json as Seen;
+  assert.deepEqual([hello.text, hello.endpoint], ["Hello, Ann", "lb"]);
+  await program.says(/greeter \| greeting Ann/);
+
+  const job = (await call("POST /doubler/runsync", { input: { value: 21 } })).json as {
+    id: string;
+    status: string;
+    output: Seen;
+  };
+  assert.deepEqual([job.status, job.output.value, job.output.job], ["COMPLETED", 42, job.id]);
+  await program.says(/doubler \| doubling 21/);
+
+  const predict = async (prompt: string): Promise<Seen> =>
+    ((await call("POST /model/runsync", { input: { prompt } })).json as { output: Seen }).output;
+  const [first, second] = [await predict("one"), await predict("two")];
+  assert.deepEqual([first.prompt, first.loads, second.loads], ["one", 1, 1]);
+  assert.equal(first.pid, second.pid);
+
+  const plain = (await call("POST /plain/runsync", { input: { a: 1 } })).json as { output: Seen };
+  const [deployment] = await liveStatus(sandbox, "live-app");
+  assert.deepEqual(deployment?.endpoints.map(({ name }) => name).sort(), [
+    "doubler",
+    "greeter",
+    "model",
+  ]);
+  const pids = [hello.pid, job.output.pid, first.pid, plain.output.pid];
+  assert.equal(new Set(pids).size, 4);
+});
+
+test("a call over HTTP means what it means everywhere: input, failures, streams, responses", async (t) => {
+  const { call, url } = await runLive(t, API);
+  const wrong = await call("POST /greeter/hello", { name: 5 });
+  assert.equal(wrong.status, 422);
+  assert.equal((wrong.json as { issues: { path: string }[] }).issues[0]?.path, "name");
+
+  const failed = await call("POST /greeter/fail", { kind: "fly" });
+  assert.equal(failed.status, 418);
+  const { code, detail, error } = failed.json as {
+    code: string;
+    detail: string;
+    error: { name: string; message: string; cause: Record<string, unknown> };
+  };
+  assert.deepEqual([code, detail, error.name], ["FUNCTION_ERROR", "cannot fly", "RangeError"]);
+  assert.deepEqual(
+    [error.cause.name, error.cause.message, error.cause.code],
+    ["TypeError", "the inner one", "E_INNER"],
+  );
+
+  const events = (await call("GET /greeter/count/3")).text.match(/data: .*/g) ?? [];
+  assert.deepEqual(
+    events.map((line) => (JSON.parse(line.slice(6)) as { i: number }).i),
+    [0, 1, 2],
+  );
+
+  const raw = await call("GET /greeter/raw");
+  assert.deepEqual(
+    [raw.status, raw.headers.get("content-type"), raw.text],
+    [203, "text/csv", "a,b"],
+  );
+
+  const described = (await (await fetch(`${url}/openapi.json`)).json()) as { paths: object };
+  assert.ok("/greeter/hello" in described.paths);
+  assert.ok(!Object.keys(described.paths).some((path) => path.includes("execute")));
+});
+
+test("an edit reaches the same worker without a deployment, as a fresh module", async (t) => {
+  const { call, save, sandbox, program } = await runLive(t, API);
+  const state = async (): Promise<{ calls: number; started: number; pid: number }> =>
+    (await call("GET /greeter/state")).json as { calls: number; started: number; pid: number };
+  const first = await state();
+  const second = await state();
+  assert.deepEqual([second.calls, second.started, second.pid], [2, first.started, first.pid]);
+  const [before] = await liveStatus(sandbox, "live-app");
+
+  save("lib/text.ts", `export const prefix = "Servus, ";\n`);
+  await program.says(/reloaded lib\/text\.ts/);
+  const hello = (await call("POST /greeter/hello", { name: "Ann" })).json as Seen;
+  assert.deepEqual([hello.text, hello.pid], ["Servus, Ann", first.pid]);
+  const fresh = await state();
+  assert.equal(fresh.calls, 1);
+  assert.notEqual(fresh.started, first.started);
+  const [after] = await liveStatus(sandbox, "live-app");
+  assert.deepEqual(after, { ...after, ...before, endpoints: after?.endpoints });
+
+  save("lib/text.ts", `export const prefix = ;\n`);
+  await program.says(/still serving the last good build/);
+  assert.equal(((await call("POST /greeter/hello", { name: "B" })).json as Seen).text, "Servus, B");
+});
+
+const SCRIPT = `
+import { where } from "runpod-flash";
+import { hello, rich, kinds, fail, count, double, Model } from "./api.ts";
+const out: unknown[] = [];
+out.push(where(hello).place, where(double).place);
+const value = { when: new Date(5), seen: new Map([["a", new Set([1n, undefined, NaN])]]), bytes: new Uint8Array([1, 2]) };
+const back = (await rich(value)) as typeof value;
+out.push(back.when.getTime(), [...back.seen.get("a")!].map(String), back.bytes.constructor.name, await kinds(/x/));
+try { await fail("swim"); } catch (error) {
+  const { code, message, cause } = error as { code: string; message: string; cause: Error };
+  out.push(code, message, cause.name, (cause.cause as Error).message);
+}
+const seen: number[] = [];
+for await (const { i } of await count(3)) seen.push(i);
+out.push(seen, (await double(4)).value, (await new Model().predict("p")).loads);
+const job = await double.run(5);
+await job.wait();
+out.push(job.output?.value, process.pid === (await hello("x")).pid);
+const loop: { self?: unknown } = {}; loop.self = loop;
+try { await rich(loop); } catch (error) { out.push((error as Error).message); }
+console.log(JSON.stringify(out));
+`;
+
+test("a script beside it calls live workers, and rich values survive", async (t) => {
+  const { script } = await runLive(t, { ...API, "script.ts": SCRIPT });
+  const { code, stdout, stderr } = await script("script.ts");
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(JSON.parse(stdout), [
+    "live-worker",
+    "live-worker",
+    5,
+    ["1", "undefined", "NaN"],
+    "Uint8Array",
+    "[object RegExp]",
+    "FUNCTION_ERROR",
+    "Remote execution failed: cannot swim",
+    "RangeError",
+    "the inner one",
+    [0, 1, 2],
+    8,
+    1,
+    10,
+    false,
+    "argument 1.self refers back to a value that holds it, which cannot travel to a live worker",
+  ]);
+});
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  test(`at ${signal} what it has deployed is removed`, async (t) => {
+    const { program, sandbox } = await runLive(t, API);
+    assert.equal((await liveStatus(sandbox, "live-app")).length, 1);
+    const { code } = await program.stop(signal, 30_000);
+    assert.equal(code, 0);
+    assert.deepEqual(await liveStatus(sandbox, "live-app"), []);
+  });
+}
+
+test("--keep leaves it, and the next run takes it over", async (t) => {
+  const { program, sandbox } = await runLive(t, API, "--keep");
+  const [kept] = await liveStatus(sandbox, "live-app");
+  await program.stop("SIGINT", 30_000);
+  const [left] = await liveStatus(sandbox, "live-app");
+  assert.deepEqual(
+    left?.endpoints.map(({ id }) => id),
+    kept?.endpoints.map(({ id }) => id),
+  );
+});
+
+test("a build that fails at the start leaves nothing behind", async (t) => {
+  const { sandbox, folder } = await runLive(t, API);
+  void folder;
+  const broken = sandbox.project({ "api.ts": `export const x = ;` }, "broken");
+  const finished = await sandbox.flash(broken, "run", "--remote", "--no-reload", "--port", "0");
+  assert.notEqual(finished.code, 0);
+  assert.deepEqual(await liveStatus(sandbox, "live-broken"), []);
+});
+
+test("a worker that is killed is replaced, and gets the code again", async (t) => {
+  const { call } = await runLive(t, API);
+  const { pid } = (await call("GET /greeter/state")).json as Seen;
+  process.kill(pid, "SIGKILL");
+  const next = await until(
+    async () => {
+      const answer = await call("GET /greeter/state");
+      return answer.status === 200 && (answer.json as { pid: number; calls: number });
+    },
+    { what: "another worker" },
+  );
+  assert.notEqual(next.pid, pid);
+  assert.equal(next.calls, 1);
+});
