@@ -290,6 +290,9 @@ function followJobs({ jobs, fleet, scaler }: Parts): void {
   jobs.onLost((job) => {
     fleet.pool(job.endpointId)?.kill(job.workerId, "it fell silent");
   });
+  jobs.onDeaf((workerId) => {
+    for (const pool of fleet.pools) pool.kill(workerId, "it goes on with a job that was stopped");
+  });
   jobs.onStopPod((workerId) => {
     for (const pool of fleet.pools) {
       const worker = pool.worker(workerId);

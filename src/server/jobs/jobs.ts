@@ -98,6 +98,7 @@ export class Jobs {
   readonly #onOverdue = new Listeners<TakenJob>();
   readonly #onLost = new Listeners<TakenJob>();
   readonly #onStopPod = new Listeners<string>();
+  readonly #onDeaf = new Listeners<string>();
   #isClosed = false;
 
   constructor(options: JobsOptions) {
@@ -363,7 +364,8 @@ export class Jobs {
 
   /** A sign of life with the jobs the worker says it holds; undefined when it does not say. */
   async ping(workerId: string, endpointId: string, jobIds: string[] | undefined): Promise<void> {
-    this.#stops.pinged(workerId, jobIds ?? []);
+    const ignored = this.#stops.pinged(workerId, jobIds ?? []);
+    if (ignored.length > 0) this.#onDeaf.emit(workerId);
     const { lost, renewed, unknown } = this.#attempts.ping(workerId, jobIds);
     await Promise.all([
       this.#store.jobs.renew(workerId, renewed, this.#now() + LEASE_MS),
@@ -422,6 +424,11 @@ export class Jobs {
   /** The worker asked to be replaced. It gets no further job. */
   onStopPod(listener: (workerId: string) => void): () => void {
     return this.#onStopPod.add(listener);
+  }
+
+  /** The worker goes on with a job that it was told to stop; nothing but its end will stop it. */
+  onDeaf(listener: (workerId: string) => void): () => void {
+    return this.#onDeaf.add(listener);
   }
 
   // --- moves

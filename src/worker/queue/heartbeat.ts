@@ -1,13 +1,16 @@
 /**
  * Heartbeats with the ids of the jobs this worker holds. They come from a thread of their own, so that
- * they go on while a function keeps the main thread busy, for hours if need be. The thread is this
- * same program, started with the fields below, and ends with the process.
+ * they go on while a function keeps the main thread busy, for hours if need be; and the thread ends the
+ * process when such a function does not come to its end (see stuck). The thread is this same program,
+ * started with the fields below, and ends with the process.
  */
 
 import http from "node:http";
 import { Worker, parentPort } from "node:worker_threads";
+import { ATTEMPT_HEADER } from "../../contract/worker-env.ts";
 import { systemClock } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
+import { StuckWatch, type HeldJob, type StuckReport } from "./stuck.ts";
 
 /** What the thread is started with. */
 export interface HeartbeatData {
@@ -17,7 +20,13 @@ export interface HeartbeatData {
   key: string;
   intervalMs: number;
   version: string;
+  /** Template of the URL that takes a job's failure. */
+  postOutput: string;
+  report: StuckReport;
 }
+
+/** To the thread: the jobs that are held, or a probe that came back. */
+type ToThread = { held: HeldJob[] } | { answer: number };
 
 export interface HeartbeatOptions {
   data: HeartbeatData;
@@ -30,7 +39,7 @@ export interface HeartbeatOptions {
 export class Heartbeat {
   readonly #options: HeartbeatOptions;
   #thread: Worker | undefined;
-  #ids: string[] = [];
+  #held: HeldJob[] = [];
   #isClosed = false;
 
   constructor(options: HeartbeatOptions) {
@@ -39,9 +48,9 @@ export class Heartbeat {
   }
 
   /** From now on these jobs are alive. Takes effect although the main thread may be busy right after. */
-  holds(ids: Iterable<string>): void {
-    this.#ids = [...ids];
-    tell(this.#thread, this.#ids);
+  holds(jobs: Iterable<HeldJob>): void {
+    this.#held = [...jobs];
+    tell(this.#thread, { held: this.#held });
   }
 
   async close(): Promise<void> {
@@ -52,6 +61,7 @@ export class Heartbeat {
   #start(): void {
     const { data, runtimeUrl, log } = this.#options;
     const thread = new Worker(new URL(runtimeUrl), { workerData: data, execArgv: [] });
+    thread.on("message", (number: number) => tell(thread, { answer: number }));
     // It never delays the exit.
     thread.unref();
     thread.on("error", (error) => log.error("the heartbeat failed", { error: error.message }));
@@ -61,13 +71,13 @@ export class Heartbeat {
       systemClock.after(1000, () => this.#start());
     });
     this.#thread = thread;
-    tell(thread, this.#ids);
+    tell(thread, { held: this.#held });
   }
 }
 
-function tell(thread: Worker | undefined, ids: string[]): void {
+function tell(thread: Worker | undefined, message: ToThread): void {
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
-  thread?.postMessage(ids);
+  thread?.postMessage(message);
 }
 
 /** True when this program was started as the heartbeat's thread. */
@@ -85,29 +95,83 @@ export function beat(data: HeartbeatData): void {
     isPinging = true;
     void sendPing(data, ids).finally(() => (isPinging = false));
   };
-  parentPort?.on("message", (message: string[]) => {
+  const watch = new StuckWatch({
+    report: data.report,
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+    probe: (number) => parentPort?.postMessage(number),
+    post: (job, body) => postFailure(data, job, body),
+  });
+  parentPort?.on("message", (message: ToThread) => {
+    if ("answer" in message) {
+      watch.answer(message.answer);
+      return;
+    }
     // A ping before the first message would claim that nothing runs.
     const isFirst = ids === undefined;
-    ids = message;
+    ids = message.held.map(({ id }) => id);
+    watch.watch(message.held);
     if (isFirst) ping();
   });
   setInterval(ping, data.intervalMs);
 }
 
 async function sendPing(data: HeartbeatData, ids: readonly string[]): Promise<void> {
-  const { url, key, intervalMs, version } = data;
+  const { url, version } = data;
   const query = new URLSearchParams({
     ...(ids.length === 0 ? {} : { job_id: ids.join(",") }),
     runpod_version: version,
   });
-  const full = `${url}${url.includes("?") ? "&" : "?"}${query.toString()}`;
+  await send(data, {
+    method: "GET",
+    url: `${url}${url.includes("?") ? "&" : "?"}${query.toString()}`,
+  });
+}
+
+/** As the main thread would. True when a server has answered, whatever it thinks of it. */
+function postFailure(
+  data: HeartbeatData,
+  { id, attempt }: HeldJob,
+  body: Record<string, unknown>,
+): Promise<boolean> {
+  return send(data, {
+    method: "POST",
+    url: data.postOutput.replaceAll("$ID", encodeURIComponent(id)),
+    body: JSON.stringify(body),
+    headers: attempt === undefined ? {} : { [ATTEMPT_HEADER]: String(attempt) },
+  });
+}
+
+interface Sending {
+  method: "GET" | "POST";
+  url: string;
+  body?: string;
+  headers?: Record<string, string>;
+}
+
+/** True when there was an answer. */
+async function send(
+  { key, intervalMs }: HeartbeatData,
+  { method, url, body, headers = {} }: Sending,
+): Promise<boolean> {
   const { request } = url.startsWith("https:") ? await import("node:https") : http;
-  await new Promise<void>((resolve) => {
-    const ping = request(full, { headers: { authorization: key }, timeout: intervalMs * 2 });
-    ping.once("response", (response) => response.resume());
-    ping.once("timeout", () => ping.destroy());
-    ping.on("error", () => undefined);
-    ping.once("close", resolve);
-    ping.end();
+  return await new Promise<boolean>((resolve) => {
+    let isAnswered = false;
+    const sent = request(url, {
+      method,
+      timeout: intervalMs * 2,
+      headers: {
+        authorization: key,
+        ...headers,
+        ...(body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) }),
+      },
+    });
+    sent.once("response", (response) => {
+      isAnswered = (response.statusCode ?? 500) < 500;
+      response.resume();
+    });
+    sent.once("timeout", () => sent.destroy());
+    sent.on("error", () => undefined);
+    sent.once("close", () => resolve(isAnswered));
+    sent.end(body);
   });
 }

@@ -8,6 +8,7 @@ import { functionError, jobFailureBody } from "../failure.ts";
 import type { StackStyle } from "../stack.ts";
 import type { JobChannel, JobMessage, Posted } from "./channel.ts";
 import { StreamOutput } from "./stream-output.ts";
+import { threadTime, type HeldJob } from "./stuck.ts";
 import type { QueueTarget } from "./target.ts";
 
 export interface JobRunOptions {
@@ -37,6 +38,8 @@ export type JobEnd =
 export class JobRun {
   readonly id: string;
   readonly call: Call;
+  /** What the heartbeat tells and watches. */
+  readonly held: HeldJob;
   readonly #options: JobRunOptions;
   readonly #attempt: number | undefined;
   #isStopped = false;
@@ -50,11 +53,18 @@ export class JobRun {
     this.#options = options;
     this.id = message.id;
     this.#attempt = wholeNumber(message.attempt);
+    const limit = limitOf(options);
+    this.held = {
+      id: message.id,
+      attempt: this.#attempt,
+      overAt: limit === undefined ? undefined : threadTime() + limit.ms,
+      text: limit?.error.message ?? "",
+    };
     this.call = new Call({
       who: { job: message.id, ...(this.#attempt === undefined ? {} : { attempt: this.#attempt }) },
       attempt: this.#attempt ?? 1,
       job: { id: message.id, endpoint },
-      limit: limitOf(options),
+      limit,
       onProgress: (value) => this.#showProgress(value),
     });
   }

@@ -132,7 +132,7 @@ export class QueueLoop implements Service, JobReceiver {
   }
 
   #tellHeld(): void {
-    this.#options.heartbeat?.holds(this.#held.keys());
+    this.#options.heartbeat?.holds([...this.#held.values()].map(({ held }) => held));
   }
 
   #logEnd(run: JobRun, end: JobEnd): void {
