@@ -12,6 +12,7 @@ import {
   externalSdk,
   findingOf,
   isBuildFailure,
+  ownPlaces,
   placeOf,
 } from "./esbuild-plugins.ts";
 import { importClosure } from "./imports.ts";
@@ -50,17 +51,19 @@ export class DescribeBuild {
 
   /**
    * Builds what can be built: a file with a syntax error takes those that import it out, and the
-   * others are still described, so that their mistakes are reported in the same run.
+   * others are still described, so that their mistakes are reported in the same run. `placed` are
+   * the files that ask where they lie.
    */
   async run(
     candidates: readonly string[],
     graph: ReadonlyMap<string, readonly string[]>,
+    placed: readonly string[] = [],
   ): Promise<DescribeOutput> {
     const findings: Finding[] = [];
     let files = candidates;
     while (files.length > 0) {
       try {
-        const { inputs, warnings } = await this.#build(files);
+        const { inputs, warnings } = await this.#build(files, placed);
         findings.push(...warnings);
         return { files: files.map((file) => this.#output(file)), inputs, findings };
       } catch (error) {
@@ -79,6 +82,7 @@ export class DescribeBuild {
 
   async #build(
     files: readonly string[],
+    placed: readonly string[],
   ): Promise<{ inputs: Metafile["inputs"]; warnings: Finding[] }> {
     await rm(this.#outDir, { recursive: true, force: true });
     const { metafile, warnings } = await build({
@@ -90,7 +94,11 @@ export class DescribeBuild {
       splitting: true,
       sourcemap: "linked",
       sourcesContent: false,
-      plugins: [externalSdk(sdkUrl(this.#own)), externalPackages()],
+      plugins: [
+        ownPlaces(placed.map((file) => join(this.#root, file))),
+        externalSdk(sdkUrl(this.#own)),
+        externalPackages(),
+      ],
       logOverride: Object.fromEntries(COMPUTED.map((id) => [id, "warning"])),
     });
     const computed = warnings.filter(({ id }) => COMPUTED.includes(id));

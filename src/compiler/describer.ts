@@ -80,7 +80,12 @@ export class Describer {
   async #evaluate(files: readonly string[], request: DescribeRequest): Promise<Described> {
     const { root, outDir, build, processes } = this.#with;
     const { scan, signal, overrides, importPlace } = request;
-    const building = build.run(files, scan.graph);
+    const placed = [...scan.sources.values()].filter((source) => source.asksWhereItIs);
+    const building = build.run(
+      files,
+      scan.graph,
+      placed.map(({ path }) => path),
+    );
     const coming = building.then((output) => output.files);
     const describing = describeFiles({ files: coming, processes, signal });
     const [output, report] = await Promise.all([building, describing]);

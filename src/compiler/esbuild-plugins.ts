@@ -3,10 +3,13 @@
  * while describing and inside the bundles.
  */
 
+import { readFile } from "node:fs/promises";
 import { isBuiltin } from "node:module";
+import { dirname, extname } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { BuildOptions, Loader, Message, OnResolveResult, Plugin, PluginBuild } from "esbuild";
 import { errorAt, warningAt, type Finding, type Place } from "./diagnostics.ts";
+import { SOURCE_EXTENSIONS } from "./imports.ts";
 
 /** Files beside code that `import` may name. */
 const ASSETS: Record<string, Loader> = {
@@ -74,6 +77,59 @@ export function externalPackages(): Plugin {
       });
     },
   };
+}
+
+/**
+ * `import.meta` of modules whose build lies elsewhere: the places of their sources. Each name is replaced
+ * by one of the same length, so that places in the file stay what they are, and given a value by an
+ * import at the end of the file, which is done before anything else in it. `files` are absolute.
+ */
+export function ownPlaces(files: readonly string[]): Plugin {
+  return {
+    name: "flash-places",
+    setup(build) {
+      if (files.length === 0) return;
+      const wanted = new Set(files);
+      const extensions = new RegExp(`(${SOURCE_EXTENSIONS.join("|").replaceAll(".", "\\.")})$`);
+      build.onLoad({ filter: extensions }, async ({ path, namespace }) => {
+        if (namespace !== "file" || !wanted.has(path)) return undefined;
+        const text = await readFile(path, "utf8");
+        const placed = text.replaceAll(
+          /\bimport\.meta\.(url|dirname|filename)\b/g,
+          (whole, name: string) => placeholder(whole, name),
+        );
+        const names = ["url", "dirname", "filename"].map(
+          (name) => `${name} as ${placeholder(`import.meta.${name}`, name)}`,
+        );
+        const from = JSON.stringify(`${PLACE}:${path}`);
+        const loader = LOADERS[extname(path)] ?? "ts";
+        return { contents: `${placed}\nimport { ${names.join(", ")} } from ${from};\n`, loader };
+      });
+      build.onResolve({ filter: /^flash-place:/ }, ({ path }) => ({
+        path: path.slice(PLACE.length + 1),
+        namespace: PLACE,
+      }));
+      build.onLoad({ filter: /.*/, namespace: PLACE }, ({ path }) => ({
+        contents: [
+          `export const url = ${JSON.stringify(pathToFileURL(path).href)};`,
+          `export const dirname = ${JSON.stringify(dirname(path))};`,
+          `export const filename = ${JSON.stringify(path)};`,
+        ].join("\n"),
+      }));
+    },
+  };
+}
+
+const PLACE = "flash-place";
+const LOADERS: Record<string, Loader> = {
+  ".js": "js",
+  ".mjs": "js",
+  ".jsx": "jsx",
+  ".tsx": "tsx",
+};
+
+function placeholder(whole: string, name: string): string {
+  return `__${name}`.padEnd(whole.length, "_");
 }
 
 /** Links are resolved by then: a workspace's own package lies outside `node_modules`. */

@@ -334,6 +334,9 @@ export class Project {
       if (bundle === undefined) continue;
       const path = bundlePath(endpoint.name);
       entries.push({ path, content: bundle.code }, { path: `${path}.map`, content: bundle.map });
+      for (const asset of bundle.assets) {
+        entries.push({ path: `endpoints/${endpoint.name}/${asset.path}`, content: asset.content });
+      }
       const packages = installed.get(endpoint.name);
       if (packages === undefined) continue;
       entries.push(...entriesOfFolder(packages.folder, `endpoints/${endpoint.name}/node_modules`));
