@@ -24,7 +24,7 @@ describe("runpod.serverless: life", () => {
     assert.ok(relay.count("job-take", "job-take-batch", "job-stop") <= 4, relay.passed.join());
     const { json } = await rig().deployment.call("py-plain", "GET /health");
     assert.equal((json as { workers: Record<string, number> }).workers["ready"], 1);
-    await worker.program.stop("SIGKILL");
+    await worker.kill();
     await until(async () => (await workers("plain"))["IDLE"] === 0, { what: "nobody" });
   });
 
@@ -92,7 +92,7 @@ describe("runpod.serverless: life", () => {
     const { id } = await rig().submit("async", { sleep: 3 });
     await first.untilNoted(`start ${id}`);
     const second = await rig().worker(t, "async");
-    await first.program.stop("SIGKILL");
+    await first.kill();
     const done = await rig().untilStatus("async", id, "COMPLETED");
     assert.ok(second.notes.includes(`start ${id}`));
     assert.equal(done.retries, 1);
@@ -123,7 +123,7 @@ describe("runpod.serverless: life", () => {
     const worker = await rig().worker(t, "plain");
     assert.equal((await rig().job("plain", {})).status, "COMPLETED");
     await rig().remove(worker);
-    await worker.program.stop("SIGKILL");
+    await worker.kill();
     const { RUNPOD_AI_API_KEY: key = "" } = worker.key.env;
     // Not a ping, which would be a sign of life.
     const url = `${rig().base}/${rig().id("add")}/health`;

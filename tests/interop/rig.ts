@@ -251,10 +251,20 @@ export class PythonWorker {
         ...env,
       },
     });
-    owner.after(async () => {
-      await program.stop("SIGKILL");
-    });
-    return new PythonWorker(options, program, notes);
+    const worker = new PythonWorker(options, program, notes);
+    owner.after(() => worker.kill());
+    return worker;
+  }
+
+  /** Ends it at once, with its heartbeat process, as the end of its container does. */
+  async kill(): Promise<void> {
+    const { pid } = this.program.child;
+    try {
+      if (pid !== undefined) process.kill(-pid, "SIGKILL");
+    } catch {
+      // It has ended before.
+    }
+    await this.program.finished;
   }
 
   /** What the handler wrote down, in order. */
