@@ -49,6 +49,7 @@ export async function compile(
     env: readDotEnv(root, use.env),
     overrides: overridesOf(config),
     exclude: listOf(use.options.exclude),
+    include: () => config.include ?? [],
     signal: use.signal,
   }).catch((error: unknown) => {
     throw color && !use.output.json ? inColor(error) : error;

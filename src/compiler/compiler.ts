@@ -21,6 +21,7 @@
  *     assets            files that code reads from beside itself
  *   dependencies     6  which packages stay outside
  *     packages          installed for the workers' platform
+ *     included          files that the project names itself
  *   manifest, pack   7  manifest, fingerprints, artifact
  *     gzip              one file of pieces that are compressed apart
  *     standard-schemas  schemas of the options in place of types
@@ -37,7 +38,7 @@ import { Project, type BuildRequest, type BuildResult } from "./project.ts";
 
 export { explainSizes, type EndpointSize, type SizePart } from "./explain.ts";
 export { formatDiagnostics, type Diagnostic } from "./diagnostics.ts";
-export { packLive, type LiveBuild } from "./live.ts";
+export { liveBuild, type LiveBuild } from "./live.ts";
 export { Project, type BuildRequest, type BuildResult } from "./project.ts";
 export type { PackagePlatform } from "./packages.ts";
 

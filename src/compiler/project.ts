@@ -27,6 +27,7 @@ import {
 import type { DerivedName, FoundEndpoint } from "./endpoints.ts";
 import { refuseIgnored } from "./ignored-imports.ts";
 import { graphOf, importClosure } from "./imports.ts";
+import { includeFiles, type Included } from "./included.ts";
 import {
   assembleManifest,
   bundlePath,
@@ -62,6 +63,8 @@ export interface BuildRequest {
   signal?: AbortSignal;
   /** Packages that are not installed into the artifact although an endpoint depends on them. */
   exclude?: string[];
+  /** Files to ship although no import names them, written as in a .gitignore. Asked in every build. */
+  include?: () => readonly string[];
   /** Platform of the workers. Default Linux on x64 with glibc. */
   platform?: PackagePlatform;
 }
@@ -200,7 +203,11 @@ export class Project {
     findings.push(...bundles.findings);
     this.#throwOnErrors(findings);
     const installed = await clock.wait("packages", () => this.#install(endpoints, bundles.bundles));
-    const parts = { endpoints, bundles: bundles.bundles, installed };
+    const patterns = this.#request.include?.() ?? [];
+    const included = includeFiles(this.#root, scan.files, patterns);
+    findings.push(...included.findings);
+    this.#throwOnErrors(findings);
+    const parts = { endpoints, bundles: bundles.bundles, installed, included };
     const result = await clock.wait("pack", () => this.#pack(parts));
     this.#pending = { files: new Set(), hasSameFiles: true };
     // Who builds again after a change will do so once more.
@@ -305,8 +312,9 @@ export class Project {
     endpoints: readonly CheckedEndpoint[];
     bundles: ReadonlyMap<string, Bundle>;
     installed: ReadonlyMap<string, Installed>;
+    included: Included;
   }): Promise<Omit<BuildResult, "files" | "warnings" | "timings">> {
-    const { endpoints, bundles, installed } = parts;
+    const { endpoints, bundles, installed, included } = parts;
     const runtime = readRuntime(this.#own);
     const sdk = await (this.#sdk ??= bundleSdk(this.#own));
     const built = endpoints.map((endpoint): BuiltEndpoint => ({
@@ -320,6 +328,7 @@ export class Project {
       version,
       runtime,
       sdk,
+      included: included.digest,
       endpoints: built,
       memory: this.#manifests,
     });
@@ -329,6 +338,7 @@ export class Project {
       { path: MANIFEST_FILE, content: text, parts: texts },
       { path: WORKER_FILE, content: runtime },
       { path: SDK_FILE, content: sdk },
+      ...included.entries,
     ];
     for (const { endpoint, bundle } of built) {
       if (bundle === undefined) continue;

@@ -51,6 +51,8 @@ export interface DevOptions {
   home?: string;
   /** Options of an endpoint that win over the code, as flash.toml has them. Asked in every build. */
   overrides?: BuildRequest["overrides"];
+  /** Patterns of files to ship that no import names. Asked in every build. */
+  include?: BuildRequest["include"];
   /** Functions of Live resources run on live workers there. */
   remote?: LiveOptions;
   /** Told everything that happens. Default: writes it to stderr for people. */
@@ -165,7 +167,7 @@ class RunningDev implements DevServer {
   }
 
   async #startEngine(): Promise<Engine> {
-    const { root, app, overrides } = this.#options;
+    const { root, app, overrides, include } = this.#options;
     const home = this.#home;
     return Engine.start({
       project: {
@@ -174,6 +176,7 @@ class RunningDev implements DevServer {
         // Not where `flash build` writes: both may run at once.
         outDir: path.join(home, "build"),
         ...(overrides === undefined ? {} : { overrides }),
+        ...(include === undefined ? {} : { include }),
       },
       home,
       version: ownVersion(),

@@ -73,6 +73,7 @@ export const run: CommandDefinition = {
       // Read for every build, so that saving flash.toml is a change like any other.
       ...(remote === undefined ? {} : { remote }),
       overrides: (name) => overridesOf(readConfig(project.root))(name),
+      include: () => readConfig(project.root).include ?? [],
     });
     output.document({ url: server.url, app: project.app });
     await stop;
