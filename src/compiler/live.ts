@@ -31,9 +31,12 @@ import { packArtifact, type PackEntry } from "./pack.ts";
 import type { BuildResult } from "./project.ts";
 
 export interface LiveBuild {
-  artifact: Artifact;
+  /** Equal fingerprints need no other deployment. */
+  manifest: Manifest;
   /** By endpoint. */
   bundles: ReadonlyMap<string, Required<LiveBundle>>;
+  /** Writes the artifact. */
+  pack: (file: string, options?: { signal?: AbortSignal }) => Promise<Artifact>;
 }
 
 /** The one function of a live worker. */
@@ -46,34 +49,39 @@ const EXECUTE: FunctionManifest = {
 };
 
 /**
- * Writes the artifact to `file`. Undefined when the project has no live endpoint. Throws
- * `PAYLOAD_TOO_LARGE` for an endpoint whose code is over the limit of live execution.
+ * What live workers of a build need; undefined when it has no live endpoint. Throws `PAYLOAD_TOO_LARGE`
+ * for an endpoint whose code is over the limit of live execution.
  */
-export async function packLive(
+export function liveBuild(
   { manifest, entries }: Pick<BuildResult, "manifest" | "entries">,
-  { app, file, signal }: { app: string; file: string; signal?: AbortSignal },
-): Promise<LiveBuild | undefined> {
+  app: string,
+): LiveBuild | undefined {
   const live = manifest.endpoints.filter((one) => one.live && one.bundle !== undefined);
   if (live.length === 0) return undefined;
-  const texts = new Map(entries.map((entry) => [entry.path, entry]));
-  const bundles = new Map(live.map((endpoint) => [endpoint.name, bundleOf(endpoint, texts)]));
-  const sdk = contentOf(texts.get(SDK_FILE));
+  const byPath = new Map(entries.map((entry) => [entry.path, entry]));
+  const sdk = contentOf(byPath.get(SDK_FILE));
   const runtime = readLiveRuntime();
   const runtimeDigest = digest(digest(runtime) + digest(sdk));
   const endpoints = live.map((endpoint) => liveEndpoint(endpoint, runtimeDigest));
   const fingerprint = digest(endpoints.map((one) => one.fingerprint).join("\n"));
   const whole: Manifest = { ...manifest, app, endpoints, fingerprint };
-  const packed = await packArtifact(
-    file,
-    [
-      { path: MANIFEST_FILE, content: Buffer.from(`${JSON.stringify(whole, null, 2)}\n`) },
-      { path: WORKER_FILE, content: runtime },
-      { path: SDK_FILE, content: sdk },
-      ...entries.filter(({ path }) => live.some((one) => path.startsWith(packagesOf(one)))),
-    ],
-    { signal },
+  const packages = entries.filter(({ path }) =>
+    live.some((one) => path.startsWith(packagesOf(one))),
   );
-  return { artifact: { ...packed, manifest: whole }, bundles };
+  return {
+    manifest: whole,
+    bundles: new Map(live.map((endpoint) => [endpoint.name, bundleOf(endpoint, byPath)])),
+    pack: async (file, options = {}) => {
+      const text = Buffer.from(`${JSON.stringify(whole, null, 2)}\n`);
+      const own: PackEntry[] = [
+        { path: MANIFEST_FILE, content: text },
+        { path: WORKER_FILE, content: runtime },
+        { path: SDK_FILE, content: sdk },
+      ];
+      const packed = await packArtifact(file, [...own, ...packages], options);
+      return { ...packed, manifest: whole };
+    },
+  };
 }
 
 /** As the server runs it: a load-balanced endpoint with the options that the code gave it. */

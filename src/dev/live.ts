@@ -8,7 +8,7 @@
  */
 
 import path from "node:path";
-import { packLive, type BuildResult, type LiveBuild } from "../compiler/compiler.ts";
+import { liveBuild, type BuildResult, type LiveBuild } from "../compiler/compiler.ts";
 import type { Cloud, Target } from "../contract/cloud.ts";
 import { FlashError, PROBLEM_TYPE, errorOfProblem } from "../contract/errors.ts";
 import { parseOrUndefined } from "../contract/json.ts";
@@ -45,6 +45,7 @@ export class LiveWorkers {
   readonly #options: LiveWorkersOptions;
   #bundles: LiveBuild["bundles"] = new Map();
   #urls: ReadonlyMap<string, string> = new Map();
+  /** Fingerprint of what is deployed; empty when a deployment has failed. */
   #deployed: string | undefined;
   #closing: Promise<boolean> | undefined;
 
@@ -66,17 +67,11 @@ export class LiveWorkers {
    * From now on calls run this build's code. Deploys what has changed but code. Throws
    * `PAYLOAD_TOO_LARGE`, and what a deployment fails with; calls then still run the earlier code.
    */
-  async follow(built: BuildResult, signal?: AbortSignal): Promise<void> {
-    const { target, folder } = this.#options;
-    const file = path.join(folder, "live.tar.gz");
-    const packed = await packLive(built, {
-      app: target.app,
-      file,
-      ...(signal === undefined ? {} : { signal }),
-    });
-    if (packed !== undefined) await this.#deploy(packed);
-    else await this.#remove();
-    this.#bundles = packed?.bundles ?? new Map();
+  async follow(built: BuildResult): Promise<void> {
+    const build = liveBuild(built, this.#options.target.app);
+    if (build === undefined) await this.#remove();
+    else if (build.manifest.fingerprint !== this.#deployed) await this.#deploy(build);
+    this.#bundles = build?.bundles ?? new Map();
   }
 
   /** Runs a function on a live worker. Never throws: the last event says what went wrong. */
@@ -96,10 +91,9 @@ export class LiveWorkers {
     return this.#closing;
   }
 
-  async #deploy({ artifact }: LiveBuild): Promise<void> {
-    const { cloud, target } = this.#options;
-    const { fingerprint } = artifact.manifest;
-    if (this.#deployed === fingerprint) return;
+  async #deploy({ manifest, pack }: LiveBuild): Promise<void> {
+    const { cloud, target, folder } = this.#options;
+    const artifact = await pack(path.join(folder, "live.tar.gz"));
     // Before it is known how it ends: what may be there is to be removed.
     this.#deployed = "";
     const { endpoints } = await cloud.deploy(artifact, target);
@@ -107,7 +101,7 @@ export class LiveWorkers {
     this.#urls = new Map(
       endpoints.map(({ name, id }) => [name, `${cloud.target}/lb/${id}${EXECUTE_PATH}`]),
     );
-    this.#deployed = fingerprint;
+    this.#deployed = manifest.fingerprint;
   }
 
   async #tryRemove(): Promise<boolean> {

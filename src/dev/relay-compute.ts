@@ -3,7 +3,7 @@
  * every call to the dev server; the others are what they always are.
  */
 
-import { copyFile, mkdir, rm } from "node:fs/promises";
+import { mkdir, rm, symlink } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Compute, RunningWorker, WorkerSpec } from "../contract/compute.ts";
@@ -16,7 +16,7 @@ const PROGRAM = fileURLToPath(new URL("../../dist/runtime/relay.mjs", import.met
 export interface RelayComputeOptions {
   /** Starts the workers. */
   compute: Compute;
-  /** Manifests beside the relay's program are kept here, and removed at the end. */
+  /** Holds an artifact for each build: its manifest and the relay's program. Removed at the end. */
   folder: string;
   isLive: (endpoint: string) => boolean;
   /** How relays reach the dev server; asked at each start. */
@@ -73,9 +73,10 @@ export class RelayCompute implements Compute {
 
   async #makeFolder(artifactDir: string): Promise<string> {
     const folder = path.join(this.#options.folder, path.basename(artifactDir));
+    await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    await copyFile(path.join(artifactDir, MANIFEST_FILE), path.join(folder, MANIFEST_FILE));
-    await copyFile(PROGRAM, path.join(folder, WORKER_FILE));
+    await symlink(path.join(artifactDir, MANIFEST_FILE), path.join(folder, MANIFEST_FILE));
+    await symlink(PROGRAM, path.join(folder, WORKER_FILE));
     return folder;
   }
 }
