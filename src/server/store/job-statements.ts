@@ -18,6 +18,7 @@ export interface JobRow {
   attempt: number;
   failures: number;
   run_at: number;
+  expires_at: number;
   created_at: number;
   started_at: number | null;
   finished_at: number | null;
@@ -35,7 +36,7 @@ export interface JobRow {
   input: string | null;
 }
 
-const NARROW = `seq, id, lane, state, attempt, failures, run_at, created_at, started_at, finished_at,
+const NARROW = `seq, id, lane, state, attempt, failures, run_at, expires_at, created_at, started_at, finished_at,
   drop_at, lease_until, worker_id, via, execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, error`;
 const ALL = `${NARROW}, output, input`;
 
@@ -79,11 +80,12 @@ export function prepareStatements(db: DatabaseSync) {
     renew: sql(`UPDATE jobs SET lease_until = ?
       WHERE id = ? AND worker_id = ? AND state = 'IN_PROGRESS'`),
 
-    appendChunk: sql(`INSERT INTO chunks (job, position, chunk)
-      SELECT seq, 1 + coalesce((SELECT max(position) FROM chunks WHERE job = seq), drained), ?
+    appendChunk: sql(`INSERT INTO chunks (job, position, attempt, chunk)
+      SELECT seq, 1 + coalesce((SELECT max(position) FROM chunks WHERE job = seq), drained),
+        attempt, ?
       FROM jobs WHERE id = ? AND attempt = ? AND state = 'IN_PROGRESS'`),
     readChunks: sql(`SELECT position, chunk FROM chunks
-      WHERE job = (SELECT seq FROM jobs WHERE id = ?) AND position > ?
+      WHERE job = (SELECT seq FROM jobs WHERE id = ?) AND position > ? AND attempt = ?
       ORDER BY position LIMIT ?`),
     unreadChunks: sql(`SELECT position, chunk FROM chunks
       JOIN jobs ON chunks.job = jobs.seq

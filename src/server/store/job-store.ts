@@ -170,28 +170,22 @@ export class SqliteJobStore implements JobStore {
     );
   }
 
-  async readChunks(
-    jobId: string,
-    after: number,
-    limit: number,
-  ): Promise<{ position: number; chunk: string }[]> {
-    const rows = this.#sql.readChunks.all(jobId, after, limit) as unknown as ChunkRow[];
+  async readChunks({
+    jobId,
+    attempt,
+    after,
+    limit,
+  }: Parameters<JobStore["readChunks"]>[0]): Promise<ChunkRow[]> {
+    const chunks = portionOf(this.#sql.readChunks.iterate(jobId, after, attempt, limit));
     await this.#committer.durable;
-    return rows.map(({ position, chunk }) => ({ position, chunk }));
+    return chunks;
   }
 
   async drainChunks(jobId: string, limit: number): Promise<string[]> {
     // Readers wait in vain most of the time; that must not cost a transaction each.
     if (this.#committer.isIdle && this.#sql.unreadChunks.all(jobId, 1).length === 0) return [];
     return this.#committer.commit(() => {
-      let characters = 0;
-      const chunks: ChunkRow[] = [];
-      for (const row of this.#sql.unreadChunks.iterate(jobId, limit)) {
-        const chunk = row as unknown as ChunkRow;
-        characters += chunk.chunk.length;
-        if (chunks.length > 0 && characters > DRAIN_CHARACTERS) break;
-        chunks.push(chunk);
-      }
+      const chunks = portionOf(this.#sql.unreadChunks.iterate(jobId, limit));
       const last = chunks.at(-1);
       if (last !== undefined) this.#sql.markDrained.run(last.position, jobId);
       return chunks.map(({ chunk }) => chunk);
@@ -350,6 +344,19 @@ type QueueSums = Awaited<ReturnType<JobStore["queue"]>>[number];
 interface ChunkRow {
   position: number;
   chunk: string;
+}
+
+/** As many as one answer should carry, but at least one. */
+function portionOf(rows: Iterable<unknown>): ChunkRow[] {
+  let characters = 0;
+  const chunks: ChunkRow[] = [];
+  for (const row of rows) {
+    const { position, chunk } = row as ChunkRow;
+    characters += chunk.length;
+    if (chunks.length > 0 && characters > DRAIN_CHARACTERS) break;
+    chunks.push({ position, chunk });
+  }
+  return chunks;
 }
 
 const FINAL_STATE = {
