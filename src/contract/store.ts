@@ -60,6 +60,8 @@ export interface JobStore {
   settle(request: {
     jobId: string;
     attempt: number;
+    /** The attempt as it was taken: what no move changes need not be read again. */
+    taken?: TakenJob;
     outcome: Outcome;
     now: number;
     retentionMs: number;

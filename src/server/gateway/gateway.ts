@@ -127,7 +127,7 @@ export class Gateway {
     if (isWorker) {
       return await this.#answerWorker(target, request, response);
     }
-    const principal = this.#options.keyring.require(request.headers.authorization);
+    const principal = this.#options.keyring.require(request);
     if (target.kind === "lb") {
       const pool = this.#loadBalanced(target.id, request, principal);
       const isOperator = principal.kind === "operator";
@@ -181,7 +181,7 @@ export class Gateway {
     if (this.#state === "starting" || (this.#state === "stopping" && !isLink))
       throw this.#notOpen();
     if (isLink) return await this.#link(target, { request, socket, head });
-    const principal = this.#options.keyring.require(request.headers.authorization);
+    const principal = this.#options.keyring.require(request);
     if (target.kind !== "lb") {
       throw new FlashError("INVALID_REQUEST", "Only load-balanced endpoints take upgrades.");
     }

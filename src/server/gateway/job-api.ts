@@ -19,7 +19,7 @@ import type { EndpointManifest, FunctionManifest } from "../../contract/manifest
 import { chooseFunction } from "../../contract/methods.ts";
 import { isFinal, JOB_STATES, type JobState } from "../../contract/states.ts";
 import type { EndpointRow } from "../../contract/store.ts";
-import type { JobRequest, Jobs } from "../jobs/jobs.ts";
+import type { JobRequest, Jobs, JobTarget } from "../jobs/jobs.ts";
 import {
   clientSignal,
   readBody,
@@ -128,20 +128,25 @@ export async function handleJobApi(
 // --- submitting
 
 async function run(call: Call): Promise<void> {
-  const job = await submit(call, "run");
+  const { target, body } = await readSubmission(call, "run");
+  const job = await call.jobs.submit(target, body, "run");
   sendJson(call.response, 200, { id: job.id, status: job.state });
 }
 
 async function runsync(call: Call): Promise<void> {
   const { jobs, response } = call;
-  const job = await submit(call, "runsync");
-  const now = await jobs.waitFinal(job.id, waitOf(call), clientSignal(response));
-  if (now !== undefined && isFinal(now.state)) sendJsonText(response, 200, jobDocumentText(now));
-  else sendJson(response, 200, { id: job.id, status: now?.state ?? job.state });
+  const { target, body } = await readSubmission(call, "runsync");
+  const wait = { waitMs: waitOf(call), signal: clientSignal(response) };
+  const job = await jobs.submitAndWait(target, body, wait);
+  if (isFinal(job.state)) sendJsonText(response, 200, jobDocumentText(job));
+  else sendJson(response, 200, { id: job.id, status: job.state });
 }
 
-async function submit(call: Call, via: "run" | "runsync"): Promise<Job> {
-  const { endpoint, jobs, request, query } = call;
+async function readSubmission(
+  call: Call,
+  via: "run" | "runsync",
+): Promise<{ target: JobTarget; body: JobRequest }> {
+  const { endpoint, request, query } = call;
   const maxBytes = via === "run" ? LIMITS.runBodyBytes : LIMITS.runsyncBodyBytes;
   const body = parseBody((await readBody(request, maxBytes)).toString("utf8"));
   const ttl = clamped(query.get("ttl"), LIMITS.ttlMinMs, LIMITS.ttlMaxMs);
@@ -156,7 +161,7 @@ async function submit(call: Call, via: "run" | "runsync"): Promise<Job> {
   };
   const policy = { ...body.policy, ...(ttl === undefined ? {} : { ttl }) };
   const idempotencyKey = typeof key === "string" ? { idempotencyKey: checkKey(key) } : {};
-  return jobs.submit(target, { ...body, policy, ...idempotencyKey }, via);
+  return { target, body: { ...body, policy, ...idempotencyKey } };
 }
 
 /** Unknown keys are ignored: official examples send some by mistake. */

@@ -16,7 +16,8 @@
  *   steady           wall time that never goes back
  *
  * Invariants:
- *   1. Memory holds only who waits and when to look. Killing the process loses no job.
+ *   1. Memory holds only who waits, when to look, and copies of running attempts that save reading
+ *      them; every move is judged by the store. Killing the process loses no job.
  *   2. Nothing is acknowledged, and nobody is woken with it, before the store has committed it.
  *      Polls are woken earlier only to look: their look is behind the write in the same group.
  *   3. Every word of a worker is checked against the attempt it holds; a stale one changes nothing.
@@ -163,11 +164,38 @@ export class Jobs {
   // --- what clients do
 
   /** Accepts a job. Throws `NOT_ACCEPTED` for a wrong policy or webhook, `STORAGE_FULL`, `UNAVAILABLE`. */
-  async submit(target: JobTarget, request: JobRequest, via: "run" | "runsync"): Promise<Job> {
+  submit(target: JobTarget, request: JobRequest, via: "run" | "runsync"): Promise<Job> {
+    return this.#submit(newJobId(via), via, { target, request });
+  }
+
+  /** {@link submit} for `/runsync`, then {@link waitFinal}. */
+  async submitAndWait(
+    target: JobTarget,
+    request: JobRequest,
+    { waitMs, signal }: { waitMs: number; signal?: AbortSignal },
+  ): Promise<Job> {
+    const id = newJobId("runsync");
+    const endsAt = this.#clock.elapsed() + waitMs;
+    const left = (): number => endsAt - this.#clock.elapsed();
+    // Hung before the job is there: its end is not missed, and the record need not be read.
+    const bell = this.#ends.hang(id, waitMs);
+    try {
+      const job = await this.#submit(id, "runsync", { target, request });
+      if (job.id === id) await bell.wait(Math.min(left(), LOOK_AGAIN_MS), signal);
+      return bell.value ?? (await this.waitFinal(job.id, left(), signal)) ?? job;
+    } finally {
+      bell.close();
+    }
+  }
+
+  async #submit(
+    id: string,
+    via: "run" | "runsync",
+    { target, request }: { target: JobTarget; request: JobRequest },
+  ): Promise<Job> {
     const now = this.#now();
     const policy = rules.readPolicy(target, request.policy);
     const runAt = rules.readRunAt(request.runAt, now, policy.ttlMs);
-    const id = newJobId(via);
     const { endpointId, releaseId } = target;
     const submitted = this.#store.jobs.submit([
       {
@@ -467,9 +495,11 @@ export class Jobs {
   /** Every end and every requeue of an attempt goes through here. Undefined when it was stale. */
   async #settle(job: Job, outcome: Outcome): Promise<Job | undefined> {
     const now = this.#now();
+    const taken = this.#attempts.taken(job.id);
     const settling = this.#store.jobs.settle({
       jobId: job.id,
       attempt: job.attempt,
+      ...(taken?.attempt === job.attempt ? { taken } : {}),
       outcome,
       now,
       retentionMs: this.#retentionOf(job),
@@ -512,7 +542,8 @@ export class Jobs {
 
   /** The job a worker speaks about, if it holds it in the attempt it names. */
   async #heldJob({ jobId, workerId, attempt }: WorkerWord): Promise<Job | undefined> {
-    const job = await this.#store.jobs.get(jobId);
+    // What memory has may be out of date, but then the store refuses the move that follows.
+    const job = this.#attempts.taken(jobId) ?? (await this.#store.jobs.get(jobId));
     const isHeld =
       job?.state === "IN_PROGRESS" &&
       job.workerId === workerId &&

@@ -188,7 +188,7 @@ export class Execution {
       ...(job === undefined ? {} : { job }),
       ...(ms === undefined
         ? {}
-        : { limit: { ms, error: new FlashError("EXECUTION_TIMEOUT", message) } }),
+        : { limit: { ms, error: () => new FlashError("EXECUTION_TIMEOUT", message) } }),
       ...(request === undefined
         ? {}
         : {

@@ -3,6 +3,9 @@
  * they go on while a function keeps the main thread busy, for hours if need be; and the thread ends the
  * process when such a function does not come to its end (see stuck). The thread is this same program,
  * started with the fields below, and ends with the process.
+ *
+ * The jobs stand on a board that both threads see, so that neither their start nor their end wakes the
+ * other thread. It looks every now and then; only a job whose time is short is announced.
  */
 
 import http from "node:http";
@@ -10,7 +13,8 @@ import { Worker, parentPort } from "node:worker_threads";
 import { ATTEMPT_HEADER } from "../../contract/worker-env.ts";
 import { systemClock } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
-import { StuckWatch, type HeldJob, type StuckReport } from "./stuck.ts";
+import { Board, readBoard } from "./board.ts";
+import { StuckWatch, threadTime, type HeldJob, type StuckReport } from "./stuck.ts";
 
 /** What the thread is started with. */
 export interface HeartbeatData {
@@ -23,13 +27,20 @@ export interface HeartbeatData {
   /** Template of the URL that takes a job's failure. */
   postOutput: string;
   report: StuckReport;
+  /** The jobs that are held. */
+  board: SharedArrayBuffer;
 }
 
-/** To the thread: the jobs that are held, or a probe that came back. */
-type ToThread = { held: HeldJob[] } | { answer: number };
+/** To the thread: where the board is now, a look at it is needed, or a probe came back. */
+type ToThread = { board: SharedArrayBuffer } | { look: true } | { answer: number };
+
+/** The thread looks at the board this often, ms. */
+const LOOK_MS = 250;
+/** A job whose time is over earlier than this is announced, ms: the thread has to be there well before. */
+const SHORT_MS = 4 * LOOK_MS;
 
 export interface HeartbeatOptions {
-  data: HeartbeatData;
+  data: Omit<HeartbeatData, "board">;
   /** URL of the running program. */
   runtimeUrl: string;
   log: Log;
@@ -38,8 +49,8 @@ export interface HeartbeatOptions {
 /** The main thread's side. */
 export class Heartbeat {
   readonly #options: HeartbeatOptions;
+  readonly #board = new Board((board) => tell(this.#thread, { board }));
   #thread: Worker | undefined;
-  #held: HeldJob[] = [];
   #isClosed = false;
 
   constructor(options: HeartbeatOptions) {
@@ -47,10 +58,15 @@ export class Heartbeat {
     this.#start();
   }
 
-  /** From now on these jobs are alive. Takes effect although the main thread may be busy right after. */
-  holds(jobs: Iterable<HeldJob>): void {
-    this.#held = [...jobs];
-    tell(this.#thread, { held: this.#held });
+  /** From now on the job is alive. Takes effect although the main thread may be busy right after. */
+  holds(job: HeldJob): void {
+    this.#board.put(job.id, job);
+    const isShort = job.overAt !== undefined && job.overAt - threadTime() < SHORT_MS;
+    if (isShort) tell(this.#thread, { look: true });
+  }
+
+  releases(jobId: string): void {
+    this.#board.remove(jobId);
   }
 
   async close(): Promise<void> {
@@ -60,7 +76,8 @@ export class Heartbeat {
 
   #start(): void {
     const { data, runtimeUrl, log } = this.#options;
-    const thread = new Worker(new URL(runtimeUrl), { workerData: data, execArgv: [] });
+    const workerData: HeartbeatData = { ...data, board: this.#board.memory };
+    const thread = new Worker(new URL(runtimeUrl), { workerData, execArgv: [] });
     thread.on("message", (number: number) => tell(thread, { answer: number }));
     // It never delays the exit.
     thread.unref();
@@ -71,7 +88,6 @@ export class Heartbeat {
       systemClock.after(1000, () => this.#start());
     });
     this.#thread = thread;
-    tell(thread, { held: this.#held });
   }
 }
 
@@ -87,32 +103,33 @@ export function isHeartbeatData(data: unknown): data is HeartbeatData {
 
 /** The thread: pings now and in every interval. A ping that fails is followed by the next one. */
 export function beat(data: HeartbeatData): void {
-  let ids: string[] | undefined;
+  let { board } = data;
+  const held = (): HeldJob[] => readBoard<HeldJob>(board);
   let isPinging = false;
   const ping = (): void => {
     // A slow answer delays the next ping instead of piling them up; the timeout bounds the delay.
-    if (isPinging || ids === undefined) return;
+    if (isPinging) return;
     isPinging = true;
+    const ids = held().map(({ id }) => id);
     void sendPing(data, ids).finally(() => (isPinging = false));
   };
   const watch = new StuckWatch({
     report: data.report,
+    held,
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
     probe: (number) => parentPort?.postMessage(number),
     post: (job, body) => postFailure(data, job, body),
   });
   parentPort?.on("message", (message: ToThread) => {
-    if ("answer" in message) {
-      watch.answer(message.answer);
-      return;
+    if ("answer" in message) watch.answer(message.answer);
+    else {
+      if ("board" in message) board = message.board;
+      watch.look();
     }
-    // A ping before the first message would claim that nothing runs.
-    const isFirst = ids === undefined;
-    ids = message.held.map(({ id }) => id);
-    watch.watch(message.held);
-    if (isFirst) ping();
   });
+  setInterval(() => watch.look(), LOOK_MS);
   setInterval(ping, data.intervalMs);
+  ping();
 }
 
 async function sendPing(data: HeartbeatData, ids: readonly string[]): Promise<void> {

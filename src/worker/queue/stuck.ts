@@ -37,6 +37,8 @@ export interface StuckReport {
 
 export interface StuckWatchOptions {
   report: StuckReport;
+  /** The jobs that the main thread holds now. */
+  held: () => HeldJob[];
   /** Asks the main thread to send this number back. */
   probe: (number: number) => void;
   /** Posts a job's failure. True when a server has answered. */
@@ -74,9 +76,9 @@ export class StuckWatch {
     this.#options = options;
   }
 
-  /** From now on these jobs are held. */
-  watch(jobs: readonly HeldJob[]): void {
-    this.#held = new Map(jobs.map((job) => [keyOf(job), job]));
+  /** Looks which jobs are held now. */
+  look(): void {
+    this.#held = new Map(this.#options.held().map((job) => [keyOf(job), job]));
     for (const [key, cancel] of this.#timers) {
       if (this.#held.has(key)) continue;
       cancel();
@@ -87,7 +89,7 @@ export class StuckWatch {
       const waitMs = Math.max(0, job.overAt - AHEAD_MS - threadTime());
       this.#timers.set(
         key,
-        systemClock.after(waitMs, () => void this.#look(key)),
+        systemClock.after(waitMs, () => void this.#timeIsNear(key)),
       );
     }
   }
@@ -98,13 +100,16 @@ export class StuckWatch {
   }
 
   /** A job's time is about to be over. The main thread ends it, if it can. */
-  async #look(key: string): Promise<void> {
+  async #timeIsNear(key: string): Promise<void> {
     const { report } = this.#options;
-    const overAt = this.#held.get(key)?.overAt ?? 0;
+    this.look();
+    const overAt = this.#held.get(key)?.overAt;
+    if (overAt === undefined) return;
     let frames: string[] = [];
     if (!(await this.#answers())) frames = await placeOfMainThread(report, overAt + LATE_MS);
     await sleep(systemClock, Math.max(0, overAt - threadTime()));
     if ((await this.#answers()) || this.#isEnding) return;
+    this.look();
     const job = this.#held.get(key);
     if (job === undefined) return;
     this.#isEnding = true;
