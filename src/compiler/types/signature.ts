@@ -66,14 +66,14 @@ interface RawParameter {
 
 export function describeFunction(request: SignatureRequest): DescribedFunction | undefined {
   const { checker, node } = request;
-  const signature = signatureOf(checker, node);
+  const { signature, overloads } = signatureOf(checker, node);
   if (signature === undefined) return undefined;
   const own = docsOf(node);
   const docs =
     own.description === undefined && own.tags.length === 0 && own.parameters.size === 0
       ? docsAround(request.around)
       : own;
-  const findings: Finding[] = [];
+  const findings = overloads > 1 ? [overloadFinding(request, overloads)] : [];
   const writer = new SchemaWriter(checker, "input");
   const raw = rawParameters(checker, signature);
   const file = request.pathOf(node);
@@ -105,10 +105,29 @@ export function describeFunction(request: SignatureRequest): DescribedFunction |
   };
 }
 
-function signatureOf(checker: Checker, node: Node): TsSignature | undefined {
-  if (FUNCTIONS.has(node.kind)) return checker.getSignatureFromDeclaration(node);
+/**
+ * Of an overloaded function the last signature counts: it is the one that TypeScript gives to callers,
+ * whose types are derived from the function's.
+ */
+function signatureOf(
+  checker: Checker,
+  node: Node,
+): { signature: TsSignature | undefined; overloads: number } {
+  const isOverload = (node as { body?: Node }).body === undefined;
+  if (FUNCTIONS.has(node.kind) && !isOverload)
+    return { signature: checker.getSignatureFromDeclaration(node), overloads: 1 };
   const type = checker.getTypeAtLocation(node);
-  return type === undefined ? undefined : checker.getSignaturesOfType(type, SignatureKind.Call)[0];
+  const all = type === undefined ? [] : checker.getSignaturesOfType(type, SignatureKind.Call);
+  return { signature: all.at(-1), overloads: all.length };
+}
+
+function overloadFinding({ label, place }: SignatureRequest, overloads: number): Finding {
+  return {
+    severity: "warning",
+    message: `${label} has ${overloads} overloads; inputs are checked against the last one, which is what callers see.`,
+    hint: "Write one signature, with a union where the types differ: (x: string | number) => ...",
+    ...place,
+  };
 }
 
 const FUNCTIONS = new Set<SyntaxKind>([
