@@ -40,33 +40,13 @@ const NARROW = `seq, id, lane, state, attempt, failures, run_at, expires_at, cre
   drop_at, lease_until, worker_id, via, execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, error`;
 const ALL = `${NARROW}, output, input`;
 
-/** A row of {@link ALL} as an array: much cheaper to get than an object, where many are read. */
-export function rowOf(columns: readonly unknown[]): JobRow {
-  const at = columns as any; // oxlint-disable-line typescript/no-explicit-any
-  return {
-    seq: at[0],
-    id: at[1],
-    lane: at[2],
-    state: at[3],
-    attempt: at[4],
-    failures: at[5],
-    run_at: at[6],
-    created_at: at[7],
-    started_at: at[8],
-    finished_at: at[9],
-    drop_at: at[10],
-    lease_until: at[11],
-    worker_id: at[12],
-    via: at[13],
-    execution_timeout_ms: at[14],
-    ttl_ms: at[15],
-    idempotency_key: at[16],
-    webhook: at[17],
-    extra: at[18],
-    error: at[19],
-    output: at[20],
-    input: at[21],
-  };
+const COLUMNS: readonly string[] = ALL.split(/,\s*/);
+
+/** A row of {@link ALL} from an array: much cheaper to get than an object, where many are read. */
+export function rowOf(values: readonly unknown[]): JobRow {
+  const row: Record<string, unknown> = {};
+  for (let at = 0; at < COLUMNS.length; at++) row[COLUMNS[at] ?? ""] = values[at];
+  return row as unknown as JobRow;
 }
 
 /** A keyed job is remembered for its whole ttl, or a late repetition would run a second time. */
