@@ -89,7 +89,8 @@ export interface BuildResult {
 type Changes = ReadonlySet<string> | undefined;
 
 /** Files whose change may change everything. */
-const FAR_REACHING = /(^|\/)(tsconfig[^/]*\.json|package\.json|package-lock\.json|\.gitignore)$/;
+const FAR_REACHING =
+  /^\.\.\/|(^|\/)(tsconfig[^/]*\.json|package\.json|package-lock\.json|\.gitignore)$/;
 
 const EXAMPLE = [
   "Declare one and export it:",
@@ -157,14 +158,17 @@ export class Project {
 
   /** Builds again after these files (absolute, or relative to the project) changed. */
   rebuild(changedFiles: readonly string[]): Promise<BuildResult> {
-    const changed = new Set(
-      changedFiles.map((file) => {
-        const path = isAbsolute(file) ? relative(this.#root, file) : file;
-        return path.split(sep).join("/");
-      }),
-    );
+    const changed = new Set(changedFiles.map((file) => this.#relative(file)));
     const isFarReaching = [...changed].some((file) => FAR_REACHING.test(file));
     return this.#queue(() => this.#build(isFarReaching ? undefined : changed));
+  }
+
+  /** The project's folder may be given through a link, and changes in it as well. */
+  #relative(file: string): string {
+    const given = resolve(this.#request.root);
+    const isBelow = file.startsWith(given + sep);
+    const path = isAbsolute(file) ? relative(isBelow ? given : this.#root, file) : file;
+    return path.split(sep).join("/");
   }
 
   /** Ends the processes that builds keep. Repeatable. */

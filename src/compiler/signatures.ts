@@ -34,6 +34,8 @@ export class Signatures {
   readonly #known = new Map<string, DescribedHandler>();
   #checked = new WeakMap<FoundEndpoint, { endpoint: CheckedEndpoint; findings: Finding[] }>();
   #graph: Candidates["graph"] = new Map();
+  /** Files that declare, or did at the last call, what all others see. */
+  #global: ReadonlySet<string> = new Set();
 
   /** Forgets everything: something beyond the project's sources may have changed. */
   clear(): void {
@@ -79,10 +81,12 @@ export class Signatures {
 
   /** The changed files and all that import them, now or before; undefined when it may be any file. */
   #touched({ candidates, scan, changed }: SignatureSources): ReadonlySet<string> | undefined {
+    const before = this.#global;
+    const all = [...candidates.sources.keys()];
+    this.#global = new Set(all.filter((file) => GLOBAL.test(scan.text(file) ?? "")));
     if (changed === undefined) return undefined;
-    const mayBeAny = (file: string): boolean =>
-      TYPES_ELSEWHERE.test(file) || GLOBAL.test(scan.text(file) ?? "");
-    if ([...changed].some(mayBeAny)) return undefined;
+    const isGlobal = (file: string): boolean => before.has(file) || this.#global.has(file);
+    if ([...changed].some((file) => TYPES_ELSEWHERE.test(file) || isGlobal(file))) return undefined;
     const importers = new Map<string, string[]>();
     for (const graph of [this.#graph, candidates.graph]) {
       for (const [importer, targets] of graph) {
