@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Sandbox } from "../support/flash.ts";
 import { until } from "../support/until.ts";
 import { liveStatus, runLive } from "./live.ts";
 
@@ -46,6 +47,19 @@ export const Model = remote(new LiveServerless({ name: "model", workers: [0, 1] 
   async predict(prompt: string) { return { prompt, loads: this.loads, pid: process.pid }; }
 });
 
+export const patient = remote(new LiveServerless({ name: "patient", workers: [0, 1] }), async () => {
+  console.log("waiting");
+  const { signal } = context();
+  await new Promise((resolve) => signal.addEventListener("abort", resolve));
+  console.log("told to stop");
+});
+export const failing = remote(new LiveServerless({ name: "failing", retries: 1 }), async () => {
+  console.log("attempt", context().attempt);
+  throw new RangeError("never works");
+});
+export const calling = remote(api, { method: "GET", path: "/calling" }, async () =>
+  [process.pid, (await double(1)).pid, (await plain(1)).pid]);
+
 export const plain = Endpoint({ name: "plain", workers: [0, 1] }, async (a: number) => ({ a, pid: process.pid }));
 `,
   "lib/text.ts": `export const prefix = "Hello, ";\n`,
@@ -84,8 +98,10 @@ test("routes, jobs and classes of Live resources run on live workers, the rest h
   const [deployment] = await liveStatus(sandbox, "live-app");
   assert.deepEqual(deployment?.endpoints.map(({ name }) => name).sort(), [
     "doubler",
+    "failing",
     "greeter",
     "model",
+    "patient",
   ]);
   const pids = [hello.pid, job.output.pid, first.pid, plain.output.pid];
   assert.equal(new Set(pids).size, 4);
@@ -198,6 +214,58 @@ test("a script beside it calls live workers, and rich values survive", async (t)
   ]);
 });
 
+test("a job that is cancelled, and one that fails, are what they are everywhere", async (t) => {
+  const { call, program, sandbox } = await runLive(t, API);
+  const { id } = (await call("POST /patient/run", { input: {} })).json as { id: string };
+  await program.says(/patient \| waiting/);
+  await call(`POST /patient/cancel/${id}`);
+  // Nobody waits for its output any more, so it is in the log of the server where it runs.
+  const [deployment] = await liveStatus(sandbox, "live-app");
+  const logs = `${sandbox.url}/api/v1/logs?app=live-app&environment=${deployment?.environment}`;
+  await until(async () => (await (await sandbox.fetch(logs)).text()).includes("told to stop"), {
+    what: "the function's signal to abort",
+  });
+  const cancelled = (await call(`GET /patient/status/${id}`)).json as { status: string };
+  assert.equal(cancelled.status, "CANCELLED");
+
+  const failed = (await call("POST /failing/runsync", { input: {} })).json as {
+    status: string;
+    error: string;
+  };
+  assert.equal(failed.status, "FAILED");
+  assert.match(failed.error, /RangeError/);
+  assert.match(failed.error, /never works/);
+  await program.says(/failing \| attempt 2/);
+});
+
+test("what a live function calls runs beside it, in its worker", async (t) => {
+  const { call } = await runLive(t, API);
+  const pids = (await call("GET /greeter/calling")).json as number[];
+  assert.equal(new Set(pids).size, 1, String(pids));
+});
+
+test("code over the limit is refused with the limit, and what was served stays", async (t) => {
+  const { call, save, program } = await runLive(t, API);
+  const large = "x".repeat(8 * 1024 * 1024);
+  save("lib/text.ts", `export const prefix = "${large}".slice(0, 1);\n`);
+  await program.says(
+    /Inline module payload is \d+ bytes, over the 8388608-byte live-serverless cap\. Use `flash deploy` for endpoints with large local dependencies\./,
+  );
+  await program.says(/still serving the last good build/);
+  assert.equal(((await call("POST /greeter/hello", { name: "B" })).json as Seen).text, "Hello, B");
+});
+
+test("what is wrong with the flags or the server is said before anything is built", async (t) => {
+  const sandbox = await Sandbox.open(t);
+  const folder = sandbox.project(API);
+  const kept = await sandbox.flash(folder, "run", "--keep");
+  assert.deepEqual([kept.code, /--keep needs --remote/.test(kept.stderr)], [2, true]);
+  const aimed = await sandbox.flash(folder, "run", "--target", sandbox.url);
+  assert.deepEqual([aimed.code, /--target needs --remote/.test(aimed.stderr)], [2, true]);
+  const nobody = await sandbox.flash(folder, "run", "--remote", "--target", sandbox.url);
+  assert.deepEqual([nobody.code, /No Flash server answers/.test(nobody.stderr)], [4, true]);
+});
+
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   test(`at ${signal} what it has deployed is removed`, async (t) => {
     const { program, sandbox } = await runLive(t, API);
@@ -220,8 +288,7 @@ test("--keep leaves it, and the next run takes it over", async (t) => {
 });
 
 test("a build that fails at the start leaves nothing behind", async (t) => {
-  const { sandbox, folder } = await runLive(t, API);
-  void folder;
+  const { sandbox } = await runLive(t, API);
   const broken = sandbox.project({ "api.ts": `export const x = ;` }, "broken");
   const finished = await sandbox.flash(broken, "run", "--remote", "--no-reload", "--port", "0");
   assert.notEqual(finished.code, 0);

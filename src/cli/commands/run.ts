@@ -1,7 +1,6 @@
 /** `flash run`, `flash dev`: the project on this machine, reloaded on every save. */
 
 import { hash } from "node:crypto";
-import { userInfo } from "node:os";
 import type { Target } from "../../contract/cloud.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { DEFAULTS } from "../../contract/limits.ts";
@@ -32,7 +31,7 @@ export const run: CommandDefinition = {
     ["flash run", "at http://localhost:8888"],
     ["flash run --port 3000 --strict-port", "there and nowhere else"],
     ["flash run --no-reload", "without watching files"],
-    ["flash run --remote", "functions of Live resources run on workers of a Flash server"],
+    ["flash run --remote", "with the functions of Live resources on a server"],
   ],
   options: [
     ["--host <address>", "address to listen on; default: FLASH_HOST, localhost"],
@@ -97,19 +96,18 @@ async function openRemote(
   const { cloud, key } = await openDestination({ ...invocation, options }, project, {
     start: true,
   });
-  const place = liveTarget(project);
+  const place = liveTarget(project, invocation.env);
   await cloud.environments(place.app, { signal: invocation.signal });
   return { cloud, key, target: place, keep: keep === true };
 }
 
 /** An app and environment of this checkout's own, so that it meets nothing that is deployed. */
-function liveTarget({ app, root }: Project): Target {
-  const user = userInfo()
-    .username.replaceAll(/[^A-Za-z0-9-]/g, "-")
-    .replace(/^-+/, "");
+function liveTarget({ app, root }: Project, env: NodeJS.ProcessEnv): Target {
+  const user = (env.USER ?? env.LOGNAME ?? "").replaceAll(/[^A-Za-z0-9]+/g, "-");
+  const owner = user.replace(/^-/, "").slice(0, 40);
   const place = hash("sha256", root, "hex").slice(0, 6);
   return {
     app: `live-${app}`.slice(0, MAX_NAME_LENGTH),
-    environment: `${(user === "" ? "dev" : user).slice(0, 40)}-${place}`,
+    environment: owner === "" ? `dev-${place}` : `${owner}-${place}`,
   };
 }
