@@ -31,6 +31,7 @@ import { handleJobApi, type WorkerCounts } from "./job-api.ts";
 import { JobLink } from "./job-link.ts";
 import { serveLoadBalanced } from "./lb.ts";
 import { refuseUpgrade, serveUpgrade, type UpgradeRequest } from "./lb-upgrade.ts";
+import type { RateLimits } from "./rate-limits.ts";
 import { hostName, isLocalName, readTarget, type Target } from "./target.ts";
 import { handleWorkerApi } from "./worker-api.ts";
 
@@ -43,6 +44,8 @@ export interface GatewayOptions {
   log: Log;
   /** Bound to loopback: only local host names are answered. */
   isLoopback: boolean;
+  /** Of the job API. Undefined: none. */
+  limits?: RateLimits | undefined;
 }
 
 const WORKER_OPERATIONS = new Set([
@@ -221,8 +224,8 @@ export class Gateway {
       workerCounts: () => countsForClients(pool),
       readyWorkers: () => pool.readyWorkers(),
     };
-    const { jobs } = this.#options;
-    await handleJobApi({ jobs, endpoint, principal }, operation, request, response);
+    const { jobs, limits } = this.#options;
+    await handleJobApi({ jobs, endpoint, principal, limits }, operation, request, response);
   }
 
   /** Calls by name may leave the name out when they name a job. */

@@ -43,6 +43,7 @@ import type {
   JobTarget,
   RetryRules,
   StreamAnswer,
+  StreamPlace,
   TakeRequest,
   Verdict,
   WorkerWord,
@@ -93,6 +94,8 @@ export class Jobs {
   /** Rung when a chunk came or the job ended. */
   readonly #chunks: Bells;
   readonly #cancels = new Map<string, Promise<Job | undefined>>();
+  /** By worker, bytes. */
+  readonly #peakMemory = new Map<string, number>();
   readonly #background = new Set<Promise<void>>();
   readonly #onQueued = new Listeners<string>();
   readonly #onSettled = new Listeners<Job>();
@@ -195,7 +198,7 @@ export class Jobs {
   ): Promise<Job> {
     const now = this.#now();
     const policy = rules.readPolicy(target, request.policy);
-    const runAt = rules.readRunAt(request.runAt, now, policy.ttlMs);
+    const runAt = rules.readRunAt(request, now, policy.ttlMs);
     const { endpointId, releaseId } = target;
     const submitted = this.#store.jobs.submit([
       {
@@ -272,6 +275,37 @@ export class Jobs {
         }
         await bell.wait(Math.min(left, LOOK_AGAIN_MS), signal);
       }
+    } finally {
+      bell.close();
+    }
+  }
+
+  /**
+   * Chunks of the running or last attempt behind a reader's place, for any number of readers; waits for
+   * one, or for the end. Undefined for an unknown job, and when the room closes.
+   */
+  async read(
+    id: string,
+    place: StreamPlace,
+    { waitMs, signal }: { waitMs: number; signal?: AbortSignal },
+  ): Promise<{ job: Job; chunks: { position: number; chunk: string }[] } | undefined> {
+    const endsAt = this.#clock.elapsed() + waitMs;
+    const bell = this.#chunks.hang(id);
+    try {
+      while (!this.#isClosed) {
+        // The state first: a final one then has every chunk behind it.
+        const job = await this.get(id);
+        if (job === undefined) return undefined;
+        const after = place.attempt === job.attempt ? place.position : 0;
+        const { attempt } = job;
+        const request = { jobId: id, attempt, after, limit: CHUNKS_AT_ONCE };
+        const chunks = await this.#store.jobs.readChunks(request);
+        const left = endsAt - this.#clock.elapsed();
+        const isOver = left <= 0 || signal?.aborted === true || isFinal(job.state);
+        if (chunks.length > 0 || isOver) return { job, chunks };
+        await bell.wait(Math.min(left, LOOK_AGAIN_MS), signal);
+      }
+      return undefined;
     } finally {
       bell.close();
     }
@@ -407,6 +441,11 @@ export class Jobs {
     this.#attempts.listsAll(workerId);
   }
 
+  /** The most memory a worker has used so far: it cannot be asked when it is dead. */
+  notePeakMemory(workerId: string, bytes: number): void {
+    this.#peakMemory.set(workerId, bytes);
+  }
+
   /** Long poll: jobs that this worker should stop. */
   stopsFor(workerId: string, holdMs: number, signal?: AbortSignal): Promise<string[]> {
     return this.#stops.next(workerId, holdMs, signal);
@@ -414,12 +453,15 @@ export class Jobs {
 
   /** The worker is gone: its jobs go back to the queue once more, or fail with the cause. */
   async workerGone(workerId: string, cause: GoneCause): Promise<void> {
-    const text = rules.describeGone(workerId, cause);
+    const peakMemoryBytes = this.#peakMemory.get(workerId);
+    const known = peakMemoryBytes === undefined ? {} : { peakMemoryBytes };
+    const text = rules.describeGone(workerId, { ...cause, ...known });
     const held = await this.#store.jobs.running({ workerId });
     await Promise.all(held.map((job) => this.#insist(() => this.#loseJob(job, text))));
     this.#stops.forgetWorker(workerId);
     this.#attempts.forgetWorker(workerId);
     this.#polls.forget(workerId);
+    this.#peakMemory.delete(workerId);
   }
 
   /** Open polls of this worker are answered at once with nothing, further ones too. */
