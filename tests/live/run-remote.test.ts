@@ -1,8 +1,11 @@
 /** `flash run --remote`: functions of Live resources run on workers of a Flash server. */
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import path from "node:path";
 import { test } from "node:test";
 import { Sandbox } from "../support/flash.ts";
+import type { Program } from "../support/program.ts";
 import { until } from "../support/until.ts";
 import { liveStatus, runLive } from "./live.ts";
 
@@ -276,15 +279,39 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-test("--keep leaves it, and the next run takes it over", async (t) => {
-  const { program, sandbox } = await runLive(t, API, "--keep");
-  const [kept] = await liveStatus(sandbox, "live-app");
+test("what --keep or a kill leaves, the next run takes over and removes", async (t) => {
+  const { program, sandbox, folder } = await runLive(t, API, "--keep");
+  const idsOf = async (): Promise<string[][]> =>
+    (await liveStatus(sandbox, "live-app")).map(({ endpoints }) => endpoints.map(({ id }) => id));
+  const first = await idsOf();
+  assert.equal(first.length, 1);
   await program.stop("SIGINT", 30_000);
-  const [left] = await liveStatus(sandbox, "live-app");
-  assert.deepEqual(
-    left?.endpoints.map(({ id }) => id),
-    kept?.endpoints.map(({ id }) => id),
-  );
+  assert.deepEqual(await idsOf(), first);
+
+  const again = (): Promise<Program> => startServing(sandbox, folder);
+  await (await again()).stop("SIGKILL");
+  assert.deepEqual(await idsOf(), first);
+  await (await again()).stop("SIGINT", 30_000);
+  assert.deepEqual(await idsOf(), []);
+});
+
+async function startServing(sandbox: Sandbox, folder: string): Promise<Program> {
+  const program = sandbox.start(folder, "run", "--remote", "--port", "0");
+  await program.says(/ctrl\+c/);
+  return program;
+}
+
+test("on a network address calls need the key, and live functions still run", async (t) => {
+  const { call, url, folder } = await runLive(t, API, "--host", "0.0.0.0");
+  assert.equal((await call("POST /greeter/hello", { name: "A" })).status, 401);
+  assert.equal((await call("POST /greeter/execute", {})).status, 401);
+  const key = readFileSync(path.join(folder, ".flash", "dev", "key"), "utf8").trim();
+  const answer = await fetch(`${url}/greeter/hello`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    body: JSON.stringify({ name: "A" }),
+  });
+  assert.equal(((await answer.json()) as Seen).text, "Hello, A");
 });
 
 test("a build that fails at the start leaves nothing behind", async (t) => {
