@@ -70,7 +70,7 @@ const EDITS: Record<string, MakeEdit> = {
     replaceIn(root, leaf, /\* depth(?: \+ \d+)?,/, `* depth + ${round},`),
   "a function's parameters": (root, { leaf }, round) =>
     replaceIn(root, leaf, /, depth(\d*) = \d+,/, `, depth = ${round + 3},`),
-  "code that many files import": (root, { shared }, round) => {
+  "code that all endpoints import": (root, { shared }, round) => {
     appendFileSync(path.join(root, shared), `export const edit${round} = ${round};\n`);
     return shared;
   },

@@ -21,8 +21,9 @@ const root = path.dirname(import.meta.dirname);
 const dist = path.join(root, "dist");
 /** The build grows here and takes the place of `dist` when it is whole. */
 const next = path.join(root, "dist.next");
-const runtime = path.join("runtime", "worker.mjs");
-const stamp = path.join(dist, runtime);
+const stamp = path.join(dist, "runtime", "worker.mjs");
+/** Programs that run beside user code. Only the first one travels in what is deployed. */
+const PROGRAMS = { worker: "main.ts", live: "live/main.ts", relay: "relay/main.ts" } as const;
 
 if (!(process.argv.includes("--if-stale") && isFresh())) await buildAll();
 linkCommand();
@@ -35,24 +36,26 @@ async function buildAll(): Promise<void> {
   const compiled = spawnSync(tsc, ["-p", config, "--outDir", next], { stdio: "inherit" });
   if (compiled.status !== 0) process.exit(compiled.status ?? 1);
   copyApiBrowser();
-  await bundleWorker();
+  await bundlePrograms();
   // A build that fails leaves the last good one; one that succeeds is never seen half done.
   rmSync(dist, { recursive: true, force: true });
   renameSync(next, dist);
 }
 
-/** The worker runtime travels in every artifact, so it is one file that needs Node and nothing else. */
-async function bundleWorker(): Promise<void> {
-  await build({
-    entryPoints: [path.join(root, "src", "worker", "main.ts")],
-    outfile: path.join(next, runtime),
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node22",
-    legalComments: "none",
-    logLevel: "warning",
-  });
+/** The worker runtime travels in every artifact, so each program is one file that needs Node and nothing else. */
+async function bundlePrograms(): Promise<void> {
+  for (const [name, entry] of Object.entries(PROGRAMS)) {
+    await build({
+      entryPoints: [path.join(root, "src", "worker", entry)],
+      outfile: path.join(next, "runtime", `${name}.mjs`),
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      target: "node22",
+      legalComments: "none",
+      logLevel: "warning",
+    });
+  }
 }
 
 function copyApiBrowser(): void {

@@ -49,6 +49,8 @@ function checkFiles(files: readonly string[]): string[] {
     "dist/sdk/sdk.d.ts",
     "dist/cli/main.js",
     "dist/runtime/worker.mjs",
+    "dist/runtime/live.mjs",
+    "dist/runtime/relay.mjs",
     "dist/api-browser/swagger-ui-bundle.js",
   ];
   const foreign = /^(src|tests|examples|bench|scripts|docs|\.ci|\.flash)\/|\.env$|\.tgz$|\.test\./;

@@ -13,6 +13,8 @@ export interface StartOptions {
   port?: number | undefined;
   host?: string | undefined;
   durability?: string | undefined;
+  privateWebhooks?: true | undefined;
+  rateLimits?: true | undefined;
   env: NodeJS.ProcessEnv;
   signal: AbortSignal;
 }
@@ -107,7 +109,8 @@ async function endedError(file: string, from: number, cause: Error): Promise<Fla
   );
 }
 
-function startArguments({ port, host, durability }: StartOptions): string[] {
+function startArguments(options: StartOptions): string[] {
+  const { port, host, durability, privateWebhooks, rateLimits } = options;
   return [
     "server",
     "start",
@@ -115,5 +118,7 @@ function startArguments({ port, host, durability }: StartOptions): string[] {
     ...(port === undefined ? [] : ["--port", String(port)]),
     ...(host === undefined ? [] : ["--host", host]),
     ...(durability === undefined ? [] : ["--durability", durability]),
+    ...(privateWebhooks === true ? ["--private-webhooks"] : []),
+    ...(rateLimits === true ? ["--rate-limits"] : []),
   ];
 }

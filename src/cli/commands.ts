@@ -40,6 +40,23 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/undeploy.ts")).undeploy,
   },
   {
+    name: "rollback",
+    summary: "make an earlier build active again",
+    load: async () => (await import("./commands/rollback.ts")).rollback,
+  },
+  {
+    name: "scale",
+    summary: "see why there are as many workers as there are",
+    examples: [["flash scale explain user-service", "the newest decisions, with their inputs"]],
+    commands: [
+      {
+        name: "explain",
+        summary: "show the newest scaling decisions about an endpoint",
+        load: async () => (await import("./commands/scale-explain.ts")).scaleExplain,
+      },
+    ],
+  },
+  {
     name: "token",
     summary: "print the key that opens the server",
     load: async () => (await import("./commands/token.ts")).token,

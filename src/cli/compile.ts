@@ -2,7 +2,12 @@
 
 import { rename } from "node:fs/promises";
 import path from "node:path";
-import { buildProject, formatDiagnostics, type Diagnostic } from "../compiler/compiler.ts";
+import {
+  buildProject,
+  formatDiagnostics,
+  type BuildResult,
+  type Diagnostic,
+} from "../compiler/compiler.ts";
 import type { Artifact } from "../contract/cloud.ts";
 import { FlashError } from "../contract/errors.ts";
 import type { Manifest } from "../contract/manifest.ts";
@@ -25,6 +30,8 @@ export interface Compiled {
   files: number;
   warnings: unknown[];
   tookMs: number;
+  /** All that the compiler tells. */
+  built: BuildResult;
 }
 
 /** Throws `BUILD_FAILED` with every mistake of the project, `INVALID_CONFIG` for flash.toml's. */
@@ -42,6 +49,7 @@ export async function compile(
     env: readDotEnv(root, use.env),
     overrides: overridesOf(config),
     exclude: listOf(use.options.exclude),
+    include: () => config.include ?? [],
     signal: use.signal,
   }).catch((error: unknown) => {
     throw color && !use.output.json ? inColor(error) : error;
@@ -56,6 +64,7 @@ export async function compile(
     files: built.files,
     warnings: built.warnings,
     tookMs: performance.now() - started,
+    built,
   };
 }
 

@@ -8,6 +8,9 @@
  *   target = "https://flash.example.com"
  *   environment = "staging"
  *
+ *   [build]
+ *   include = ["data/", "*.sql"]   # files to ship that no import names; written as in a .gitignore
+ *
  *   [endpoints.user-service]       # options of Endpoint(), they win over the code
  *   workers = [1, 5]
  *   idle_timeout_s = 30            # or idleTimeoutS
@@ -37,6 +40,8 @@ export interface ProjectConfig {
   app?: string;
   target?: string;
   environment?: string;
+  /** Patterns of files to ship. */
+  include?: readonly string[];
   endpoints: Record<string, EndpointOverrides>;
 }
 
@@ -115,18 +120,22 @@ function parseToml(text: string): Table {
 }
 
 function read(document: Table, mistakes: Mistake[]): ProjectConfig {
-  checkKeys(document, [], ["app", "deploy", "endpoints"], mistakes);
+  checkKeys(document, [], ["app", "build", "deploy", "endpoints"], mistakes);
   const app = tableAt(document, ["app"], mistakes);
+  const build = tableAt(document, ["build"], mistakes);
   const deploy = tableAt(document, ["deploy"], mistakes);
   checkKeys(app, ["app"], ["name"], mistakes);
+  checkKeys(build, ["build"], ["include"], mistakes);
   checkKeys(deploy, ["deploy"], ["target", "environment"], mistakes);
   const name = textAt(app, ["app", "name"], mistakes);
+  const include = textsAt(build, ["build", "include"], mistakes);
   const target = textAt(deploy, ["deploy", "target"], mistakes);
   const environment = textAt(deploy, ["deploy", "environment"], mistakes);
   checkNameAt(name, ["app", "name"], mistakes);
   checkNameAt(environment, ["deploy", "environment"], mistakes);
   return {
     ...(name === undefined ? {} : { app: name }),
+    ...(include === undefined ? {} : { include }),
     ...(target === undefined ? {} : { target }),
     ...(environment === undefined ? {} : { environment }),
     endpoints: readEndpoints(tableAt(document, ["endpoints"], mistakes), mistakes),
@@ -222,6 +231,15 @@ function textAt(table: Table, at: KeyPath, mistakes: Mistake[]): string | undefi
   if (value === undefined) return undefined;
   if (typeof value === "string" && value.trim() !== "") return value.trim();
   mistakes.push({ at, message: `'${at.join(".")}' must be a text that is not empty` });
+  return undefined;
+}
+
+function textsAt(table: Table, at: KeyPath, mistakes: Mistake[]): string[] | undefined {
+  const value = table[at.at(-1) ?? ""];
+  if (value === undefined) return undefined;
+  const isText = (one: unknown): one is string => typeof one === "string" && one.trim() !== "";
+  if (Array.isArray(value) && value.every(isText)) return value;
+  mistakes.push({ at, message: `'${at.join(".")}' must be a list of texts, as in ["data/"]` });
   return undefined;
 }
 

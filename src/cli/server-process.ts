@@ -20,6 +20,10 @@ export interface ServerProcessOptions {
   port?: number | undefined;
   /** Default `strict`. */
   durability?: Exclude<Durability, "memory"> | undefined;
+  /** Lets webhooks reach loopback and private networks. Default false. */
+  privateWebhooks?: boolean | undefined;
+  /** Limits requests to queue endpoints as the platform does. Default false. */
+  rateLimits?: boolean | undefined;
   /** Default: JSON lines on stderr. */
   log?: Log;
 }
@@ -74,6 +78,8 @@ async function startServer(home: string, options: ServerProcessOptions): Promise
       log,
       host: options.host ?? "127.0.0.1",
       port: options.port ?? DEFAULTS.serverPort,
+      allowPrivateWebhooks: options.privateWebhooks ?? false,
+      rateLimits: options.rateLimits ?? false,
       version: ownVersion(),
     });
   } catch (error) {

@@ -26,6 +26,8 @@ export const TARGET_OPTIONS: readonly OptionDefinition[] = [
 
 export interface Destination {
   cloud: Cloud;
+  /** Opens it. */
+  key: string | undefined;
   /** The server is the one of this machine's FLASH_HOME. */
   isLocal: boolean;
 }
@@ -55,16 +57,24 @@ export async function openDestination(
     const url = serverUrl(named);
     // The key of this machine's server must not travel to another machine.
     const ownKey = isLoopback(url) ? await local.key() : undefined;
-    return { cloud: openCloud(url, givenKey ?? ownKey), isLocal: false };
+    return destination(url, givenKey ?? ownKey, { isLocal: false });
   }
   const port = options.port ?? portOf(env);
   if (!start) {
     const { url } = await local.find(port, signal);
-    return { cloud: openCloud(url, givenKey ?? (await local.key())), isLocal: true };
+    return destination(url, givenKey ?? (await local.key()), { isLocal: true });
   }
   const running = await local.start({ port, env, signal });
   if (running.isNew) output.say(`started the Flash server at ${running.url}`);
-  return { cloud: openCloud(running.url, givenKey ?? (await local.key())), isLocal: true };
+  return destination(running.url, givenKey ?? (await local.key()), { isLocal: true });
+}
+
+function destination(
+  url: string,
+  key: string | undefined,
+  { isLocal }: { isLocal: boolean },
+): Destination {
+  return { cloud: openCloud(url, key), key, isLocal };
 }
 
 /** FLASH_PORT. Throws `INVALID_USAGE` when it is no port. */

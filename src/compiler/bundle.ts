@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { build, type BuildOptions, type Metafile, type Plugin } from "esbuild";
 import { SDK_FILE } from "../contract/manifest.ts";
+import { findAssets, type Asset } from "./assets.ts";
 import { compare, errorAt, type Finding } from "./diagnostics.ts";
 import {
   baseOptions,
@@ -16,6 +17,7 @@ import {
   packageName,
   resolveAgain,
 } from "./esbuild-plugins.ts";
+import { IgnoreRules } from "./ignore-rules.ts";
 import { graphOf, importClosure } from "./imports.ts";
 import type { OwnPackage } from "./own-package.ts";
 
@@ -33,7 +35,9 @@ export interface BundleUnit {
 export interface Bundle {
   code: Uint8Array;
   map: Uint8Array;
-  /** SHA-256 of the code. */
+  /** Files that the code reads from beside itself. */
+  assets: Asset[];
+  /** SHA-256 of the code and the assets. */
   digest: string;
   /** Project files that are in it, relative. */
   inputs: string[];
@@ -87,7 +91,9 @@ export class Bundler {
     for (const group of groups.values()) result.findings.push(...(await this.#make(group)));
     for (const unit of units) {
       const known = this.#known.get(keyOf(unit));
-      if (known !== undefined) result.bundles.set(unit.endpoint, known.bundle);
+      if (known === undefined) continue;
+      result.bundles.set(unit.endpoint, known.bundle);
+      result.findings.push(...known.findings);
     }
     return result;
   }
@@ -106,6 +112,7 @@ export class Bundler {
       const built = await build(this.#options(sources, group[0]?.externals ?? []));
       const contents = new Map(built.outputFiles.map(({ path, contents }) => [path, contents]));
       const graph = graphOf(built.metafile.inputs);
+      const rules = new IgnoreRules(this.#root);
       for (const unit of group) {
         const name = `${entryId(unit)}.mjs`;
         const code = contents.get(join(this.#root, name));
@@ -113,9 +120,12 @@ export class Bundler {
         const output = built.metafile.outputs[name];
         if (code === undefined || map === undefined || output === undefined)
           throw new Error(`esbuild made no ${name}`);
+        const beside = findAssets(this.#root, Object.keys(output.inputs), rules);
+        const reads = importClosure(`${ENTRY}:${entryId(unit)}`, graph);
         this.#known.set(keyOf(unit), {
-          bundle: bundleOf(code, map, output),
-          reads: importClosure(`${ENTRY}:${entryId(unit)}`, graph),
+          bundle: bundleOf({ code, map, output, assets: beside.assets }),
+          reads: [...reads, ...beside.assets.map(({ file }) => file)],
+          findings: beside.findings,
         });
       }
       return [];
@@ -150,22 +160,34 @@ interface KnownBundle {
   bundle: Bundle;
   /** Every file that was looked at, also for code that was left out in the end. */
   reads: readonly string[];
+  /** What is said about it in every build. */
+  findings: readonly Finding[];
 }
 
 function keyOf(unit: BundleUnit): string {
   return `${entryId(unit)} ${unit.externals.join(" ")}`;
 }
 
-function bundleOf(code: Uint8Array, map: Uint8Array, output: Metafile["outputs"][string]): Bundle {
-  const whole = withMapComment(code);
+function bundleOf(made: {
+  code: Uint8Array;
+  map: Uint8Array;
+  output: Metafile["outputs"][string];
+  assets: Asset[];
+}): Bundle {
+  const { map, output, assets } = made;
+  const code = withMapComment(made.code);
+  const hash = createHash("sha256").update(code);
+  for (const { path, content } of assets)
+    hash.update(`\0${path}\0${content.length}\0`).update(content);
   const sizes = Object.entries(output.inputs).map(([file, { bytesInOutput }]): [string, number] => [
     file,
     bytesInOutput,
   ]);
   return {
-    code: whole,
+    code,
     map,
-    digest: createHash("sha256").update(whole).digest("hex"),
+    assets,
+    digest: hash.digest("hex"),
     inputs: sizes.map(([file]) => file).sort(),
     sizes: Object.fromEntries(sizes),
     loads: loadedPackages(output.imports),

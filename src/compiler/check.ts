@@ -12,6 +12,8 @@ import type { FoundEndpoint } from "./endpoints.ts";
 /** An endpoint with the signatures of its functions. */
 export interface CheckedEndpoint extends FoundEndpoint {
   functions: FunctionManifest[];
+  /** True when no function of a queue endpoint is asynchronous. */
+  isSynchronous: boolean;
 }
 
 /** More jobs at once than this deserve a second thought. Source: the original. */
@@ -195,7 +197,8 @@ function checkCarriers(
     );
 }
 
-function checkConcurrency({ name, kind, options, place }: CheckedEndpoint): Finding[] {
+function checkConcurrency(endpoint: CheckedEndpoint): Finding[] {
+  const { name, kind, options, place, functionName, isSynchronous } = endpoint;
   const { maxConcurrency } = options;
   if (typeof maxConcurrency !== "number" || maxConcurrency <= 1) return [];
   if (kind === "lb") {
@@ -207,13 +210,24 @@ function checkConcurrency({ name, kind, options, place }: CheckedEndpoint): Find
       ),
     ];
   }
-  if (maxConcurrency <= MANY_JOBS) return [];
-  return [
-    warningAt(
-      place,
-      `High max_concurrency=${maxConcurrency} for resource '${name}'. Ensure your handler and GPU can support this level of concurrent execution.`,
-    ),
-  ];
+  const findings: Finding[] = [];
+  if (isSynchronous) {
+    findings.push(
+      warningAt(
+        place,
+        `max_concurrency=${maxConcurrency} set on sync handler '${functionName}'. Only async handlers benefit from concurrent execution. Consider making the handler async.`,
+      ),
+    );
+  }
+  if (maxConcurrency > MANY_JOBS) {
+    findings.push(
+      warningAt(
+        place,
+        `High max_concurrency=${maxConcurrency} for resource '${name}'. Ensure your handler and GPU can support this level of concurrent execution.`,
+      ),
+    );
+  }
+  return findings;
 }
 
 function where(place: Place | undefined): string {

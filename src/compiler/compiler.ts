@@ -6,8 +6,9 @@
  *   candidates       1  which files may declare endpoints
  *     ignore-rules      which files belong to the project
  *     imports           who imports whom, by text
- *   describe-build   2  all candidates as modules, for evaluation only
- *     describe          the process that evaluates them
+ *   describer        2  what the project declares; after an edit, what the edit can reach
+ *     describe-build    candidates as modules, for evaluation only
+ *     describe          the processes that evaluate them
  *     describe-child    the program in that process
  *     describe-report   what it says
  *     stack             stacks → places in the sources
@@ -17,10 +18,15 @@
  *     types/            signatures and schemas, by the TypeScript compiler
  *   check            4  rules over the whole project
  *   bundle           5  one module for each endpoint
+ *     assets            files that code reads from beside itself
  *   dependencies     6  which packages stay outside
  *     packages          installed for the workers' platform
+ *     included          files that the project names itself
  *   manifest, pack   7  manifest, fingerprints, artifact
+ *     gzip              one file of pieces that are compressed apart
  *     standard-schemas  schemas of the options in place of types
+ *   live             a build as what live workers need: an artifact without code, and the code by itself
+ *   explain          what makes endpoints large
  *   diagnostics      mistakes, their frames and their text
  *   esbuild-plugins  how imports resolve
  *   work-folder      what a build needs on disk while it lasts
@@ -30,7 +36,9 @@
 
 import { Project, type BuildRequest, type BuildResult } from "./project.ts";
 
+export { explainSizes, type EndpointSize, type SizePart } from "./explain.ts";
 export { formatDiagnostics, type Diagnostic } from "./diagnostics.ts";
+export { liveBuild, type LiveBuild } from "./live.ts";
 export { Project, type BuildRequest, type BuildResult } from "./project.ts";
 export type { PackagePlatform } from "./packages.ts";
 

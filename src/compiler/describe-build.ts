@@ -3,15 +3,17 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { build, type Metafile } from "esbuild";
+import { build, type Message, type Metafile } from "esbuild";
 import type { DescribeFile } from "./describe-report.ts";
-import type { Finding } from "./diagnostics.ts";
+import { warningAt, type Finding } from "./diagnostics.ts";
 import {
   baseOptions,
   externalPackages,
   externalSdk,
   findingOf,
   isBuildFailure,
+  ownPlaces,
+  placeOf,
 } from "./esbuild-plugins.ts";
 import { importClosure } from "./imports.ts";
 import type { OwnPackage } from "./own-package.ts";
@@ -21,6 +23,18 @@ export interface DescribeOutput {
   /** What was read, by path relative to the project. */
   inputs: Metafile["inputs"];
   findings: Finding[];
+}
+
+/** esbuild's names for imports whose target only running the code tells. */
+const COMPUTED = ["unsupported-dynamic-import", "unsupported-require-call"];
+
+/** The text is the original's. */
+function computedImport(message: Message): Finding {
+  return warningAt(
+    placeOf(message),
+    "unresolvable dynamic import (non-literal argument); ensure the module is on the worker image or bundle it explicitly",
+    "Write the names out: import() with a text, or a table of functions that import one each.",
+  );
 }
 
 /** Each run has a folder of its own. */
@@ -37,17 +51,20 @@ export class DescribeBuild {
 
   /**
    * Builds what can be built: a file with a syntax error takes those that import it out, and the
-   * others are still described, so that their mistakes are reported in the same run.
+   * others are still described, so that their mistakes are reported in the same run. `placed` are
+   * the files that ask where they lie.
    */
   async run(
     candidates: readonly string[],
     graph: ReadonlyMap<string, readonly string[]>,
+    placed: readonly string[] = [],
   ): Promise<DescribeOutput> {
     const findings: Finding[] = [];
     let files = candidates;
     while (files.length > 0) {
       try {
-        const inputs = await this.#build(files);
+        const { inputs, warnings } = await this.#build(files, placed);
+        findings.push(...warnings);
         return { files: files.map((file) => this.#output(file)), inputs, findings };
       } catch (error) {
         if (!isBuildFailure(error)) throw error;
@@ -63,9 +80,12 @@ export class DescribeBuild {
     return { files: [], inputs: {}, findings };
   }
 
-  async #build(files: readonly string[]): Promise<Metafile["inputs"]> {
+  async #build(
+    files: readonly string[],
+    placed: readonly string[],
+  ): Promise<{ inputs: Metafile["inputs"]; warnings: Finding[] }> {
     await rm(this.#outDir, { recursive: true, force: true });
-    const { metafile } = await build({
+    const { metafile, warnings } = await build({
       ...baseOptions(this.#root),
       entryPoints: files.map((file) => ({ in: join(this.#root, file), out: file })),
       outdir: this.#outDir,
@@ -74,9 +94,15 @@ export class DescribeBuild {
       splitting: true,
       sourcemap: "linked",
       sourcesContent: false,
-      plugins: [externalSdk(sdkUrl(this.#own)), externalPackages()],
+      plugins: [
+        ownPlaces(placed.map((file) => join(this.#root, file))),
+        externalSdk(sdkUrl(this.#own)),
+        externalPackages(),
+      ],
+      logOverride: Object.fromEntries(COMPUTED.map((id) => [id, "warning"])),
     });
-    return metafile.inputs;
+    const computed = warnings.filter(({ id }) => COMPUTED.includes(id));
+    return { inputs: metafile.inputs, warnings: computed.map(computedImport) };
   }
 
   #output(file: string): DescribeFile {

@@ -83,6 +83,7 @@ function endpointOf(declaration: EndpointDeclaration): ReportedEndpoint {
     live,
     site,
     targetSite,
+    ...(declaration.hasLocal === true ? { hasLocal: true } : {}),
     options: portable(others) as EndpointOptions,
     schemas: {
       ...(input === undefined ? {} : { input: describeSchema(input, "input") }),

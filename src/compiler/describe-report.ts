@@ -23,7 +23,7 @@ export interface ReportedRoute extends Omit<RouteDeclaration, "handler"> {
 
 export interface ReportedEndpoint extends Pick<
   EndpointDeclaration,
-  "name" | "kind" | "resource" | "live" | "targetSite" | "site"
+  "name" | "kind" | "resource" | "live" | "targetSite" | "hasLocal" | "site"
 > {
   /** Without what cannot travel: functions and Standard Schemas. */
   options: EndpointOptions;

@@ -33,10 +33,8 @@ export interface DescribeRequest extends Pick<CollectOptions, "overrides" | "imp
   signal: AbortSignal | undefined;
 }
 
-interface Part {
+interface Part extends Described {
   candidates: string[];
-  inputs: Inputs;
-  found: FoundProject;
 }
 
 export interface DescriberParts {
@@ -65,27 +63,29 @@ export class Describer {
     const kept = stale === undefined ? [] : (before ?? []).filter((part) => !stale.has(part));
     const known = new Set(kept.flatMap(({ candidates }) => candidates));
     const files = scan.candidates.filter((file) => !known.has(file));
-    if (files.length === 0) return this.#keep(kept, []);
+    if (files.length === 0) return this.#keep(kept);
     const fresh = await this.#evaluate(files, request);
     // The text did not show an import that the build has followed.
     if (Object.keys(fresh.inputs).some((file) => known.has(file)))
       return this.describe({ ...request, changed: undefined });
-    const parts =
-      fresh.findings.length === 0 ? split(fresh, files, sdkUrl(this.#with.own)) : undefined;
-    if (parts === undefined)
-      return united([...kept, { ...fresh, candidates: files }], fresh.findings);
-    return this.#keep([...kept, ...parts], fresh.findings);
+    const parts = split(fresh, files, sdkUrl(this.#with.own));
+    return parts === undefined ? united([...kept, fresh]) : this.#keep([...kept, ...parts]);
   }
 
-  #keep(parts: Part[], findings: Finding[]): Described {
+  #keep(parts: Part[]): Described {
     this.#parts = parts;
-    return united(parts, findings);
+    return united(parts);
   }
 
   async #evaluate(files: readonly string[], request: DescribeRequest): Promise<Described> {
     const { root, outDir, build, processes } = this.#with;
     const { scan, signal, overrides, importPlace } = request;
-    const building = build.run(files, scan.graph);
+    const placed = [...scan.sources.values()].filter((source) => source.asksWhereItIs);
+    const building = build.run(
+      files,
+      scan.graph,
+      placed.map(({ path }) => path),
+    );
     const coming = building.then((output) => output.files);
     const describing = describeFiles({ files: coming, processes, signal });
     const [output, report] = await Promise.all([building, describing]);
@@ -122,34 +122,47 @@ function staleParts(
   return stale;
 }
 
-/** Everything that was found, part by part; undefined when something belongs to no part or to several. */
+/** Everything that was found, part by part; undefined when it cannot be told apart. */
 function split(described: Described, files: readonly string[], sdk: string): Part[] | undefined {
-  const { found, inputs } = described;
-  const parts = groupCandidates(files, inputs, sdk).map(({ candidates, reads }): Part => ({
-    candidates,
-    inputs: Object.fromEntries(
-      [...reads].flatMap((file): [string, Inputs[string]][] => {
-        const input = inputs[file];
-        return input === undefined ? [] : [[file, input]];
-      }),
-    ),
-    found: { endpoints: [], derivedNames: [], findings: [] },
-  }));
-  const owners = new Map<string, Part | "several">();
+  const { found, inputs, findings } = described;
+  // What a broken file would have declared is not known.
+  if (findings.some(({ severity }) => severity === "error")) return undefined;
+  const parts = groupCandidates(files, inputs, sdk).map((group) => emptyPart(group, inputs));
+  const owners = new Map<string, Part[]>();
   for (const part of parts)
     for (const file of Object.keys(part.inputs))
-      owners.set(file, owners.has(file) ? "several" : part);
+      owners.set(file, [...(owners.get(file) ?? []), part]);
   let isWhole = true;
-  const partOf = (file: string | undefined): FoundProject | undefined => {
-    const owner = file === undefined ? undefined : owners.get(file);
-    if (owner === undefined || owner === "several") isWhole = false;
-    else return owner.found;
-    return undefined;
+  const ownersOf = (file: string | undefined): readonly Part[] => {
+    const known = file === undefined ? undefined : owners.get(file);
+    if (known === undefined) isWhole = false;
+    return known ?? [];
   };
-  for (const endpoint of found.endpoints) partOf(endpoint.files[0])?.endpoints.push(endpoint);
-  for (const name of found.derivedNames) partOf(name.file)?.derivedNames.push(name);
-  for (const finding of found.findings) partOf(finding.file)?.findings.push(finding);
+  for (const endpoint of found.endpoints) {
+    const [part, ...others] = ownersOf(endpoint.files[0]);
+    if (others.length > 0) isWhole = false;
+    part?.found.endpoints.push(endpoint);
+  }
+  for (const name of found.derivedNames)
+    for (const part of ownersOf(name.file)) part.found.derivedNames.push(name);
+  for (const finding of found.findings)
+    for (const part of ownersOf(finding.file)) part.found.findings.push(finding);
+  for (const finding of findings)
+    for (const part of ownersOf(finding.file)) part.findings.push(finding);
   return isWhole ? parts : undefined;
+}
+
+function emptyPart({ candidates, reads }: Group, inputs: Inputs): Part {
+  const own = [...reads].flatMap((file): [string, Inputs[string]][] => {
+    const input = inputs[file];
+    return input === undefined ? [] : [[file, input]];
+  });
+  return {
+    candidates,
+    inputs: Object.fromEntries(own),
+    findings: [],
+    found: { endpoints: [], derivedNames: [], findings: [] },
+  };
 }
 
 interface Group {
@@ -180,11 +193,11 @@ function groupCandidates(files: readonly string[], inputs: Inputs, sdk: string):
   return [...new Set(groups.values())];
 }
 
-function united(parts: readonly Pick<Part, "inputs" | "found">[], findings: Finding[]): Described {
+function united(parts: readonly Described[]): Described {
   const endpoints = parts.flatMap(({ found }) => found.endpoints);
   return {
     inputs: Object.assign({}, ...parts.map(({ inputs }) => inputs)) as Inputs,
-    findings,
+    findings: parts.flatMap(({ findings }) => findings),
     found: {
       // The same order whatever was evaluated together.
       endpoints: endpoints.sort((a, b) => byPlace(a.place ?? {}, b.place ?? {})),

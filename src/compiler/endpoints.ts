@@ -82,7 +82,7 @@ export function collectEndpoints(report: DescribeReport, options: CollectOptions
   }
   for (const failure of report.failures) found.findings.push(failureFinding(failure, options));
   for (const [index, reported] of report.endpoints.entries()) {
-    if (isExistingClient(reported)) continue;
+    if (isExistingClient(reported) || isLocalOnly(reported)) continue;
     const exports = report.exports.filter((one) => one.endpoint === index);
     const endpoint = collectOne({ reported, exports, mapper, found });
     if (endpoint === undefined) continue;
@@ -94,6 +94,11 @@ export function collectEndpoints(report: DescribeReport, options: CollectOptions
 /** `Endpoint({ id })` talks to something that exists: nothing is built or deployed for it. */
 function isExistingClient({ kind, options }: ReportedEndpoint): boolean {
   return kind === "client" && options.image === undefined;
+}
+
+/** All that it has runs where it is called: nothing is left to deploy. */
+function isLocalOnly({ hasLocal, form, routes }: ReportedEndpoint): boolean {
+  return hasLocal === true && form === undefined && routes.length === 0;
 }
 
 interface Collecting {

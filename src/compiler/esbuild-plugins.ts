@@ -3,10 +3,13 @@
  * while describing and inside the bundles.
  */
 
+import { readFile } from "node:fs/promises";
 import { isBuiltin } from "node:module";
+import { dirname, extname } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { BuildOptions, Loader, Message, OnResolveResult, Plugin, PluginBuild } from "esbuild";
-import { errorAt, warningAt, type Finding } from "./diagnostics.ts";
+import { errorAt, warningAt, type Finding, type Place } from "./diagnostics.ts";
+import { SOURCE_EXTENSIONS } from "./imports.ts";
 
 /** Files beside code that `import` may name. */
 const ASSETS: Record<string, Loader> = {
@@ -76,6 +79,59 @@ export function externalPackages(): Plugin {
   };
 }
 
+/**
+ * `import.meta` of modules whose build lies elsewhere: the places of their sources. Each name is replaced
+ * by one of the same length, so that places in the file stay what they are, and given a value by an
+ * import at the end of the file, which is done before anything else in it. `files` are absolute.
+ */
+export function ownPlaces(files: readonly string[]): Plugin {
+  return {
+    name: "flash-places",
+    setup(build) {
+      if (files.length === 0) return;
+      const wanted = new Set(files);
+      const extensions = new RegExp(`(${SOURCE_EXTENSIONS.join("|").replaceAll(".", "\\.")})$`);
+      build.onLoad({ filter: extensions }, async ({ path, namespace }) => {
+        if (namespace !== "file" || !wanted.has(path)) return undefined;
+        const text = await readFile(path, "utf8");
+        const placed = text.replaceAll(
+          /\bimport\.meta\.(url|dirname|filename)\b/g,
+          (whole, name: string) => placeholder(whole, name),
+        );
+        const names = ["url", "dirname", "filename"].map(
+          (name) => `${name} as ${placeholder(`import.meta.${name}`, name)}`,
+        );
+        const from = JSON.stringify(`${PLACE}:${path}`);
+        const loader = LOADERS[extname(path)] ?? "ts";
+        return { contents: `${placed}\nimport { ${names.join(", ")} } from ${from};\n`, loader };
+      });
+      build.onResolve({ filter: /^flash-place:/ }, ({ path }) => ({
+        path: path.slice(PLACE.length + 1),
+        namespace: PLACE,
+      }));
+      build.onLoad({ filter: /.*/, namespace: PLACE }, ({ path }) => ({
+        contents: [
+          `export const url = ${JSON.stringify(pathToFileURL(path).href)};`,
+          `export const dirname = ${JSON.stringify(dirname(path))};`,
+          `export const filename = ${JSON.stringify(path)};`,
+        ].join("\n"),
+      }));
+    },
+  };
+}
+
+const PLACE = "flash-place";
+const LOADERS: Record<string, Loader> = {
+  ".js": "js",
+  ".mjs": "js",
+  ".jsx": "jsx",
+  ".tsx": "tsx",
+};
+
+function placeholder(whole: string, name: string): string {
+  return `__${name}`.padEnd(whole.length, "_");
+}
+
 /** Links are resolved by then: a workspace's own package lies outside `node_modules`. */
 function isInstalled(file: string): boolean {
   return file.split(/[\\/]/).includes("node_modules");
@@ -91,17 +147,18 @@ export function resolveAgain(
   return build.resolve(path, { importer, namespace, resolveDir, kind, pluginData: RESOLVED });
 }
 
-/** esbuild's messages as findings. Its columns count bytes from 0. */
+/** Where esbuild means. Its columns count bytes from 0. */
+export function placeOf({ location }: Message): Place | undefined {
+  if (location === null) return undefined;
+  const { file, line, lineText } = location;
+  const before = Buffer.from(lineText).subarray(0, location.column).toString();
+  return { file, line, column: before.length + 1 };
+}
+
+/** esbuild's messages as findings. */
 export function findingOf(message: Message, severity: "error" | "warning"): Finding {
-  const { location, notes } = message;
-  const place =
-    location === null
-      ? undefined
-      : {
-          file: location.file,
-          line: location.line,
-          column: Buffer.from(location.lineText).subarray(0, location.column).toString().length + 1,
-        };
+  const { notes } = message;
+  const place = placeOf(message);
   const missing = /^Could not resolve "(.+)"$/.exec(message.text)?.[1];
   const text = missing === undefined ? message.text : `Cannot import module '${missing}'`;
   const hint =

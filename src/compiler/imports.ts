@@ -17,6 +17,8 @@ export interface SourceFile {
   path: string;
   imports: ImportSite[];
   hasExports: boolean;
+  /** Uses `import.meta`. */
+  asksWhereItIs: boolean;
 }
 
 /** `paths` of a tsconfig, with absolute targets made relative to the project where they are inside. */
@@ -53,7 +55,12 @@ export function scanSource(path: string, text: string): SourceFile {
     const specifier = match[2] ?? match[4] ?? match[6] ?? "";
     imports.push({ specifier, offset: match.index + match[0].lastIndexOf(specifier) });
   }
-  return { path, imports, hasExports: /^[ \t]*export\b/m.test(text) };
+  return {
+    path,
+    imports,
+    hasExports: /^[ \t]*export\b/m.test(text),
+    asksWhereItIs: text.includes("import.meta."),
+  };
 }
 
 /** Resolves specifiers to project files. */

@@ -22,6 +22,8 @@ export interface ManifestParts {
   version: string;
   runtime: Uint8Array;
   sdk: Uint8Array;
+  /** Digest of the files that all endpoints may read; empty when there are none. */
+  included: string;
   endpoints: readonly BuiltEndpoint[];
   /** Keeps what did not change from one build to the next. */
   memory?: ManifestMemory;
@@ -31,8 +33,8 @@ export interface ManifestParts {
 export type ManifestMemory = WeakMap<CheckedEndpoint, { key: string; manifest: EndpointManifest }>;
 
 export function assembleManifest(parts: ManifestParts): Manifest {
-  const { app, version, runtime, sdk, endpoints, memory = new WeakMap() } = parts;
-  const runtimeDigest = digest(digest(runtime) + digest(sdk));
+  const { app, version, runtime, sdk, included, endpoints, memory = new WeakMap() } = parts;
+  const runtimeDigest = digest(digest(runtime) + digest(sdk) + included);
   const declared = declaredIn(endpoints);
   const list = endpoints
     .map((built) => {

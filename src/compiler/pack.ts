@@ -32,8 +32,9 @@ import { isEnvFile } from "./ignore-rules.ts";
 export interface PackEntry {
   /** Path in the archive. */
   path: string;
-  /** Parts are one content: of a long text, they tell what is likely to stay. */
-  content: Uint8Array | readonly Uint8Array[] | { file: string };
+  content: Uint8Array | { file: string };
+  /** The content in parts, which tell of a long text what is likely to stay. */
+  parts?: readonly Uint8Array[];
   /** Default 0o644. */
   mode?: number;
 }
@@ -164,9 +165,9 @@ function groupsOf(entries: readonly PackEntry[]): PackEntry[][] {
   return groups;
 }
 
-function formOf({ content }: PackEntry): "memory" | "parts" | "disk" {
-  if (content instanceof Uint8Array) return "memory";
-  return "file" in content ? "disk" : "parts";
+function formOf({ content, parts }: PackEntry): "memory" | "parts" | "disk" {
+  if (!(content instanceof Uint8Array)) return "disk";
+  return parts === undefined ? "memory" : "parts";
 }
 
 function startsGroup({ path }: PackEntry): boolean {
@@ -223,7 +224,7 @@ const RUN_PARTS = 16;
 async function runsOfParts(entry: PackEntry): Promise<Run[]> {
   const { path } = entry;
   const runs: Uint8Array[][] = [[await headerOf(entry)], []];
-  for (const part of entry.content as readonly Uint8Array[]) {
+  for (const part of entry.parts ?? []) {
     if (crc32(part.subarray(0, SAMPLE_BYTES)) % RUN_PARTS === 0) runs.push([]);
     runs.at(-1)?.push(part);
   }
@@ -343,15 +344,13 @@ export function entriesOfFolder(folder: string, to: string): PackEntry[] {
 
 function sourceOf({ path, content, mode = 0o644 }: PackEntry): TarSource {
   const header = { target: path, mode, ...ANYBODY };
-  if (content instanceof Uint8Array) return { type: "content", content, ...header };
-  if ("file" in content) return { type: "file", source: content.file, ...header };
-  return { type: "content", content: Buffer.concat(content), ...header };
+  return content instanceof Uint8Array
+    ? { type: "content", content, ...header }
+    : { type: "file", source: content.file, ...header };
 }
 
 function sizeOf({ content }: PackEntry): number {
-  if (content instanceof Uint8Array) return content.length;
-  if ("file" in content) return statSync(content.file).size;
-  return content.reduce((sum, part) => sum + part.length, 0);
+  return content instanceof Uint8Array ? content.length : statSync(content.file).size;
 }
 
 function tooLarge(bytes: number, maxBytes: number, entries: readonly PackEntry[]): FlashError {

@@ -27,6 +27,7 @@ import {
 import type { DerivedName, FoundEndpoint } from "./endpoints.ts";
 import { refuseIgnored } from "./ignored-imports.ts";
 import { graphOf, importClosure } from "./imports.ts";
+import { includeFiles, type Included } from "./included.ts";
 import {
   assembleManifest,
   bundlePath,
@@ -62,6 +63,8 @@ export interface BuildRequest {
   signal?: AbortSignal;
   /** Packages that are not installed into the artifact although an endpoint depends on them. */
   exclude?: string[];
+  /** Files to ship although no import names them, written as in a .gitignore. Asked in every build. */
+  include?: () => readonly string[];
   /** Platform of the workers. Default Linux on x64 with glibc. */
   platform?: PackagePlatform;
 }
@@ -71,6 +74,10 @@ export interface BuildResult {
   artifact: Artifact;
   artifactFile: string;
   manifestFile: string;
+  /** What is in the artifact. */
+  entries: readonly PackEntry[];
+  /** By endpoint. */
+  bundles: ReadonlyMap<string, Bundle>;
   /** How many project files are in the bundles. */
   files: number;
   warnings: Diagnostic[];
@@ -82,7 +89,8 @@ export interface BuildResult {
 type Changes = ReadonlySet<string> | undefined;
 
 /** Files whose change may change everything. */
-const FAR_REACHING = /(^|\/)(tsconfig[^/]*\.json|package\.json|package-lock\.json|\.gitignore)$/;
+const FAR_REACHING =
+  /^\.\.\/|(^|\/)(tsconfig[^/]*\.json|package\.json|package-lock\.json|\.gitignore)$/;
 
 const EXAMPLE = [
   "Declare one and export it:",
@@ -150,14 +158,17 @@ export class Project {
 
   /** Builds again after these files (absolute, or relative to the project) changed. */
   rebuild(changedFiles: readonly string[]): Promise<BuildResult> {
-    const changed = new Set(
-      changedFiles.map((file) => {
-        const path = isAbsolute(file) ? relative(this.#root, file) : file;
-        return path.split(sep).join("/");
-      }),
-    );
+    const changed = new Set(changedFiles.map((file) => this.#relative(file)));
     const isFarReaching = [...changed].some((file) => FAR_REACHING.test(file));
     return this.#queue(() => this.#build(isFarReaching ? undefined : changed));
+  }
+
+  /** The project's folder may be given through a link, and changes in it as well. */
+  #relative(file: string): string {
+    const given = resolve(this.#request.root);
+    const isBelow = file.startsWith(given + sep);
+    const path = isAbsolute(file) ? relative(isBelow ? given : this.#root, file) : file;
+    return path.split(sep).join("/");
   }
 
   /** Ends the processes that builds keep. Repeatable. */
@@ -196,7 +207,11 @@ export class Project {
     findings.push(...bundles.findings);
     this.#throwOnErrors(findings);
     const installed = await clock.wait("packages", () => this.#install(endpoints, bundles.bundles));
-    const parts = { endpoints, bundles: bundles.bundles, installed };
+    const patterns = this.#request.include?.() ?? [];
+    const included = includeFiles(this.#root, scan.files, patterns);
+    findings.push(...included.findings);
+    this.#throwOnErrors(findings);
+    const parts = { endpoints, bundles: bundles.bundles, installed, included };
     const result = await clock.wait("pack", () => this.#pack(parts));
     this.#pending = { files: new Set(), hasSameFiles: true };
     // Who builds again after a change will do so once more.
@@ -301,8 +316,9 @@ export class Project {
     endpoints: readonly CheckedEndpoint[];
     bundles: ReadonlyMap<string, Bundle>;
     installed: ReadonlyMap<string, Installed>;
-  }): Promise<Pick<BuildResult, "manifest" | "artifact" | "artifactFile" | "manifestFile">> {
-    const { endpoints, bundles, installed } = parts;
+    included: Included;
+  }): Promise<Omit<BuildResult, "files" | "warnings" | "timings">> {
+    const { endpoints, bundles, installed, included } = parts;
     const runtime = readRuntime(this.#own);
     const sdk = await (this.#sdk ??= bundleSdk(this.#own));
     const built = endpoints.map((endpoint): BuiltEndpoint => ({
@@ -316,19 +332,25 @@ export class Project {
       version,
       runtime,
       sdk,
+      included: included.digest,
       endpoints: built,
       memory: this.#manifests,
     });
-    const text = manifestParts(manifest, this.#texts);
+    const texts = manifestParts(manifest, this.#texts);
+    const text = Buffer.concat(texts);
     const entries: PackEntry[] = [
-      { path: MANIFEST_FILE, content: text },
+      { path: MANIFEST_FILE, content: text, parts: texts },
       { path: WORKER_FILE, content: runtime },
       { path: SDK_FILE, content: sdk },
+      ...included.entries,
     ];
     for (const { endpoint, bundle } of built) {
       if (bundle === undefined) continue;
       const path = bundlePath(endpoint.name);
       entries.push({ path, content: bundle.code }, { path: `${path}.map`, content: bundle.map });
+      for (const asset of bundle.assets) {
+        entries.push({ path: `endpoints/${endpoint.name}/${asset.path}`, content: asset.content });
+      }
       const packages = installed.get(endpoint.name);
       if (packages === undefined) continue;
       entries.push(...entriesOfFolder(packages.folder, `endpoints/${endpoint.name}/node_modules`));
@@ -338,7 +360,8 @@ export class Project {
     const { signal } = this.#request;
     const packed = await packArtifact(artifactFile, entries, { signal, memory: this.#packed });
     await writeFile(manifestFile, text);
-    return { manifest, artifact: { ...packed, manifest }, artifactFile, manifestFile };
+    const artifact = { ...packed, manifest };
+    return { manifest, artifact, artifactFile, manifestFile, entries, bundles };
   }
 
   #throwOnErrors(findings: readonly Finding[]): void {

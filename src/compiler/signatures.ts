@@ -26,12 +26,16 @@ export interface SignatureSources {
 
 /** Files besides code that types may come from. A global declaration may change any type. */
 const TYPES_ELSEWHERE = /\.d\.[cm]?ts$|\.json$|^\.\.\//;
+/** How many signatures are remembered for each that is in use. */
+const MANY_TIMES = 8;
 const GLOBAL = /\bdeclare\s+(?:global|module)\b/;
 
 export class Signatures {
   readonly #known = new Map<string, DescribedHandler>();
   #checked = new WeakMap<FoundEndpoint, { endpoint: CheckedEndpoint; findings: Finding[] }>();
   #graph: Candidates["graph"] = new Map();
+  /** Files that declare, or did at the last call, what all others see. */
+  #global: ReadonlySet<string> = new Set();
 
   /** Forgets everything: something beyond the project's sources may have changed. */
   clear(): void {
@@ -51,7 +55,9 @@ export class Signatures {
     this.#graph = candidates.graph;
     const closures = new Closures(scan, candidates);
     let view: TypeView | undefined;
-    const describe = (request: HandlerRequest, own: Finding[]): FunctionManifest[] => {
+    // Every save of a long day leaves some behind.
+    if (this.#known.size > MANY_TIMES * (endpoints.length + 1)) this.#known.clear();
+    const describe = (request: HandlerRequest): DescribedHandler => {
       const key = closures.keyOf(request);
       let described = this.#known.get(key);
       if (described === undefined) {
@@ -59,15 +65,13 @@ export class Signatures {
         described = describeHandler(view, root, request);
         this.#known.set(key, described);
       }
-      own.push(...described.findings);
-      return described.functions;
+      return described;
     };
     return endpoints.map((found) => {
       let known = this.#checked.get(found);
       if (known === undefined || placesOf(found).some((file) => touched?.has(file) === true)) {
-        const own: Finding[] = [];
-        const functions = functionsOf(found, (request) => describe(request, own));
-        known = { endpoint: Object.assign({ functions }, found), findings: own };
+        const { findings: own, ...described } = describeEndpoint(found, describe);
+        known = { endpoint: Object.assign(described, found), findings: own };
         this.#checked.set(found, known);
       }
       findings.push(...known.findings);
@@ -77,10 +81,12 @@ export class Signatures {
 
   /** The changed files and all that import them, now or before; undefined when it may be any file. */
   #touched({ candidates, scan, changed }: SignatureSources): ReadonlySet<string> | undefined {
+    const before = this.#global;
+    const all = [...candidates.sources.keys()];
+    this.#global = new Set(all.filter((file) => GLOBAL.test(scan.text(file) ?? "")));
     if (changed === undefined) return undefined;
-    const mayBeAny = (file: string): boolean =>
-      TYPES_ELSEWHERE.test(file) || GLOBAL.test(scan.text(file) ?? "");
-    if ([...changed].some(mayBeAny)) return undefined;
+    const isGlobal = (file: string): boolean => before.has(file) || this.#global.has(file);
+    if ([...changed].some((file) => TYPES_ELSEWHERE.test(file) || isGlobal(file))) return undefined;
     const importers = new Map<string, string[]>();
     for (const graph of [this.#graph, candidates.graph]) {
       for (const [importer, targets] of graph) {
@@ -102,20 +108,27 @@ function placesOf({ targetPlaces, routes }: FoundEndpoint): string[] {
   return [targetPlaces, ...routes.map(({ places }) => places)].flat().map(({ file }) => file);
 }
 
-function functionsOf(
+type DescribedEndpoint = DescribedHandler & { functions: FunctionManifest[] };
+
+function describeEndpoint(
   endpoint: FoundEndpoint,
-  describe: (request: HandlerRequest) => FunctionManifest[],
-): FunctionManifest[] {
+  describe: (request: HandlerRequest) => DescribedHandler,
+): DescribedEndpoint {
   const { form, functionName, methods, targetPlaces, routes } = endpoint;
-  if (form === "image") return [];
-  if (form === "routes") {
-    return routes.flatMap(({ method, path, places, functionName: name }) => {
-      const request = { places, kind: "lb", form: "function", name, methods: [] } as const;
-      const [one] = describe(request);
-      return one === undefined ? [] : [{ ...one, route: { method, path } }];
-    });
+  const all: DescribedEndpoint = { functions: [], isSynchronous: false, findings: [] };
+  if (form === "image") return all;
+  if (form !== "routes") {
+    return describe({ places: targetPlaces, kind: "qb", form, name: functionName, methods });
   }
-  return describe({ places: targetPlaces, kind: "qb", form, name: functionName, methods });
+  for (const { method, path, places, functionName: name } of routes) {
+    const request = { places, kind: "lb", form: "function", name, methods: [] } as const;
+    const { functions, findings } = describe(request);
+    all.functions.push(
+      ...functions.map((one) => Object.assign({}, one, { route: { method, path } })),
+    );
+    all.findings.push(...findings);
+  }
+  return all;
 }
 
 /** Everything that a signature can depend on inside the project, as one key. */

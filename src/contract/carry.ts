@@ -37,11 +37,23 @@ export function encodeJson(
   issues: Issue[],
 ): unknown {
   const spot = { schemas: alternativesWithParts(schema, schema), path };
-  return encode(value, spot, { root: schema, issues, ancestors: [] });
+  return encode(value, spot, { root: schema, takesDates: false, issues, ancestors: [] });
+}
+
+/**
+ * As {@link encodeJson}, for what a function returned: a Date becomes ISO 8601 text wherever it stands.
+ * Rows of a database hold them under types that say nothing or `string`, and for a reader of JSON the
+ * text is what was meant. An argument is stricter: the function at the other end would get a string.
+ */
+export function encodeResult(value: unknown, schema: JsonSchema, issues: Issue[]): unknown {
+  const spot = { schemas: alternativesWithParts(schema, schema), path: "result" };
+  return encode(value, spot, { root: schema, takesDates: true, issues, ancestors: [] });
 }
 
 interface Encoding {
   root: JsonSchema;
+  /** A Date needs no type that says so. */
+  takesDates: boolean;
   issues: Issue[];
   /** The objects around the current value, outermost first. */
   ancestors: object[];
@@ -124,7 +136,7 @@ function isPlainData(value: unknown): value is Record<string, unknown> {
 
 function encodeDate(value: Date, spot: Spot, run: Encoding): unknown {
   if (Number.isNaN(value.getTime())) return refuse(run, spot, "is an invalid Date");
-  if (allows(spot, "date")) return value.toISOString();
+  if (run.takesDates || allows(spot, "date")) return value.toISOString();
   return refuse(
     run,
     spot,

@@ -4,7 +4,9 @@ import type {
   DeploymentDocument,
   EnvironmentsDocument,
   LogLine,
+  ReleasesDocument,
   RemovalDocument,
+  ScalingDocument,
   StatusDocument,
   WorkerKeyDocument,
   WorkerRemovalDocument,
@@ -32,6 +34,12 @@ export interface Cloud {
   environments(app: string, options?: CloudOptions): Promise<EnvironmentsDocument>;
   /** Uploads what is missing and makes the build the environment's active release. Repeatable. */
   deploy(artifact: Artifact, target: Target, options?: CloudOptions): Promise<DeploymentDocument>;
+  /** Releases of an environment, newest first. Throws `NOT_DEPLOYED`. */
+  releases(target: Target, options?: CloudOptions): Promise<ReleasesDocument>;
+  /** Makes the build of an earlier release active again, as a release of its own. */
+  rollback(target: Target, build: string, options?: CloudOptions): Promise<DeploymentDocument>;
+  /** How an endpoint was scaled lately, and why. Throws `ENDPOINT_NOT_FOUND`. */
+  scaling(target: Target, endpoint: string, options?: CloudOptions): Promise<ScalingDocument>;
   /** Throws `NOT_DEPLOYED` when the environment has no release. */
   status(target: Target, options?: CloudOptions): Promise<StatusDocument>;
   /** Removes one endpoint, or all when `endpoint` is left out. Throws `ENDPOINT_NOT_FOUND`. */

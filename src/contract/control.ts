@@ -5,12 +5,13 @@
  *   POST   /api/v1/builds?app=A                           artifact (application/gzip) → BuildDocument
  *   POST   /api/v1/deployments                            DeployRequest → DeploymentDocument
  *   GET    /api/v1/environments?app=A                     → EnvironmentsDocument
+ *   GET    /api/v1/releases?app=A&environment=E           → ReleasesDocument
  *   GET    /api/v1/status?app=A&environment=E             → StatusDocument
  *   GET    /api/v1/endpoints?app=A&environment=E&name=N   → EndpointDescription
  *   DELETE /api/v1/endpoints?app=A&environment=E[&name=N] → RemovalDocument
  *   GET    /api/v1/logs?app=A&environment=E[&endpoint=N][&tail=100][&follow=1]
  *                                                         → NDJSON of LogLine
- *   GET    /api/v1/scaling?app=A&environment=E&name=N     → newest decisions of the scaler, with inputs
+ *   GET    /api/v1/scaling?app=A&environment=E&name=N     → ScalingDocument
  *   POST   /api/v1/workers?app=A&environment=E&endpoint=N[&url=U]     → WorkerKeyDocument
  *   DELETE /api/v1/workers?app=A&environment=E&endpoint=N&worker=W    → WorkerRemovalDocument
  *   GET    /api/v1/server                                 → ServerDocument
@@ -21,7 +22,7 @@ import type { EndpointKind } from "./options.ts";
 import type { HttpMethod } from "./routes.ts";
 import type { FunctionManifest } from "./manifest.ts";
 import type { JobCounts } from "./job.ts";
-import type { WorkerState } from "./states.ts";
+import type { ReleaseState, WorkerState } from "./states.ts";
 import type { Durability } from "./store.ts";
 
 export interface BuildDocument {
@@ -56,6 +57,47 @@ export interface DeploymentDocument {
   /** The cloud: the server's base URL, or `runpod`. */
   target: string;
   endpoints: EndpointDocument[];
+}
+
+export interface ReleaseDocument {
+  id: string;
+  /** 1, 2, 3 … within the environment. */
+  version: number;
+  build: string;
+  state: ReleaseState;
+  /** ISO 8601. */
+  createdAt: string;
+}
+
+/** Releases of an environment, newest first. */
+export interface ReleasesDocument {
+  app: string;
+  environment: string;
+  releases: ReleaseDocument[];
+}
+
+/** What the scaler saw of one version of an endpoint, and what it decided. */
+export interface ScalingTarget {
+  releaseId: string;
+  isActive: boolean;
+  /** Due jobs, or requests held. */
+  waiting: number;
+  oldestWaitMs: number;
+  running: number;
+  /** Workers that were up or on their way, and those of them that could take work. */
+  workers: number;
+  ready: number;
+  /** Workers there should be. */
+  target: number;
+  reason: string;
+}
+
+/** `flash scale explain --json`: the newest decisions about an endpoint, oldest first. */
+export interface ScalingDocument {
+  app: string;
+  environment: string;
+  endpoint: string;
+  decisions: { /** ISO 8601. */ time: string; targets: ScalingTarget[] }[];
 }
 
 export interface EndpointStatus extends EndpointDocument {

@@ -36,6 +36,8 @@ export interface EndpointDeclaration {
   /** Where `target` was given. */
   targetSite: string | undefined;
   routes: RouteDeclaration[];
+  /** A function of it runs in its caller (`local: true`): it may have nothing else. */
+  hasLocal?: boolean;
   site: string;
 }
 

@@ -60,6 +60,8 @@ export interface JobStore {
   settle(request: {
     jobId: string;
     attempt: number;
+    /** The attempt as it was taken: what no move changes need not be read again. */
+    taken?: TakenJob;
     outcome: Outcome;
     now: number;
     retentionMs: number;
@@ -68,12 +70,16 @@ export interface JobStore {
   progress(jobId: string, attempt: number, output: string): Promise<boolean>;
   /** Appends a chunk (JSON text) to the job's stream. False when stale. */
   appendChunk(jobId: string, attempt: number, chunk: string): Promise<boolean>;
-  /** Chunks after position `after` (0 for all), in order. */
-  readChunks(
-    jobId: string,
-    after: number,
-    limit: number,
-  ): Promise<{ position: number; chunk: string }[]>;
+  /**
+   * Chunks of an attempt after position `after` (0 for all), in order. Positions grow within a job; an
+   * attempt's need not begin with 1.
+   */
+  readChunks(request: {
+    jobId: string;
+    attempt: number;
+    after: number;
+    limit: number;
+  }): Promise<{ position: number; chunk: string }[]>;
   /**
    * The next chunks that no drain has returned yet; marks them as delivered. Runpod's `/stream`
    * gives every chunk once.

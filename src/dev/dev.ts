@@ -4,6 +4,9 @@
  *   dev          this file: starts the parts, reacts to changes, stops the parts
  *   engine       the production server with the newest good build on it
  *   front        HTTP with names instead of ids
+ *   live         live workers of --remote: deployed, called, removed
+ *   live-route   calls that go to them
+ *   relay-compute   the workers here that stand for them
  *   access       who may use it without a key
  *   port         which port
  *   api          the API description
@@ -24,9 +27,12 @@ import { createLog } from "../kit/log.ts";
 import { keyFile } from "../server/server.ts";
 import { Engine } from "./engine.ts";
 import { Front } from "./front.ts";
+import { LiveWorkers, type LiveOptions } from "./live.ts";
 import { describeEvent, type DevEvent } from "./talk.ts";
 import { SourceWatcher } from "./watch.ts";
+import { RELAY_ENV } from "../worker/relay/relay.ts";
 
+export type { LiveOptions } from "./live.ts";
 export type { DevEvent } from "./talk.ts";
 
 export interface DevOptions {
@@ -45,6 +51,10 @@ export interface DevOptions {
   home?: string;
   /** Options of an endpoint that win over the code, as flash.toml has them. Asked in every build. */
   overrides?: BuildRequest["overrides"];
+  /** Patterns of files to ship that no import names. Asked in every build. */
+  include?: BuildRequest["include"];
+  /** Functions of Live resources run on live workers there. */
+  remote?: LiveOptions;
   /** Told everything that happens. Default: writes it to stderr for people. */
   onEvent?: (event: DevEvent) => void;
 }
@@ -80,12 +90,21 @@ class RunningDev implements DevServer {
   #engine: Engine | undefined;
   #front: Front | undefined;
   #watcher: SourceWatcher | undefined;
+  readonly #live: LiveWorkers | undefined;
   #isAnnounced = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: DevOptions) {
     this.#options = options;
     this.#tell = options.onEvent ?? tellOnStderr();
+    this.#live =
+      options.remote === undefined
+        ? undefined
+        : new LiveWorkers({
+            ...options.remote,
+            folder: this.#home,
+            onOutput: (endpoint, stream, text) => this.#tellOutput(endpoint, stream, text),
+          });
   }
 
   get url(): string {
@@ -129,10 +148,26 @@ class RunningDev implements DevServer {
     // At once: a build that is being served waits for workers, and ends with them.
     await Promise.all([this.#watcher?.close(), this.#engine?.close(GRACE_MS)]);
     await this.#front?.end();
+    await this.#removeLive();
+  }
+
+  async #removeLive(): Promise<void> {
+    const { remote } = this.#options;
+    if (remote === undefined || (await this.#live?.close()) !== false) return;
+    const { app, environment } = remote.target;
+    const where = `--app ${app} --env ${environment} --target ${remote.cloud.target}`;
+    const text = `The live workers could not be removed: flash undeploy --all ${where}`;
+    this.#tell({ kind: "warning", text });
+  }
+
+  #tellOutput(endpoint: string, stream: "stdout" | "stderr", output: string): void {
+    for (const text of output.replace(/\n$/, "").split("\n")) {
+      this.#tell({ kind: "output", endpoint, stream, text });
+    }
   }
 
   async #startEngine(): Promise<Engine> {
-    const { root, app, overrides } = this.#options;
+    const { root, app, overrides, include } = this.#options;
     const home = this.#home;
     return Engine.start({
       project: {
@@ -141,6 +176,7 @@ class RunningDev implements DevServer {
         // Not where `flash build` writes: both may run at once.
         outDir: path.join(home, "build"),
         ...(overrides === undefined ? {} : { overrides }),
+        ...(include === undefined ? {} : { include }),
       },
       home,
       version: ownVersion(),
@@ -151,7 +187,22 @@ class RunningDev implements DevServer {
       }),
       onLine: ({ endpoint, stream, message }) =>
         this.#tell({ kind: "output", endpoint, stream, text: message }),
+      ...(this.#live === undefined
+        ? {}
+        : { remote: { live: this.#live, env: () => this.#relayEnvironment() } }),
     });
+  }
+
+  /** How workers of this machine reach the front. */
+  #relayEnvironment(): Record<string, string> {
+    const { port = 0 } = this.#front ?? {};
+    const { host = "localhost" } = this.#options;
+    const isAny = ["localhost", "0.0.0.0", "::"].includes(host);
+    const name = isAny ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
+    return {
+      [RELAY_ENV.url]: `http://${name}:${port}`,
+      [RELAY_ENV.key]: this.#engine?.key ?? "",
+    };
   }
 
   async #rebuild(engine: Engine, changed: readonly string[]): Promise<void> {
@@ -191,6 +242,7 @@ class RunningDev implements DevServer {
       url: this.url,
       manifest: built.manifest,
       ...(isOpen ? {} : { keyFile: keyFile(this.#home) }),
+      ...(this.#live === undefined ? {} : { live: this.#live }),
     });
     this.#isAnnounced = true;
   }

@@ -9,13 +9,17 @@
 import { createReadStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import path from "node:path";
 import type { Duplex } from "node:stream";
 import { Project, type BuildRequest, type BuildResult } from "../compiler/compiler.ts";
+import type { Compute } from "../contract/compute.ts";
 import type { LogLine } from "../contract/control.ts";
 import { FlashError } from "../contract/errors.ts";
 import type { Log } from "../kit/log.ts";
 import { FlashServer, ProcessCompute, openStore, type SqliteStore } from "../server/server.ts";
 import type { FrontEngine, Served } from "./front.ts";
+import type { LiveWorkers } from "./live.ts";
+import { RelayCompute } from "./relay-compute.ts";
 
 /** The one environment of a dev server. */
 const ENVIRONMENT = "dev";
@@ -27,6 +31,8 @@ export interface EngineOptions {
   log: Log;
   /** Told every line that a worker writes. */
   onLine: (line: LogLine) => void;
+  /** Runs functions of live endpoints elsewhere. `env`: how their workers here reach the dev server. */
+  remote?: { live: LiveWorkers; env: () => Record<string, string> };
 }
 
 export class Engine implements FrontEngine {
@@ -50,7 +56,7 @@ export class Engine implements FrontEngine {
     await mkdir(home, { recursive: true });
     // Losing the last moments to a power cut is fine here; waiting for the disk on every job is not.
     const store = openOwnStore(home);
-    const compute = new ProcessCompute({ home, log });
+    const compute = computeOf(options);
     try {
       const server = await FlashServer.start({
         home,
@@ -72,6 +78,10 @@ export class Engine implements FrontEngine {
 
   get key(): string {
     return this.#server.key;
+  }
+
+  get live(): LiveWorkers | undefined {
+    return this.#options.remote?.live;
   }
 
   get settled(): Promise<void> {
@@ -116,7 +126,10 @@ export class Engine implements FrontEngine {
     }
   }
 
-  async #serve({ artifact }: BuildResult): Promise<void> {
+  async #serve(built: BuildResult): Promise<void> {
+    // First: what is served here may call it at once.
+    await this.live?.follow(built);
+    const { artifact } = built;
     const { manifest } = artifact;
     const { app } = manifest;
     const { control } = this.#server;
@@ -147,6 +160,14 @@ export class Engine implements FrontEngine {
   async #forward(lines: AsyncIterable<LogLine>): Promise<void> {
     for await (const line of lines) this.#options.onLine(line);
   }
+}
+
+function computeOf({ home, log, remote }: EngineOptions): Compute {
+  const compute = new ProcessCompute({ home, log });
+  if (remote === undefined) return compute;
+  const { live, env } = remote;
+  const folder = path.join(home, "relay");
+  return new RelayCompute({ compute, folder, env, isLive: (name) => live.has(name) });
 }
 
 function openOwnStore(home: string): SqliteStore {

@@ -8,15 +8,18 @@
  *   GET /openapi.json, /docs   the API description, and pages to try it
  *   /{endpoint}/run …          queue endpoints: the job API
  *   /{endpoint}{path}          load-balanced endpoints: their routes
+ *   /{endpoint}/execute        under `flash run --remote` only: calls for live workers; GET describes the endpoint
  */
 
+import { hash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { FlashError, PROBLEM_TYPE, problemOf } from "../contract/errors.ts";
-import type { EndpointManifest, Manifest } from "../contract/manifest.ts";
+import { findEndpoint, type EndpointManifest, type Manifest } from "../contract/manifest.ts";
 import { checkLocal, isLoopback } from "./access.ts";
 import { sendApiBrowser, apiBrowserPrefix } from "./api-browser.ts";
 import { describeApi } from "./api.ts";
+import { answerLive, liveEndpointOf, type LiveEndpoints } from "./live-route.ts";
 import { listen, type ListenOptions } from "./port.ts";
 
 /** What is being served: the newest good build. */
@@ -35,6 +38,8 @@ export interface FrontEngine {
   /** Resolves when the first build has ended, well or badly. */
   readonly settled: Promise<void>;
   readonly key: string;
+  /** Under `flash run --remote`. */
+  readonly live: LiveEndpoints | undefined;
   handle(request: IncomingMessage, response: ServerResponse): void;
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
 }
@@ -97,9 +102,18 @@ export class Front {
       if (this.isOpen) checkLocal(request);
       if (pathname !== "/" && pathname !== "/ping") await this.#engine.settled;
       if (this.#answerOwn(pathname, request, response)) return;
+      const { live } = this.#engine;
+      const name = liveEndpointOf(pathname, live);
+      const endpoint = name === undefined ? undefined : this.#endpoint(name);
+      if (live !== undefined && endpoint !== undefined) {
+        this.#requireKey(request);
+        await answerLive(endpoint, live, { request, response });
+        return;
+      }
       this.#rewrite(request);
     } catch (error) {
-      sendProblem(response, error);
+      if (response.headersSent) response.destroy();
+      else sendProblem(response, error);
       return;
     }
     this.#engine.handle(request, response);
@@ -161,16 +175,31 @@ export class Front {
   #rewrite(request: IncomingMessage): void {
     const { pathname, search } = targetOf(request);
     const [, name = "", rest = ""] = /^\/([^/]*)(.*)$/s.exec(pathname) ?? [];
-    const { manifest, ids } = this.#served();
-    const endpoint = manifest.endpoints.find((one) => one.name === name);
-    const id = ids.get(name);
-    if (endpoint === undefined || id === undefined) throw unknownEndpoint(name, manifest.endpoints);
+    const endpoint = this.#endpoint(name);
+    const id = this.#served().ids.get(name) ?? "";
     request.url = `${endpoint.kind === "qb" ? `/v2/${id}` : `/lb/${id}`}${rest}${search}`;
     // The engine reads `headers`, workers get `rawHeaders`. It answers for this machine's name only,
     // and would take `x.localhost` for the endpoint with the id x.
     if (!isPlainLocal(request.headers.host)) request.headers.host = "localhost";
     if (!this.isOpen) return;
     request.headers.authorization = `Bearer ${this.#engine.key}`;
+  }
+
+  #endpoint(name: string): EndpointManifest {
+    const { manifest, ids } = this.#served();
+    const endpoint = findEndpoint(manifest, name);
+    if (endpoint !== undefined && ids.has(name)) return endpoint;
+    throw unknownEndpoint(name, manifest.endpoints);
+  }
+
+  /** For what the engine, which asks for the key itself, does not see. */
+  #requireKey({ headers: { authorization = "" } }: IncomingMessage): void {
+    if (this.isOpen) return;
+    const given = digest(authorization.replace(/^bearer +/i, ""));
+    if (timingSafeEqual(given, digest(this.#engine.key))) return;
+    throw new FlashError("UNAUTHORIZED", "The request has no valid key.", {
+      hint: "Send 'Authorization: Bearer <key>' with the key that 'flash run' names.",
+    });
   }
 
   #served(): Served {
@@ -183,6 +212,10 @@ export class Front {
           : `Fix this, and save:\n\n${problem.trim()}`,
     });
   }
+}
+
+function digest(key: string): Buffer {
+  return hash("sha256", key, "buffer");
 }
 
 function isPlainLocal(host: string | undefined): boolean {

@@ -13,6 +13,8 @@ export type DevEvent =
       manifest: Manifest;
       /** The file with the key, where one is needed. */
       keyFile?: string;
+      /** Live workers, under `--remote`. */
+      live?: { url: string; has: (endpoint: string) => boolean };
     }
   | { kind: "reloaded"; manifest: Manifest; changed: readonly string[]; tookMs: number }
   /** A build failed; `keepsServing` when an earlier one still answers. */
@@ -63,7 +65,9 @@ interface Row {
 
 /** Method, path, function, kind and description of everything that can be called. */
 function startTable(event: DevEvent & { kind: "ready" }, colors: Colors): string {
-  const rows = event.manifest.endpoints.flatMap(rowsOf);
+  const rows = event.manifest.endpoints.flatMap((endpoint) =>
+    rowsOf(endpoint, event.live?.has(endpoint.name) === true),
+  );
   const width = (column: keyof Row): number =>
     Math.max(0, ...rows.map((row) => row[column].length));
   const widths = { method: width("method"), path: width("path"), name: width("name") };
@@ -86,19 +90,33 @@ function startTable(event: DevEvent & { kind: "ready" }, colors: Colors): string
     "",
     `  docs  ${event.url}/docs`,
     ...(event.keyFile === undefined ? [] : [`  key   ${event.keyFile}`]),
+    ...liveLines(event),
     "  stop  ctrl+c",
     "",
   ].join("\n");
 }
 
-function rowsOf(endpoint: EndpointManifest): Row[] {
+function liveLines({ live, manifest, url }: DevEvent & { kind: "ready" }): string[] {
+  if (live === undefined) return [];
+  const { length } = manifest.endpoints.filter(({ name }) => live.has(name));
+  if (length === 0) return [`  live  ${live.url}, but no endpoint is of a Live resource`];
+  return [`  live  ${live.url}`, `        scripts call it with FLASH_LIVE_URL=${url}`];
+}
+
+function rowsOf(endpoint: EndpointManifest, isRemote: boolean): Row[] {
   const base = `/${endpoint.name}`;
   if (endpoint.form === "image") return [];
   if (endpoint.kind === "qb") {
     const names = endpoint.functions.map((one) => one.name);
     const summary = endpoint.functions.find((one) => one.summary !== undefined)?.summary ?? "";
     return [
-      { method: "POST", path: `${base}/runsync`, name: names.join(", "), kind: "QB", summary },
+      {
+        method: "POST",
+        path: `${base}/runsync`,
+        name: names.join(", "),
+        kind: isRemote ? "QB (live)" : "QB",
+        summary,
+      },
     ];
   }
   return endpoint.functions.flatMap(({ name, route, summary = "" }) =>
@@ -109,7 +127,7 @@ function rowsOf(endpoint: EndpointManifest): Row[] {
             method: route.method,
             path: base + route.path,
             name,
-            kind: endpoint.live ? "LB (local)" : "LB",
+            kind: isRemote ? "LB (live)" : endpoint.live ? "LB (local)" : "LB",
             summary,
           },
         ],

@@ -5,6 +5,7 @@
  *   ids       identifiers and secrets
  *   backoff   delays between tries
  *   abort     AbortSignal and promises
+ *   event-stream   server-sent events out of bytes
  *   log       the programs' own log
  */
 
@@ -12,4 +13,5 @@ export * from "./clock.ts";
 export * from "./ids.ts";
 export * from "./backoff.ts";
 export * from "./abort.ts";
+export * from "./event-stream.ts";
 export * from "./log.ts";

@@ -26,7 +26,7 @@ import { Deadline } from "./pause.ts";
 import type { CallOptions } from "./types.ts";
 
 /** A route's function took longer than this, ms. Source: the seeds. */
-const ROUTE_TIMEOUT_MS = 30_000;
+export const ROUTE_TIMEOUT_MS = 30_000;
 /** How long `.runsync()` is held, ms. Source: the job API. */
 const HOLD_TIMEOUT_MS = LIMITS.waitDefaultMs;
 
@@ -196,7 +196,7 @@ async function forgetting<T>(peer: Peer, work: () => Promise<T>): Promise<T> {
 }
 
 /** Call, then FLASH_SENTINEL_TIMEOUT, then endpoint, then default. Source: spec/sdk.md 8.2. */
-function timeoutOf(
+export function timeoutOf(
   { options, executionTimeoutMs }: RemoteCall,
   defaultMs: number | undefined,
 ): number | undefined {

@@ -40,6 +40,8 @@ export interface Peer {
   readonly headers: Readonly<Record<string, string>>;
   /** Where its description is; undefined for clients, which need none. */
   readonly connection: Connection | undefined;
+  /** Address of its description where that is no server's control API. */
+  readonly describedAt?: string;
 }
 
 const RUNPOD_URL = "https://api.runpod.ai/v2";
@@ -81,6 +83,19 @@ export function peerOf(deployment: Deployment): Peer {
     routesUrl: deployment.url,
     headers: authorization(connection.key),
     connection,
+  };
+}
+
+/** The endpoint beside `flash run --remote`, whose address FLASH_LIVE_URL is. */
+export function peerAtDevServer(name: string): Peer {
+  const url = `${readUrl("FLASH_LIVE_URL") ?? ""}/${name}`;
+  return {
+    name,
+    jobsUrl: url,
+    routesUrl: url,
+    headers: authorization(readVariable("FLASH_API_KEY")),
+    connection: undefined,
+    describedAt: `${url}/execute`,
   };
 }
 

@@ -96,17 +96,27 @@ export function revive(signature: FunctionManifest, value: unknown): unknown {
 
 async function fetchDescription(peer: Peer): Promise<Description> {
   const { name, connection } = peer;
-  if (connection === undefined) throw new TypeError(`${name} has no description`);
-  const { base, app, environment } = connection;
-  const query = new URLSearchParams({ app, environment, name });
-  const url = `${base}/api/v1/endpoints?${query.toString()}`;
+  const url = descriptionUrl(peer);
   return exchange(peer, { method: "GET", url, timeoutMs: TIMEOUT_MS }, async (response) => {
-    if (response.status === 404) throw endpointNotFound(name, connection);
+    if (response.status === 404 && connection) throw endpointNotFound(name, connection);
     await ensureOk(response, peer);
     return (await response.json()) as Description;
   });
 }
 
-function keyOf({ name, connection }: Peer): string {
-  return JSON.stringify([connection?.base, connection?.app, connection?.environment, name]);
+function descriptionUrl({ name, connection, describedAt }: Peer): string {
+  if (describedAt !== undefined) return describedAt;
+  if (connection === undefined) throw new TypeError(`${name} has no description`);
+  const { base, app, environment } = connection;
+  const query = new URLSearchParams({ app, environment, name });
+  return `${base}/api/v1/endpoints?${query.toString()}`;
+}
+
+function keyOf({ name, connection, describedAt }: Peer): string {
+  return JSON.stringify([
+    describedAt ?? connection?.base,
+    connection?.app,
+    connection?.environment,
+    name,
+  ]);
 }

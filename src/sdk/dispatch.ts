@@ -10,13 +10,14 @@ import type { Place } from "../contract/where.ts";
 import { abortable } from "../kit/abort.ts";
 import { newJobId } from "../kit/ids.ts";
 import type { RemoteCall } from "./calls.ts";
-import { peerByName, peerOf, type Peer } from "./connection.ts";
+import { peerAtDevServer, peerByName, peerOf, type Peer } from "./connection.ts";
 import { nameOf, type Handle } from "./declare.ts";
 import { describingError } from "./describing.ts";
 import type { QueueTarget } from "./functions.ts";
 import { collect, runInProcess } from "./in-process.ts";
 import type { EndpointJob } from "./job.ts";
 import { startLocalJob } from "./local-job.ts";
+import type { LiveTarget } from "./live-calls.ts";
 import { notDeployedError, placeCall } from "./place.ts";
 import type { CallOptions } from "./types.ts";
 
@@ -47,6 +48,11 @@ export async function callRouteAt(
   { args, options }: { args: readonly unknown[]; options: CallOptions },
 ): Promise<unknown> {
   const call = remoteCall(place, handle, { args, options });
+  if (place === "live-worker") {
+    const { callLive } = await import("./live-calls.ts");
+    const name = route.handler.name || `${route.method} ${route.path}`;
+    return callLive({ execution_type: "function", function_name: name, route }, call);
+  }
   const calls = await import("./calls.ts");
   return calls.callRoute(route, call);
 }
@@ -68,6 +74,10 @@ export async function callQueue(
     return abortable(running, options.signal);
   }
   const call = remoteCall(place, handle, { args, options });
+  if (place === "live-worker") {
+    const { callLive } = await import("./live-calls.ts");
+    return collect(await callLive(liveTarget(target), call));
+  }
   const calls = await import("./calls.ts");
   return calls.callQueue(method, call);
 }
@@ -119,6 +129,12 @@ async function runMethod(
   return instance[method]?.(...args);
 }
 
+function liveTarget({ handle, run, method, label }: QueueTarget): LiveTarget {
+  return "handler" in run
+    ? { execution_type: "function", function_name: nameOf(handle) ?? label }
+    : { execution_type: "class", class_name: run.type.name, method_name: method ?? "" };
+}
+
 /** What a job's context calls its endpoint. */
 function endpointOf({ handle, label }: QueueTarget): string {
   return nameOf(handle) ?? label;
@@ -143,11 +159,8 @@ function peerAt(place: Place, handle: Handle): Peer {
   if (place === "own-url" && handle.deployment !== undefined) return peerOf(handle.deployment);
   if (place === "refused") throw describingError();
   if (place === "not-deployed") throw notDeployedError();
-  if (place !== "deployed") {
-    throw new FlashError("NOT_SUPPORTED", "Live workers are not supported here.");
-  }
   const name = nameOf(handle);
-  if (name !== undefined) return peerByName(name);
+  if (name !== undefined) return place === "live-worker" ? peerAtDevServer(name) : peerByName(name);
   throw new FlashError("INVALID_USAGE", "The endpoint has no name by which it could be called.", {
     hint: "Give it one: Endpoint({ name: 'my-endpoint' }, …).",
   });

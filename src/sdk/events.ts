@@ -3,10 +3,11 @@
 import { errorOfProblem } from "../contract/errors.ts";
 import { FlashError } from "../contract/flash-error.ts";
 import { parseOrUndefined } from "../contract/json.ts";
+import { serverSentEvents } from "../kit/event-stream.ts";
 
 /** Yields the data of each event, parsed where it is JSON. An `error` event holds a problem document. */
 export async function* eventsOf(body: ReadableStream<Uint8Array>, name: string): AsyncGenerator {
-  for await (const { event, data } of parseEvents(textOf(body, name))) {
+  for await (const { event, data } of serverSentEvents(bytesOf(body, name))) {
     if (event === "error") {
       throw (
         errorOfProblem(parseOrUndefined(data)) ??
@@ -23,31 +24,12 @@ export async function* eventsOf(body: ReadableStream<Uint8Array>, name: string):
   }
 }
 
-async function* parseEvents(
-  pieces: AsyncIterable<string>,
-): AsyncGenerator<{ event: string; data: string }> {
-  let text = "";
-  for await (const piece of pieces) {
-    text += piece;
-    const blocks = text.split(/\r\n\r\n|\n\n|\r\r/);
-    text = blocks.pop() ?? "";
-    for (const block of blocks) yield eventOf(block);
-  }
-}
-
-function eventOf(block: string): { event: string; data: string } {
-  const lines = block.split(/\r\n|\r|\n/);
-  const valuesOf = (field: string): string[] =>
-    lines
-      .filter((line) => line.startsWith(`${field}:`))
-      .map((line) => line.slice(field.length + 1).replace(/^ /, ""));
-  return { event: valuesOf("event").at(-1) ?? "message", data: valuesOf("data").join("\n") };
-}
-
-async function* textOf(body: ReadableStream<Uint8Array>, name: string): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
+async function* bytesOf(
+  body: ReadableStream<Uint8Array>,
+  name: string,
+): AsyncGenerator<Uint8Array> {
   try {
-    for await (const bytes of body) yield decoder.decode(bytes, { stream: true });
+    for await (const bytes of body) yield bytes;
   } catch (cause) {
     throw new FlashError("CONNECTION_FAILED", `the stream of endpoint ${name} broke off`, {
       cause,

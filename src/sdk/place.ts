@@ -30,8 +30,7 @@ export function decidePlace(handle: Handle): Decision {
     deployed: handle.deployment !== undefined,
     configured:
       readVariable("FLASH_URL") !== undefined || readVariable("FLASH_API_KEY") !== undefined,
-    // `flash run` runs Live resources in its local workers; nothing starts live workers elsewhere.
-    liveWorkers: false,
+    liveWorkers: readVariable("FLASH_LIVE_URL") !== undefined,
   });
 }
 

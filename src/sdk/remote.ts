@@ -160,6 +160,7 @@ function apply(
   }
   if (handle.declaration.kind === "lb") return applyRoute(handle, [options, code], entry);
   const isLocal = options.local === true;
+  if (isLocal) handle.declaration.hasLocal = true;
   addPackages(handle, isLocal ? {} : options);
   if (isClass(code)) {
     if (!isLocal) declareTarget(handle, { form: "class", type: code }, entry);

@@ -33,6 +33,7 @@
  *   failure      why a job did not complete
  *   calls        calls to deployed routes and functions
  *   directory    how deployed endpoints bind their calls
+ *   live-calls   calls to live workers, by way of `flash run --remote`
  *   jobs         the job API
  *   connection   servers, keys, names
  *   exchange     one HTTP exchange

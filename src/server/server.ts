@@ -31,6 +31,7 @@ import { Logs } from "./control/logs.ts";
 import { WorkerKeys } from "./control/worker-keys.ts";
 import { Keyring } from "./gateway/auth.ts";
 import { Gateway } from "./gateway/gateway.ts";
+import { RateLimits } from "./gateway/rate-limits.ts";
 import { Jobs } from "./jobs/jobs.ts";
 import { Scaler } from "./scaler/scaler.ts";
 import { Fleet } from "./workers/fleet.ts";
@@ -58,6 +59,8 @@ export interface FlashServerOptions {
   key?: string;
   /** Lets webhooks reach loopback and private networks. Default false. */
   allowPrivateWebhooks?: boolean;
+  /** Limits requests to queue endpoints as the platform does. Default false. */
+  rateLimits?: boolean;
   /** Of the package, for `GET /api/v1/server`. */
   version: string;
 }
@@ -221,7 +224,8 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     stop: () => parts.onStop(),
   });
   const isLoopback = isLoopbackAddress(options.host ?? "127.0.0.1");
-  const gateway = new Gateway({ fleet, jobs, control, keyring, clock, log, isLoopback });
+  const limits = options.rateLimits === true ? new RateLimits(clock) : undefined;
+  const gateway = new Gateway({ fleet, jobs, control, keyring, clock, log, isLoopback, limits });
   const parts: Parts = {
     options,
     listener: http.createServer(HTTP_OPTIONS),
@@ -289,6 +293,9 @@ function followJobs({ jobs, fleet, scaler }: Parts): void {
   });
   jobs.onLost((job) => {
     fleet.pool(job.endpointId)?.kill(job.workerId, "it fell silent");
+  });
+  jobs.onDeaf((workerId) => {
+    for (const pool of fleet.pools) pool.kill(workerId, "it goes on with a job that was stopped");
   });
   jobs.onStopPod((workerId) => {
     for (const pool of fleet.pools) {

@@ -20,7 +20,7 @@ export interface CallOptions {
   /** Made when somebody asks for it. */
   request?: (signal: AbortSignal) => Request;
   /** Time from now after which the call is over, ms, and what is then said. */
-  limit?: { ms: number; error: FlashError } | undefined;
+  limit?: { ms: number; error: () => FlashError } | undefined;
   /** Receives progress values as JSON. */
   onProgress?: (value: unknown) => void;
   clock?: Clock;
@@ -44,7 +44,7 @@ export class Call {
     this.#cancelTimer =
       limit === undefined
         ? undefined
-        : clock.after(Math.max(0, limit.ms), () => this.abort(limit.error));
+        : clock.after(Math.max(0, limit.ms), () => this.abort(limit.error()));
     calls.set(this.context, this);
   }
 

@@ -4,7 +4,7 @@
  */
 
 import { Binder, sentence, type RequestParts } from "../contract/binder.ts";
-import { encodeJson } from "../contract/carry.ts";
+import { encodeResult } from "../contract/carry.ts";
 import { FlashError, type Issue } from "../contract/errors.ts";
 import type { FunctionManifest } from "../contract/manifest.ts";
 import type { EndpointOptions } from "../contract/options.ts";
@@ -81,7 +81,7 @@ export class Callable {
       options.output === undefined ? value : await throughSchema(value, options.output);
     if (checked === undefined) return null;
     const issues: Issue[] = [];
-    const json = encodeJson(checked, manifest.returns ?? {}, "result", issues);
+    const json = encodeResult(checked, manifest.returns ?? {}, issues);
     if (issues.length === 0) return json;
     throw new FlashError(
       "INVALID_OUTPUT",

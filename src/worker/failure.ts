@@ -4,8 +4,18 @@ import { hostname } from "node:os";
 import { FlashError, reportOf, type ErrorReport } from "../contract/errors.ts";
 import { cleanReport, type StackStyle } from "./stack.ts";
 
+/** Thrown in place of a failure that another worker has reported already, and that goes on as it is. */
+export class JudgedElsewhere {
+  readonly error: FlashError;
+
+  constructor(error: FlashError) {
+    this.error = error;
+  }
+}
+
 /** Wraps what a function threw. `cause` is the thrown value itself. */
 export function functionError(thrown: unknown, style: StackStyle): FlashError {
+  if (thrown instanceof JudgedElsewhere) return thrown.error;
   const report = cleanReport(reportOf(thrown), style);
   const status = statusOf(thrown);
   return new FlashError("FUNCTION_ERROR", report.message === "" ? report.name : report.message, {

@@ -2,6 +2,7 @@
 
 import { FlashError, reportOf } from "../contract/errors.ts";
 import { WORKER_ENV } from "../contract/worker-env.ts";
+import type { EndpointDeclaration } from "../contract/registry.ts";
 import { createLog, type Log } from "../kit/log.ts";
 import { Life } from "./life.ts";
 import { importDeclarations, openArtifact, routesOf, type Served } from "./program.ts";
@@ -20,6 +21,10 @@ export interface WorkerOptions {
   env: Environment;
   /** URL of the running program: the heartbeat's thread runs it too, and stacks leave it out. */
   runtimeUrl: string;
+  /** What the endpoint declares. Default: what its bundle does when it is evaluated. */
+  declarations?: (served: Served) => Promise<EndpointDeclaration[]>;
+  /** Runs when the work is over, before the exit. */
+  onEnd?: () => Promise<void>;
 }
 
 interface Start {
@@ -28,15 +33,18 @@ interface Start {
   life: Life;
   log: Log;
   runtimeUrl: string;
+  declarations: NonNullable<WorkerOptions["declarations"]>;
 }
 
 /**
  * Serves the endpoint that the environment names until the process ends. Resolves when it is ready;
  * a worker that cannot start says why on stderr and exits with code 1.
  */
-export async function serveWorker({ env, runtimeUrl }: WorkerOptions): Promise<void> {
+export async function serveWorker(options: WorkerOptions): Promise<void> {
+  const { env, runtimeUrl, declarations = importDeclarations } = options;
   const log = createLog({ write: (line) => process.stderr.write(line) });
   const life = new Life(log);
+  if (options.onEnd !== undefined) life.onEnd(options.onEnd);
   let served: Served | undefined;
   try {
     const settings = readSettings(env);
@@ -47,7 +55,7 @@ export async function serveWorker({ env, runtimeUrl }: WorkerOptions): Promise<v
     life.showStacksAs(served.style);
     // Positions of the original sources in every stack, user code's own logging included.
     process.setSourceMapsEnabled(true);
-    const start = { settings, served, life, log, runtimeUrl };
+    const start = { settings, served, life, log, runtimeUrl, declarations };
     await (served.endpoint.kind === "lb" ? serveRoutes(start) : serveQueue(start));
     process.send?.({ type: "ready" });
   } catch (error) {
@@ -56,7 +64,8 @@ export async function serveWorker({ env, runtimeUrl }: WorkerOptions): Promise<v
   }
 }
 
-async function serveRoutes({ settings, served, life, log }: Start): Promise<void> {
+async function serveRoutes(start: Start): Promise<void> {
+  const { settings, served, life, log, declarations } = start;
   const { RouteServer } = await import("./routes/route-server.ts");
   const server = new RouteServer({
     endpoint: served.endpoint,
@@ -68,7 +77,7 @@ async function serveRoutes({ settings, served, life, log }: Start): Promise<void
   life.serve(server);
   // Before any of the user's code runs: loading may take minutes, and health is asked all the while.
   await server.listen();
-  server.ready(routesOf(served, await importDeclarations(served)));
+  server.ready(routesOf(served, await declarations(served)));
 }
 
 async function serveQueue(start: Start): Promise<void> {
@@ -86,7 +95,7 @@ async function serveQueue(start: Start): Promise<void> {
   ]);
   // Before the user's code: a worker that loads a model for minutes shows that it is alive.
   const heartbeat = await startHeartbeat(start, queue);
-  const target = await createTarget(served, await importDeclarations(served));
+  const target = await createTarget(served, await start.declarations(served));
   life.onEnd(() => target.close());
   const { name: endpoint, options } = served.endpoint;
   const { maxConcurrency, executionTimeoutMs } = options;
@@ -120,14 +129,18 @@ async function openChannel({ served, log }: Start, queue: QueueSettings): Promis
 
 async function startHeartbeat(
   { served, log, runtimeUrl }: Start,
-  { ping, key, pingIntervalMs: intervalMs, workerId }: QueueSettings,
+  { ping, postOutput, key, pingIntervalMs: intervalMs, workerId }: QueueSettings,
 ): Promise<Heartbeat | undefined> {
   if (ping === undefined) return undefined;
   const { Heartbeat } = await import("./queue/heartbeat.ts");
   const url = withWorker(ping, workerId);
   const version = protocolVersion(served);
+  const { style, bundlePath } = served;
+  const report = { workerId, version, style, bundlePath };
+  // The job's id takes the place of `$ID` when there is something to report about it.
+  const template = postOutput.replaceAll("$RUNPOD_POD_ID", encodeURIComponent(workerId));
   return new Heartbeat({
-    data: { flashHeartbeat: true, url, key, intervalMs, version },
+    data: { flashHeartbeat: true, url, key, intervalMs, version, postOutput: template, report },
     runtimeUrl,
     log,
   });

@@ -34,7 +34,18 @@ export class SchemaBinder {
   /** The arguments of a call. Throws `INVALID_INPUT` with the schema's issues. */
   async decode(parts: RequestParts): Promise<unknown[]> {
     const raw = await this.#binder.receive(parts);
-    const result = await this.#judge(raw, parts);
+    return this.#spread(raw, await this.#judge(raw, parts));
+  }
+
+  /** The same for arguments that have been found elsewhere. */
+  async judge(raw: readonly unknown[]): Promise<unknown[]> {
+    const { value, issues } = await check(this.#schema, this.#subject(raw));
+    if (issues.length > 0) throw new FlashError("INVALID_INPUT", sentence(issues), { issues });
+    return this.#spread(raw, value);
+  }
+
+  /** What the schema has made of the arguments, as arguments. */
+  #spread(raw: readonly unknown[], result: unknown): unknown[] {
     const { single } = this.#binder;
     return this.#parameters.flatMap((parameter, index) => {
       if (parameter.name === single) return [result];

@@ -23,6 +23,8 @@ name = "shop"
 [deploy]
 target = "https://flash.example.com"
 environment = "staging"
+[build]
+include = ["data/", "*.sql"]
 [endpoints.user-service]
 workers = [1, 5]
 idleTimeoutS = 30
@@ -35,6 +37,7 @@ gpu = ["ADA_24", "NVIDIA L4"]
     app: "shop",
     target: "https://flash.example.com",
     environment: "staging",
+    include: ["data/", "*.sql"],
     endpoints: {
       "user-service": { workers: [1, 5], idleTimeoutS: 30, env: { LOG_LEVEL: "debug" } },
       "v1.model": { image: "acme/model:2", gpu: ["ADA_24", "NVIDIA L4"] },

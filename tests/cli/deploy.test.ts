@@ -72,6 +72,31 @@ describe("build", () => {
     );
   });
 
+  test("--explain tells what the endpoints consist of, and what took how long", async (t) => {
+    const one = await project(t, {
+      "table.ts": `export const table = ${JSON.stringify("x".repeat(20_000))};\n`,
+      "large.ts": `
+import { Endpoint } from "runpod-flash";
+import { table } from "./table.ts";
+export const large = Endpoint({ name: "large" }, async (at: number) => table[at]);
+`,
+    });
+    const text = await one.flash("build", "--explain");
+    assert.equal(text.code, 0, text.stderr);
+    assert.match(
+      text.stdout,
+      /large {2}2\d KB of code \(and \d+ KB of source map\)\n {2}20 KB +\d+% +table\.ts/,
+    );
+    assert.match(text.stdout, /Time\n {2}scan +\d+ ms/);
+    const json = await one.flash("build", "--explain", "--json");
+    const { explain } = JSON.parse(json.stdout) as {
+      explain: { sizes: { name: string; parts: { name: string }[] }[]; timings: object };
+    };
+    assert.equal(explain.sizes[0]?.name, "large");
+    assert.equal(explain.sizes[0].parts[0]?.name, "table.ts");
+    assert.ok("bundle" in explain.timings);
+  });
+
   test("every mistake is shown with its frame, once as text and once as data", async (t) => {
     const one = await project(t, {
       "wrong.ts": `

@@ -1,7 +1,7 @@
 /** A build after a change gives, byte for byte, what a fresh build gives. */
 
 import assert from "node:assert/strict";
-import { rmSync } from "node:fs";
+import { rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { gunzipSync } from "node:zlib";
@@ -81,6 +81,13 @@ const CHANGES: Record<string, Change> = {
     "names/index.ts": 'export const prefix = "z";\n',
     "ask.ts": `import { Endpoint } from "runpod-flash";\nimport { prefix } from "./names";\nexport const answer = Endpoint({}, async (question: string) => prefix + question);\n`,
   },
+  "a global type, which another file uses without an import": {
+    "globals.ts": `import { Endpoint } from "runpod-flash";\ndeclare global { interface Shape { side: number } }\nexport const g = Endpoint({ name: "g" }, async () => 1);\n`,
+    "extra.ts": `import { Endpoint } from "runpod-flash";\nexport const extra = Endpoint({ name: "extra" }, async (shape: Shape) => shape.side);\n`,
+  },
+  "that global type": {
+    "globals.ts": `import { Endpoint } from "runpod-flash";\ndeclare global { interface Shape { side: string } }\nexport const g = Endpoint({ name: "g" }, async () => 1);\n`,
+  },
   "a deleted file": { "extra.ts": undefined },
   "two files at once": {
     "model.ts": "export interface User { id: string }\n",
@@ -105,6 +112,21 @@ describe("a rebuild", () => {
         assert.deepEqual(rebuilt.manifest, fresh.manifest, title);
         assert.equal(rebuilt.artifact.digest, fresh.artifact.digest, title);
       }
+    } finally {
+      await project.close();
+    }
+  });
+
+  test("knows the files of a project that is given through a link", async () => {
+    const link = join(tempFolder(), "link");
+    symlinkSync(writeProject(PROJECT), link);
+    const project = new Project({ root: link, app: "demo" }, testPackage());
+    try {
+      await project.build();
+      apply(link, { "names.ts": 'export const prefix = "linked";\n' });
+      const rebuilt = await project.rebuild([join(link, "names.ts")]);
+      const fresh = await buildFolder(link, { outDir: tempFolder() });
+      assert.equal(rebuilt.artifact.digest, fresh.artifact.digest);
     } finally {
       await project.close();
     }

@@ -48,6 +48,7 @@ const SERVED: Served = {
 
 /** Answers with what it was asked: URL, key and method. */
 class EchoEngine implements FrontEngine {
+  readonly live = undefined;
   served: Served | undefined = SERVED;
   problem: string | undefined;
   settled = Promise.resolve();

@@ -24,6 +24,8 @@ export const HANDLERS = [
   "refreshing",
 ] as const;
 export type Handler = (typeof HANDLERS)[number];
+/** Releases of the platform's SDK: the newest, and one from before most of the protocol. */
+export type Release = "new" | "old";
 
 const PROJECT: Readonly<Record<string, string>> = {
   "functions.ts": `
@@ -82,14 +84,16 @@ export function suiteRig(): () => Rig {
 export class Rig {
   readonly sandbox: Sandbox;
   readonly deployment: Deployment;
-  readonly #owner: Owner;
   readonly #project: string;
+  #server: Program;
 
-  private constructor(
-    owner: Owner,
-    rig: { sandbox: Sandbox; deployment: Deployment; project: string },
-  ) {
-    this.#owner = owner;
+  private constructor(rig: {
+    sandbox: Sandbox;
+    deployment: Deployment;
+    project: string;
+    server: Program;
+  }) {
+    this.#server = rig.server;
     this.sandbox = rig.sandbox;
     this.deployment = rig.deployment;
     this.#project = rig.project;
@@ -98,12 +102,22 @@ export class Rig {
   static async open(owner: Owner): Promise<Rig> {
     const sandbox = await Sandbox.open(owner);
     const project = sandbox.project(PROJECT);
-    return new Rig(owner, { sandbox, project, deployment: await sandbox.deploy(project) });
+    const server = await sandbox.serve();
+    return new Rig({ server, sandbox, project, deployment: await sandbox.deploy(project) });
   }
 
   /** Base URL as clients are given it. */
   get base(): string {
     return `${this.sandbox.url}/v2`;
+  }
+
+  /** Ends the server; the workers in Python stay. */
+  async stopServer(signal: NodeJS.Signals): Promise<void> {
+    await this.#server.stop(signal);
+  }
+
+  async startServer(): Promise<void> {
+    this.#server = await this.sandbox.serve();
   }
 
   id(name: string): string {
@@ -125,14 +139,9 @@ export class Rig {
   }
 
   /** `flash worker env …` for one more worker of a handler's endpoint. */
-  async key(handler: Handler): Promise<WorkerKeyDocument> {
-    const finished = await this.sandbox.flash(
-      this.#project,
-      "worker",
-      "env",
-      `py-${handler}`,
-      "--json",
-    );
+  async key(handler: Handler, ...flags: string[]): Promise<WorkerKeyDocument> {
+    const words = ["worker", "env", `py-${handler}`, "--json", ...flags];
+    const finished = await this.sandbox.flash(this.#project, ...words);
     assert.equal(finished.code, 0, finished.stderr);
     return JSON.parse(finished.stdout) as WorkerKeyDocument;
   }
@@ -144,13 +153,15 @@ export class Rig {
     assert.equal(finished.code, 0, finished.stderr);
   }
 
-  /** Starts a Python worker with a key of its own. */
+  /** Starts a Python worker with a key of its own; it ends with the test. */
   async worker(
+    owner: Owner,
     handler: Handler,
-    options: { release?: "new" | "old"; env?: Record<string, string> } = {},
+    options: { release?: Release; env?: Record<string, string>; url?: string } = {},
   ): Promise<PythonWorker> {
-    const key = await this.key(handler);
-    return PythonWorker.start(this.#owner, { handler, key, ...options });
+    const { url, ...rest } = options;
+    const key = await this.key(handler, ...(url === undefined ? [] : ["--url", url]));
+    return PythonWorker.start(owner, { handler, key, ...rest });
   }
 
   async submit(handler: Handler, input: unknown, operation = "run"): Promise<JobAnswer> {
@@ -169,6 +180,18 @@ export class Rig {
     return (await this.deployment.call(`py-${handler}`, `GET /status/${id}`)).json as JobAnswer;
   }
 
+  /** Every chunk of a stream, collected as the platform's clients do it. */
+  async drain(handler: Handler, id: string): Promise<unknown[]> {
+    const seen: unknown[] = [];
+    for (;;) {
+      const answer = await this.deployment.call(`py-${handler}`, `GET /stream/${id}`);
+      assert.equal(answer.status, 200, answer.text);
+      const { status, stream } = answer.json as { status: string; stream: { output: unknown }[] };
+      seen.push(...stream.map(({ output }) => output));
+      if (!status.startsWith("IN_") && stream.length === 0) return seen;
+    }
+  }
+
   async untilStatus(handler: Handler, id: string, status: string): Promise<JobAnswer> {
     return until(
       async () => {
@@ -182,11 +205,17 @@ export class Rig {
 
 /** One process of the platform's worker. */
 export class PythonWorker {
+  readonly handler: Handler;
   readonly key: WorkerKeyDocument;
   readonly program: Program;
   readonly #notes: string;
 
-  private constructor(key: WorkerKeyDocument, program: Program, notes: string) {
+  private constructor(
+    { handler, key }: { handler: Handler; key: WorkerKeyDocument },
+    program: Program,
+    notes: string,
+  ) {
+    this.handler = handler;
     this.key = key;
     this.program = program;
     this.#notes = notes;
@@ -197,7 +226,7 @@ export class PythonWorker {
     options: {
       handler: Handler;
       key: WorkerKeyDocument;
-      release?: "new" | "old";
+      release?: Release;
       env?: Record<string, string>;
     },
   ): PythonWorker {
@@ -209,7 +238,8 @@ export class PythonWorker {
       "-u",
       path.join(PROGRAMS, "worker.py"),
     ] as const;
-    const program = Program.start(owner, [...command], {
+    const [file, ...args] = command;
+    const program = new Program(file, args, {
       cwd: PROGRAMS,
       // Nothing of this process's environment but what a container would have.
       env: {
@@ -221,7 +251,20 @@ export class PythonWorker {
         ...env,
       },
     });
-    return new PythonWorker(key, program, notes);
+    const worker = new PythonWorker(options, program, notes);
+    owner.after(() => worker.kill());
+    return worker;
+  }
+
+  /** Ends it at once, with its heartbeat process, as the end of its container does. */
+  async kill(): Promise<void> {
+    const { pid } = this.program.child;
+    try {
+      if (pid !== undefined) process.kill(-pid, "SIGKILL");
+    } catch {
+      // It has ended before.
+    }
+    await this.program.finished;
   }
 
   /** What the handler wrote down, in order. */

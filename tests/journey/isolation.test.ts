@@ -53,6 +53,37 @@ test("deploying again keeps id and URL, and serves the new code", async (t) => {
   assert.equal(await marker(sandbox, first.url), "new");
 });
 
+test("a rollback brings an earlier build back in one step", async (t) => {
+  const sandbox = await Sandbox.open(t);
+  const old = sandbox.project(adder("api", "old"), "same");
+  const { url } = (await sandbox.deploy(old)).endpoint("api");
+  const early = await sandbox.flash(old, "rollback");
+  assert.notEqual(early.code, 0);
+  assert.match(early.stderr, /nothing to go back to/);
+  await sandbox.deploy(sandbox.project(adder("api", "new"), "same"));
+  assert.equal(await marker(sandbox, url), "new");
+
+  const back = await sandbox.flash(old, "rollback", "--json");
+  assert.equal(back.code, 0, back.stderr);
+  assert.equal(await marker(sandbox, url), "old");
+  const forth = await sandbox.flash(old, "rollback", "2");
+  assert.equal(forth.code, 0, forth.stderr);
+  assert.equal(await marker(sandbox, url), "new");
+
+  const { stdout } = await sandbox.flash(old, "rollback", "--list", "--json");
+  const { releases } = JSON.parse(stdout) as { releases: { version: number; state: string }[] };
+  assert.deepEqual(
+    releases.map(({ version, state }) => `${version} ${state}`),
+    ["4 ACTIVE", "3 SUPERSEDED", "2 SUPERSEDED", "1 SUPERSEDED"],
+  );
+  const unknown = await sandbox.flash(old, "rollback", "99");
+  assert.match(unknown.stderr, /has no release '99'/);
+
+  const explained = await sandbox.flash(old, "scale", "explain", "api");
+  assert.equal(explained.code, 0, explained.stderr);
+  assert.match(explained.stdout, /0 → 1/);
+});
+
 test("two homes never see each other", async (t) => {
   const one = await Sandbox.open(t);
   const other = await Sandbox.open(t);

@@ -24,6 +24,7 @@ const CLEAN = {
   FLASH_MODE: undefined,
   FLASH_URL: undefined,
   FLASH_API_KEY: undefined,
+  FLASH_LIVE_URL: undefined,
 } satisfies NodeJS.ProcessEnv;
 
 /** Runs a script in a process of its own; variables of this test run are inherited, as in real life. */
@@ -100,6 +101,16 @@ describe("a script", () => {
     const expected = "deployed deployed in-process deployed";
     assert.equal(await placesOf(t, { FLASH_URL: "http://127.0.0.1:9" }), expected);
     assert.equal(await placesOf(t, { FLASH_API_KEY: "k" }), expected);
+  });
+
+  test("calls live workers for Live resources beside flash run --remote", async (t) => {
+    const env = { FLASH_LIVE_URL: "http://127.0.0.1:9" };
+    assert.equal(await placesOf(t, env), "in-process in-process live-worker not-deployed");
+    const { code, stderr } = await script(t, "await live();", { env });
+    assert.equal(code, 1);
+    assert.match(stderr, /Failed to connect to endpoint l \(http:\/\/127\.0\.0\.1:9\/l\/execute\)/);
+    const wrong = await script(t, "await live();", { env: { FLASH_LIVE_URL: "localhost" } });
+    assert.match(wrong.stderr, /FLASH_LIVE_URL=localhost is not a valid http\/https URL/);
   });
 
   test("obeys FLASH_MODE", async (t) => {

@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import { spawn } from "node:child_process";
 import { appendFileSync, existsSync, writeFileSync } from "node:fs";
 import http from "node:http";
+import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const { env } = process;
@@ -131,11 +132,48 @@ function serveRoutes() {
   });
   server.keepAliveTimeout = 600_000;
   server.listen(env.FLASH_SOCKET);
+  if (env.LINK !== undefined) serveLink();
   process.once("SIGTERM", () => {
     if (env.IGNORE_SIGTERM !== undefined) return;
     server.close(() => process.exit(0));
     server.closeIdleConnections();
   });
+}
+
+// A request link that answers with the frames that the query asks for, whatever the rules say.
+function serveLink() {
+  const server = net.createServer((socket) => {
+    socket.on("error", () => socket.destroy());
+    socket.write("flash-lb/1\n");
+    let pending = Buffer.alloc(0);
+    socket.on("data", (chunk) => {
+      pending = Buffer.concat([pending, chunk]);
+      while (pending.length >= 9 && pending.length >= 9 + pending.readUInt32BE()) {
+        const length = pending.readUInt32BE();
+        const stream = pending.readUInt32BE(4);
+        if ((pending[8] & 127) === 1) {
+          const [, path] = pending.toString("latin1", 9, 9 + length).split("\0");
+          answer(socket, stream, new URLSearchParams(path.split("?")[1]));
+        }
+        pending = pending.subarray(9 + length);
+      }
+    });
+  });
+  server.listen(`${env.FLASH_SOCKET}.lb`);
+  process.once("SIGTERM", () => server.close());
+}
+
+function answer(socket, stream, query) {
+  for (const text of query.getAll("frame")) {
+    const [type, payload = ""] = text.split(":");
+    const bytes = Buffer.from(payload.replaceAll("|", "\0"), "latin1");
+    const header = Buffer.alloc(9);
+    header.writeUInt32BE(bytes.length);
+    header.writeUInt32BE(stream, 4);
+    header[8] = Number(type);
+    socket.write(Buffer.concat([header, bytes]));
+  }
+  if (query.has("die")) setImmediate(() => process.kill(process.pid, "SIGKILL"));
 }
 
 function json(response, value) {

@@ -66,7 +66,7 @@ describe("from nothing and back", () => {
     await server.untilWorkers("shop", "api", 2);
     await Promise.all(slow);
     assert.equal(await server.workers("shop", "api"), 2);
-    const decisions = server.server.control.explain("shop", "production", "api");
+    const { decisions } = await server.server.control.explain("shop", "production", "api");
     const targets = decisions.map((decision) => decision.targets[0]?.target);
     assert.deepEqual(targets.slice(0, 3), [0, 1, 2]);
   });

@@ -24,6 +24,8 @@ const WORKER = readFileSync(path.join(import.meta.dirname, "fixture-worker.mjs")
 export interface EndpointSpec {
   name: string;
   kind: "qb" | "lb";
+  /** Default by kind: `function` or `routes`. */
+  form?: "image";
   options?: Omit<EndpointOptions, "name">;
   /** Changes the fingerprint. Default `1`. */
   version?: string;
@@ -50,7 +52,7 @@ function endpointManifest(spec: EndpointSpec): EndpointManifest {
   return {
     name,
     kind,
-    form: kind === "lb" ? "routes" : "function",
+    form: spec.form ?? (kind === "lb" ? "routes" : "function"),
     live: false,
     resource: "Endpoint",
     options: resolved,

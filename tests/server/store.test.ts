@@ -311,7 +311,10 @@ describe("moves by people and by time", () => {
       { state, output, error, failures, dropAt },
       { state: "IN_QUEUE", output: null, error: null, failures: 0, dropAt: null },
     );
-    assert.deepEqual(await store.jobs.readChunks(id, 0, 10), []);
+    assert.deepEqual(
+      await store.jobs.readChunks({ jobId: id, attempt: 1, after: 0, limit: 10 }),
+      [],
+    );
     assert.equal((await store.jobs.retry(id, 4000))?.moved, false);
     assert.equal((await store.jobs.take(takeOf({ now: 5000 })))[0]?.attempt, 2);
   });
@@ -381,7 +384,7 @@ describe("chunks", () => {
     assert.deepEqual(await store.jobs.drainChunks(id, 2), ["1", "2"]);
     assert.deepEqual(await store.jobs.drainChunks(id, 2), ["3"]);
     assert.deepEqual(await store.jobs.drainChunks(id, 2), []);
-    assert.deepEqual(await store.jobs.readChunks(id, 1, 10), [
+    assert.deepEqual(await store.jobs.readChunks({ jobId: id, attempt: 1, after: 1, limit: 10 }), [
       { position: 2, chunk: "2" },
       { position: 3, chunk: "3" },
     ]);
@@ -398,9 +401,11 @@ describe("chunks", () => {
     await store.jobs.settle({ jobId: id, attempt: 1, outcome, now: 1, retentionMs: 1 });
     await store.jobs.take(takeOf());
     await store.jobs.appendChunk(id, 2, '"again"');
-    assert.deepEqual(await store.jobs.readChunks(id, 0, 10), [
-      { position: 1, chunk: '"read"' },
+    assert.deepEqual(await store.jobs.readChunks({ jobId: id, attempt: 2, after: 0, limit: 10 }), [
       { position: 2, chunk: '"again"' },
+    ]);
+    assert.deepEqual(await store.jobs.readChunks({ jobId: id, attempt: 1, after: 0, limit: 10 }), [
+      { position: 1, chunk: '"read"' },
     ]);
     assert.deepEqual(await store.jobs.drainChunks(id, 10), ['"again"']);
   });

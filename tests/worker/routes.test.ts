@@ -22,6 +22,7 @@ const FUNCTIONS = [
   ]),
   routeOf("GET /nothing"),
   routeOf("GET /text", [], { returns: string }),
+  routeOf("GET /rows"),
   routeOf("GET /date", [], {
     returns: { type: "string", format: "date-time", "x-flash-type": "date" },
   }),
@@ -51,6 +52,7 @@ route("POST", "/person", (person) => ({ hello: person.name }));
 route("GET", "/nothing", () => undefined);
 route("GET", "/text", () => "plain");
 route("GET", "/date", () => new Date(0));
+route("GET", "/rows", () => [{ id: 1, at: new Date(0), note: null }]);
 route("GET", "/nan", () => ({ score: NaN }));
 route("GET", "/cycle", () => { const a = {}; a.self = a; return a; });
 route("GET", "/throws", () => { throw new TypeError("boom", { cause: new Error("because") }); });
@@ -234,6 +236,11 @@ describe("results", () => {
     assert.equal((await worker.fetch("/nothing")).text, "null");
     assert.equal((await worker.fetch("/text")).text, '"plain"');
     assert.equal((await worker.fetch("/date")).text, '"1970-01-01T00:00:00.000Z"');
+  });
+
+  test("a Date in a result of unknown type travels as text", async () => {
+    const { json } = await worker.fetch("/rows");
+    assert.deepEqual(json, [{ id: 1, at: "1970-01-01T00:00:00.000Z", note: null }]);
   });
 
   test("what JSON cannot carry answers 500 and names the place", async () => {

@@ -1,11 +1,16 @@
 /** `flash run`, `flash dev`: the project on this machine, reloaded on every save. */
 
+import { hash } from "node:crypto";
+import type { Target } from "../../contract/cloud.ts";
+import { FlashError } from "../../contract/errors.ts";
 import { DEFAULTS } from "../../contract/limits.ts";
-import type { CommandDefinition } from "../command.ts";
+import { MAX_NAME_LENGTH } from "../../contract/names.ts";
+import type { LiveOptions } from "../../dev/dev.ts";
+import type { CommandDefinition, Invocation } from "../command.ts";
 import { overridesOf, readConfig } from "../config.ts";
-import { openProject, readDotEnv } from "../project.ts";
+import { openProject, readDotEnv, type Project } from "../project.ts";
 import { stopSignals } from "../stop-signals.ts";
-import { parsePort } from "../target.ts";
+import { openDestination, parsePort } from "../target.ts";
 
 interface Options {
   app?: string;
@@ -13,6 +18,9 @@ interface Options {
   port?: number;
   reload: boolean;
   strictPort?: true;
+  remote?: true;
+  target?: string;
+  keep?: true;
 }
 
 export const run: CommandDefinition = {
@@ -23,6 +31,7 @@ export const run: CommandDefinition = {
     ["flash run", "at http://localhost:8888"],
     ["flash run --port 3000 --strict-port", "there and nowhere else"],
     ["flash run --no-reload", "without watching files"],
+    ["flash run --remote", "with the functions of Live resources on a server"],
   ],
   options: [
     ["--host <address>", "address to listen on; default: FLASH_HOST, localhost"],
@@ -30,6 +39,15 @@ export const run: CommandDefinition = {
     ["--strict-port", "fail when the port is in use"],
     ["--no-reload", "do not watch files"],
     ["--reload", "watch files (the default)"],
+    [
+      "--remote",
+      "run the functions of Live resources on live workers, which get the code with the calls",
+    ],
+    [
+      "--target <url>",
+      "with --remote: server of the live workers; default: FLASH_URL, flash.toml, the server of this machine",
+    ],
+    ["--keep", "with --remote: leave the live workers there at the end"],
     [
       "--auto-provision",
       "accepted for scripts of the original: workers here start on the first call",
@@ -41,6 +59,7 @@ export const run: CommandDefinition = {
     const options = invocation.options as Partial<Options>;
     const project = openProject({ cwd, env, app: options.app });
     Object.assign(env, readDotEnv(project.root, env));
+    const remote = await openRemote(invocation, project);
     const stop = stopSignals(invocation, "stopped at once");
     const { runDev } = await import("../../dev/dev.ts");
     const server = await runDev({
@@ -51,10 +70,44 @@ export const run: CommandDefinition = {
       strictPort: options.strictPort === true,
       reload: options.reload !== false,
       // Read for every build, so that saving flash.toml is a change like any other.
+      ...(remote === undefined ? {} : { remote }),
       overrides: (name) => overridesOf(readConfig(project.root))(name),
+      include: () => readConfig(project.root).include ?? [],
     });
     output.document({ url: server.url, app: project.app });
     await stop;
     await server.close();
   },
 };
+
+/** Where live workers go, under `--remote`. What is wrong with server or key is found before the build. */
+async function openRemote(
+  invocation: Invocation,
+  project: Project,
+): Promise<LiveOptions | undefined> {
+  const { remote, target, keep } = invocation.options as Partial<Options>;
+  if (remote !== true) {
+    if (target === undefined && keep === undefined) return undefined;
+    const flag = target === undefined ? "--keep" : "--target";
+    throw new FlashError("INVALID_USAGE", `${flag} needs --remote.`);
+  }
+  // --port is the dev server's, not that of the server of this machine.
+  const options = target === undefined ? {} : { target };
+  const { cloud, key } = await openDestination({ ...invocation, options }, project, {
+    start: true,
+  });
+  const place = liveTarget(project, invocation.env);
+  await cloud.environments(place.app, { signal: invocation.signal });
+  return { cloud, key, target: place, keep: keep === true };
+}
+
+/** An app and environment of this checkout's own, so that it meets nothing that is deployed. */
+function liveTarget({ app, root }: Project, env: NodeJS.ProcessEnv): Target {
+  const user = (env.USER ?? env.LOGNAME ?? "").replaceAll(/[^A-Za-z0-9]+/g, "-");
+  const owner = user.replace(/^-/, "").slice(0, 40);
+  const place = hash("sha256", root, "hex").slice(0, 6);
+  return {
+    app: `live-${app}`.slice(0, MAX_NAME_LENGTH),
+    environment: owner === "" ? `dev-${place}` : `${owner}-${place}`,
+  };
+}

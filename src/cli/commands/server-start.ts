@@ -13,6 +13,8 @@ interface Options {
   host?: string;
   foreground?: true;
   durability?: "strict" | "relaxed";
+  privateWebhooks?: true;
+  rateLimits?: true;
 }
 
 export const serverStart: CommandDefinition = {
@@ -29,6 +31,8 @@ export const serverStart: CommandDefinition = {
     ["--host <address>", "address to listen on; default: 127.0.0.1, this machine only"],
     ["--foreground", "stay in this terminal, log to stderr, stop on Ctrl-C"],
     ["--durability <mode>", "strict: on disk before acknowledged (default); relaxed", parseMode],
+    ["--private-webhooks", "let webhooks of jobs reach this machine and private networks"],
+    ["--rate-limits", "answer 429 to clients that exceed Runpod's limits"],
   ],
   async run(invocation) {
     const options = invocation.options as Options;

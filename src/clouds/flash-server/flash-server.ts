@@ -7,7 +7,9 @@ import type {
   DeployRequest,
   EnvironmentsDocument,
   LogLine,
+  ReleasesDocument,
   RemovalDocument,
+  ScalingDocument,
   StatusDocument,
   WorkerKeyDocument,
   WorkerRemovalDocument,
@@ -46,14 +48,38 @@ export class FlashServerCloud implements Cloud {
   ): Promise<DeploymentDocument> {
     const build = await this.#upload(artifact, target.app, options);
     options.onProgress?.("deploying...");
-    const body: DeployRequest = { ...target, build: build.id };
-    return await this.#client.json<DeploymentDocument>({
-      method: "POST",
-      path: `${API}/deployments`,
-      body: { kind: "json", value: body },
+    return await this.#activate(target, build.id, options);
+  }
+
+  async releases(target: Target, options: CloudOptions = {}): Promise<ReleasesDocument> {
+    return await this.#client.json<ReleasesDocument>({
+      method: "GET",
+      path: `${API}/releases`,
+      query: { ...target },
       signal: options.signal,
-      // Workers of a large app may take their time to become ready.
-      idleMs: 0,
+      isRepeatable: true,
+    });
+  }
+
+  async rollback(
+    target: Target,
+    build: string,
+    options: CloudOptions = {},
+  ): Promise<DeploymentDocument> {
+    return await this.#activate(target, build, options);
+  }
+
+  async scaling(
+    target: Target,
+    endpoint: string,
+    options: CloudOptions = {},
+  ): Promise<ScalingDocument> {
+    return await this.#client.json<ScalingDocument>({
+      method: "GET",
+      path: `${API}/scaling`,
+      query: { ...target, name: endpoint },
+      signal: options.signal,
+      isRepeatable: true,
     });
   }
 
@@ -124,6 +150,22 @@ export class FlashServerCloud implements Cloud {
       ...(request.follow ? { idleMs: 0 } : {}),
     });
     for await (const line of lines) yield JSON.parse(line) as LogLine;
+  }
+
+  async #activate(
+    target: Target,
+    build: string,
+    options: CloudOptions,
+  ): Promise<DeploymentDocument> {
+    const body: DeployRequest = { ...target, build };
+    return await this.#client.json<DeploymentDocument>({
+      method: "POST",
+      path: `${API}/deployments`,
+      body: { kind: "json", value: body },
+      signal: options.signal,
+      // Workers of a large app may take their time to become ready.
+      idleMs: 0,
+    });
   }
 
   /** Builds are known by their digest, so sending one again after a broken connection is safe. */

@@ -43,6 +43,8 @@ export interface SignatureRequest {
 export interface DescribedFunction {
   signature: Signature;
   docs: Pick<FunctionManifest, "summary" | "description">;
+  /** True when it surely returns its result at once, rather than a promise or a stream. */
+  isSynchronous: boolean;
   findings: Finding[];
 }
 
@@ -64,14 +66,14 @@ interface RawParameter {
 
 export function describeFunction(request: SignatureRequest): DescribedFunction | undefined {
   const { checker, node } = request;
-  const signature = signatureOf(checker, node);
+  const { signature, overloads } = signatureOf(checker, node);
   if (signature === undefined) return undefined;
   const own = docsOf(node);
   const docs =
     own.description === undefined && own.tags.length === 0 && own.parameters.size === 0
       ? docsAround(request.around)
       : own;
-  const findings: Finding[] = [];
+  const findings = overloads > 1 ? [overloadFinding(request, overloads)] : [];
   const writer = new SchemaWriter(checker, "input");
   const raw = rawParameters(checker, signature);
   const file = request.pathOf(node);
@@ -98,14 +100,34 @@ export function describeFunction(request: SignatureRequest): DescribedFunction |
       checked: !isUnchecked,
     },
     docs: describeDocs(docs),
+    isSynchronous: isSynchronous(checker, signature),
     findings,
   };
 }
 
-function signatureOf(checker: Checker, node: Node): TsSignature | undefined {
-  if (FUNCTIONS.has(node.kind)) return checker.getSignatureFromDeclaration(node);
+/**
+ * Of an overloaded function the last signature counts: it is the one that TypeScript gives to callers,
+ * whose types are derived from the function's.
+ */
+function signatureOf(
+  checker: Checker,
+  node: Node,
+): { signature: TsSignature | undefined; overloads: number } {
+  const isOverload = (node as { body?: Node }).body === undefined;
+  if (FUNCTIONS.has(node.kind) && !isOverload)
+    return { signature: checker.getSignatureFromDeclaration(node), overloads: 1 };
   const type = checker.getTypeAtLocation(node);
-  return type === undefined ? undefined : checker.getSignaturesOfType(type, SignatureKind.Call)[0];
+  const all = type === undefined ? [] : checker.getSignaturesOfType(type, SignatureKind.Call);
+  return { signature: all.at(-1), overloads: all.length };
+}
+
+function overloadFinding({ label, place }: SignatureRequest, overloads: number): Finding {
+  return {
+    severity: "warning",
+    message: `${label} has ${overloads} overloads; inputs are checked against the last one, which is what callers see.`,
+    hint: "Write one signature, with a union where the types differ: (x: string | number) => ...",
+    ...place,
+  };
 }
 
 const FUNCTIONS = new Set<SyntaxKind>([
@@ -329,6 +351,14 @@ function describeResult(
   if (known.has("stream")) return { streams: true };
   if (known.has("response") || isUnchecked) return { streams: false };
   return { streams: false, ...schemaOrNothing(writer, type) };
+}
+
+const LATER = new Set(["promise", "generator", "stream"]);
+
+function isSynchronous(checker: Checker, signature: TsSignature): boolean {
+  const type = checker.getReturnTypeOfSignature(signature);
+  if (type === undefined || type.flags & TypeFlags.AnyOrUnknown) return false;
+  return !partsOf(type).some((part) => LATER.has(knownType(part)?.known ?? ""));
 }
 
 function schemaOrNothing(writer: SchemaWriter, type: Type | undefined): { returns?: JsonSchema } {

@@ -36,6 +36,8 @@ export interface HandlerRequest {
 
 export interface DescribedHandler {
   functions: Omit<FunctionManifest, "route">[];
+  /** True when none of the functions is asynchronous. */
+  isSynchronous: boolean;
   findings: Finding[];
 }
 
@@ -63,14 +65,19 @@ function describeOne(context: Context): DescribedHandler {
   const { request, located } = context;
   const described = describeFunction(signatureRequest(context, located.node, request.name));
   if (described === undefined) return notFound(request, located.place);
-  return { functions: [functionOf(request.name, described)], findings: described.findings };
+  const { isSynchronous, findings } = described;
+  return { functions: [functionOf(request.name, described)], isSynchronous, findings };
 }
 
 function describeClass(context: Context): DescribedHandler {
   const { request, located, view } = context;
   const instance = instanceType(view, located.node);
   if (instance === undefined) return notFound(request, located.place);
-  const result: DescribedHandler = { functions: [], findings: constructorFindings(context) };
+  const result: DescribedHandler = {
+    functions: [],
+    isSynchronous: true,
+    findings: constructorFindings(context),
+  };
   for (const method of request.methods) {
     const symbol = view.checker.getPropertyOfType(instance, method);
     const node = symbol?.valueDeclaration?.resolve();
@@ -78,6 +85,7 @@ function describeClass(context: Context): DescribedHandler {
     const described = describeFunction(signatureRequest(context, node, method));
     if (described === undefined) continue;
     result.functions.push(functionOf(method, described));
+    result.isSynchronous &&= described.isSynchronous;
     result.findings.push(...described.findings);
   }
   if (result.functions.length === 0 && request.methods.length > 0) {
@@ -164,5 +172,5 @@ function notFound({ name, form }: HandlerRequest, place: Place | undefined): Des
     `The ${form} '${name}' was not found in the source, so its parameters are unknown.`,
     `Write the ${form} as an argument of the declaring call, or give it by its name.`,
   );
-  return { functions: [], findings: [finding] };
+  return { functions: [], isSynchronous: false, findings: [finding] };
 }

@@ -30,6 +30,7 @@ const OPERATIONS: Record<string, Record<string, Operation>> = {
   "/builds": { POST: putBuild },
   "/deployments": { POST: deploy },
   "/environments": { GET: environments },
+  "/releases": { GET: releases },
   "/status": { GET: status },
   "/endpoints": { GET: describe, DELETE: remove },
   "/logs": { GET: logs },
@@ -76,6 +77,11 @@ async function environments({ control, query, response }: ControlCall): Promise<
   sendJson(response, 200, await control.environments(required(query, "app")));
 }
 
+async function releases(call: ControlCall): Promise<void> {
+  const { app, environment } = filterOf(call);
+  sendJson(call.response, 200, await call.control.releases(app, environment));
+}
+
 async function status(call: ControlCall): Promise<void> {
   const { app, environment } = filterOf(call);
   sendJson(call.response, 200, await call.control.status(app, environment));
@@ -94,7 +100,7 @@ async function remove(call: ControlCall): Promise<void> {
 async function scaling(call: ControlCall): Promise<void> {
   const { app, environment } = filterOf(call);
   const name = required(call.query, "name");
-  sendJson(call.response, 200, { decisions: call.control.explain(app, environment, name) });
+  sendJson(call.response, 200, await call.control.explain(app, environment, name));
 }
 
 async function logs(call: ControlCall): Promise<void> {

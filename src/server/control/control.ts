@@ -19,7 +19,9 @@ import type {
   EndpointStatus,
   EnvironmentsDocument,
   LogLine,
+  ReleasesDocument,
   RemovalDocument,
+  ScalingDocument,
   ServerDocument,
   StatusDocument,
   WorkerKeyDocument,
@@ -33,7 +35,7 @@ import type { WorkerState } from "../../contract/states.ts";
 import type { BuildRow, EndpointRow, ReleaseRow, Store } from "../../contract/store.ts";
 import { sleep, type Clock } from "../../kit/clock.ts";
 import { newId, newPrefixedId } from "../../kit/ids.ts";
-import type { Decision, Scaler } from "../scaler/scaler.ts";
+import type { Scaler } from "../scaler/scaler.ts";
 import type { Fleet } from "../workers/fleet.ts";
 import { noWorkers, type Pool } from "../workers/pool.ts";
 import type { Builds } from "./builds.ts";
@@ -130,6 +132,22 @@ export class Control {
     return { app, environments };
   }
 
+  /** Releases of an environment, newest first. Throws `NOT_DEPLOYED`. */
+  async releases(app: string, environment: string): Promise<ReleasesDocument> {
+    await this.#active(app, environment);
+    const rows = await this.#options.store.control.listReleases(app, environment);
+    const releases = rows
+      .sort((a, b) => b.version - a.version)
+      .map(({ id, version, buildId, state, createdAt }) => ({
+        id,
+        version,
+        build: buildId,
+        state,
+        createdAt: new Date(createdAt).toISOString(),
+      }));
+    return { app, environment, releases };
+  }
+
   /** Throws `NOT_DEPLOYED`. */
   async status(app: string, environment: string): Promise<StatusDocument> {
     const { release, build } = await this.#active(app, environment);
@@ -186,10 +204,19 @@ export class Control {
   }
 
   /** The scaler's newest decisions about an endpoint, oldest first. Throws `ENDPOINT_NOT_FOUND`. */
-  explain(app: string, environment: string, name: string): readonly Decision[] {
-    const pool = this.#options.fleet.find(app, environment, name);
-    if (pool === undefined) throw endpointNotFound({ app, environment, endpoint: name });
-    return this.#options.scaler.decisions(pool.row.id);
+  async explain(app: string, environment: string, endpoint: string): Promise<ScalingDocument> {
+    const pool = await this.#pool({ app, environment, endpoint });
+    const decisions = this.#options.scaler
+      .decisions(pool.row.id)
+      .map(({ time, view, targets }) => ({
+        time,
+        targets: view.versions.map((version, index) => ({
+          ...version,
+          target: targets[index]?.target ?? 0,
+          reason: targets[index]?.reason ?? "",
+        })),
+      }));
+    return { app, environment, endpoint, decisions };
   }
 
   /**

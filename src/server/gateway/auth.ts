@@ -4,26 +4,17 @@
  */
 
 import { hash, timingSafeEqual } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import { FlashError } from "../../contract/errors.ts";
 import type { Principal } from "./http.ts";
 
-/** Headers whose digests are kept; workers come and go, so it starts over when it is full. */
-const MAX_DIGESTS = 1000;
-
-interface Digest {
-  bytes: Buffer;
-  /** The same, base64. */
-  text: string;
-}
+const OPERATOR: Principal = { kind: "operator" };
 
 export class Keyring {
   readonly #serverKey: Buffer;
+  /** Connections that have shown the server key, with the header it came in: it is sent every time. */
+  readonly #proven = new WeakMap<object, Buffer>();
   readonly #workers = new Map<string, Principal & { kind: "worker" }>();
-  /**
-   * Digests of headers that held a valid key: hashing costs more than all the rest of finding out who
-   * calls. Only whole headers are looked up, so how long it takes tells nothing about part of a key.
-   */
-  readonly #digests = new Map<string, Digest>();
 
   constructor(serverKey: string) {
     this.#serverKey = digest(serverKey);
@@ -59,32 +50,20 @@ export class Keyring {
 
   /** Who has the key of an `Authorization` header, with or without a scheme; undefined for nobody. */
   find(authorization: string | undefined): Principal | undefined {
-    if (authorization === undefined) return undefined;
-    const known = this.#digests.get(authorization);
-    if (known !== undefined) return this.#whoHas(known);
     const key = keyOf(authorization);
     if (key === undefined) return undefined;
-    const bytes = digest(key);
-    const given = { bytes, text: bytes.toString("base64") };
-    const principal = this.#whoHas(given);
-    if (principal !== undefined) this.#remember(authorization, given);
-    return principal;
+    const given = digest(key);
+    if (timingSafeEqual(given, this.#serverKey)) return OPERATOR;
+    return this.#workers.get(given.toString("base64"));
   }
 
-  /** Asked every time: a key that was valid may have become void. */
-  #whoHas({ bytes, text }: Digest): Principal | undefined {
-    if (timingSafeEqual(bytes, this.#serverKey)) return { kind: "operator" };
-    return this.#workers.get(text);
-  }
-
-  #remember(authorization: string, given: Digest): void {
-    if (this.#digests.size >= MAX_DIGESTS) this.#digests.clear();
-    this.#digests.set(authorization, given);
-  }
-
-  /** Like {@link find}. Throws `UNAUTHORIZED`. */
-  require(authorization: string | undefined): Principal {
+  /** {@link find} for a request. Throws `UNAUTHORIZED`. */
+  require({ headers: { authorization }, socket }: IncomingMessage): Principal {
+    const given = Buffer.from(authorization ?? "");
+    const proven = this.#proven.get(socket);
+    if (proven?.length === given.length && timingSafeEqual(proven, given)) return OPERATOR;
     const principal = this.find(authorization);
+    if (principal === OPERATOR) this.#proven.set(socket, given);
     if (principal !== undefined) return principal;
     throw new FlashError(
       "UNAUTHORIZED",

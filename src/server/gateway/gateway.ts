@@ -31,6 +31,7 @@ import { handleJobApi, type WorkerCounts } from "./job-api.ts";
 import { JobLink } from "./job-link.ts";
 import { serveLoadBalanced } from "./lb.ts";
 import { refuseUpgrade, serveUpgrade, type UpgradeRequest } from "./lb-upgrade.ts";
+import type { RateLimits } from "./rate-limits.ts";
 import { hostName, isLocalName, readTarget, type Target } from "./target.ts";
 import { handleWorkerApi } from "./worker-api.ts";
 
@@ -43,6 +44,8 @@ export interface GatewayOptions {
   log: Log;
   /** Bound to loopback: only local host names are answered. */
   isLoopback: boolean;
+  /** Of the job API. Undefined: none. */
+  limits?: RateLimits | undefined;
 }
 
 const WORKER_OPERATIONS = new Set([
@@ -127,10 +130,11 @@ export class Gateway {
     if (isWorker) {
       return await this.#answerWorker(target, request, response);
     }
-    const principal = this.#options.keyring.require(request.headers.authorization);
+    const principal = this.#options.keyring.require(request);
     if (target.kind === "lb") {
       const pool = this.#loadBalanced(target.id, request, principal);
-      return await serveLoadBalanced(pool, target.path, { request, response });
+      const isOperator = principal.kind === "operator";
+      return await serveLoadBalanced(pool, target.path, { request, response, isOperator });
     }
     // The load-balanced plane asks for the body itself, once it has a worker.
     if (request.headers.expect !== undefined) response.writeContinue();
@@ -180,7 +184,7 @@ export class Gateway {
     if (this.#state === "starting" || (this.#state === "stopping" && !isLink))
       throw this.#notOpen();
     if (isLink) return await this.#link(target, { request, socket, head });
-    const principal = this.#options.keyring.require(request.headers.authorization);
+    const principal = this.#options.keyring.require(request);
     if (target.kind !== "lb") {
       throw new FlashError("INVALID_REQUEST", "Only load-balanced endpoints take upgrades.");
     }
@@ -220,8 +224,8 @@ export class Gateway {
       workerCounts: () => countsForClients(pool),
       readyWorkers: () => pool.readyWorkers(),
     };
-    const { jobs } = this.#options;
-    await handleJobApi({ jobs, endpoint, principal }, operation, request, response);
+    const { jobs, limits } = this.#options;
+    await handleJobApi({ jobs, endpoint, principal, limits }, operation, request, response);
   }
 
   /** Calls by name may leave the name out when they name a job. */
@@ -247,7 +251,7 @@ export class Gateway {
   ): Promise<void> {
     const { pool, workerId, worker } = await this.#requireWorker(target, request);
     if (request.headers.expect !== undefined) response.writeContinue();
-    if (worker === undefined) response.once("close", pool.guests.enter(workerId));
+    if (worker === undefined) stayUntilClosed(response, pool.guests.enter(workerId));
     const call = {
       jobs: this.#options.jobs,
       endpointId: target.id,
@@ -341,6 +345,12 @@ export class Gateway {
       { hint: "Run 'flash deploy', or look at 'flash status'." },
     );
   }
+}
+
+/** Also when the connection ended before anybody listened. */
+function stayUntilClosed(response: ServerResponse, leave: () => void): void {
+  if (response.closed || response.destroyed) leave();
+  else response.once("close", leave);
 }
 
 /** Whoever has a key of an endpoint that has since got code of its own is not needed any more. */

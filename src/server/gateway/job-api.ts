@@ -3,23 +3,22 @@
  * unmodified Runpod clients rely on. Source: spec/job-api.md.
  *
  *   POST       run, runsync, cancel/{job}, retry/{job}, purge-queue
+ *   PUT        run/{key}: run, at most once for this key
  *   GET, POST  status/{job}, status-sync/{job}, stream/{job}
  *   GET        health, metrics, requests
  *
- * Success is always exactly 200; failures are problem documents with the platform's `error` in them.
+ * submission reads what is submitted, job-events is the stream as server-sent events, rate-limits
+ * counts requests. Success is always exactly 200; failures are problem documents with the platform's `error` in them.
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { Binder } from "../../contract/binder.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { jobDocument, jobDocumentText, type Job } from "../../contract/job.ts";
-import { isPlainJsonObject, isTooDeep } from "../../contract/json.ts";
 import { LIMITS } from "../../contract/limits.ts";
-import type { EndpointManifest, FunctionManifest } from "../../contract/manifest.ts";
-import { chooseFunction } from "../../contract/methods.ts";
+import type { EndpointManifest } from "../../contract/manifest.ts";
 import { isFinal, JOB_STATES, type JobState } from "../../contract/states.ts";
 import type { EndpointRow } from "../../contract/store.ts";
-import type { JobRequest, Jobs } from "../jobs/jobs.ts";
+import type { JobRequest, Jobs, JobTarget } from "../jobs/jobs.ts";
 import {
   clientSignal,
   readBody,
@@ -28,7 +27,9 @@ import {
   sendProblem,
   type Principal,
 } from "./http.ts";
-import { memberTexts } from "./raw-json.ts";
+import { sendJobEvents, wantsEvents } from "./job-events.ts";
+import type { RateLimits } from "./rate-limits.ts";
+import { checkInput, checkKey, parseBody } from "./submission.ts";
 
 /** Workers as clients count them. */
 export type WorkerCounts = Record<
@@ -49,6 +50,8 @@ export interface JobApiContext {
   jobs: Jobs;
   endpoint: ServedEndpoint;
   principal: Principal;
+  /** Undefined: no limits. */
+  limits?: RateLimits | undefined;
 }
 
 interface Call extends JobApiContext {
@@ -61,14 +64,15 @@ interface Call extends JobApiContext {
 
 interface Operation {
   methods: readonly string[];
-  /** The path names a job. */
+  /** The path goes on with a job's id. */
   needsJob: boolean;
   handle(call: Call): Promise<void>;
 }
 
 const REQUESTS_DEFAULT = 50;
 const REQUESTS_MAX = 1000;
-const MAX_KEY_LENGTH = 255;
+
+const PUT_RUN: Operation = { methods: ["PUT"], needsJob: true, handle: run };
 
 const GET = ["GET"];
 const POST = ["POST"];
@@ -100,7 +104,7 @@ export async function handleJobApi(
 ): Promise<void> {
   try {
     const [name = "", id = ""] = operation;
-    const entry = OPERATIONS.get(name);
+    const entry = name === "run" && id !== "" ? PUT_RUN : OPERATIONS.get(name);
     if (
       entry === undefined ||
       operation.length > (entry.needsJob ? 2 : 1) ||
@@ -118,6 +122,7 @@ export async function handleJobApi(
       );
     }
     const query = queryOf(request);
+    enterLimits(context, name, response);
     await entry.handle({ ...context, id, query, request, response });
   } catch (error) {
     if (!FlashError.is(error)) throw error;
@@ -125,27 +130,38 @@ export async function handleJobApi(
   }
 }
 
+function enterLimits({ limits, endpoint }: JobApiContext, name: string, response: ServerResponse) {
+  if (limits === undefined) return;
+  const { running } = endpoint.workerCounts();
+  response.once("close", limits.enter({ endpointId: endpoint.row.id, operation: name, running }));
+}
+
 // --- submitting
 
 async function run(call: Call): Promise<void> {
-  const job = await submit(call, "run");
+  const { target, body } = await readSubmission(call, "run");
+  const job = await call.jobs.submit(target, body, "run");
   sendJson(call.response, 200, { id: job.id, status: job.state });
 }
 
 async function runsync(call: Call): Promise<void> {
   const { jobs, response } = call;
-  const job = await submit(call, "runsync");
-  const now = await jobs.waitFinal(job.id, waitOf(call), clientSignal(response));
-  if (now !== undefined && isFinal(now.state)) sendJsonText(response, 200, jobDocumentText(now));
-  else sendJson(response, 200, { id: job.id, status: now?.state ?? job.state });
+  const { target, body } = await readSubmission(call, "runsync");
+  const wait = { waitMs: waitOf(call), signal: clientSignal(response) };
+  const job = await jobs.submitAndWait(target, body, wait);
+  if (isFinal(job.state)) sendJsonText(response, 200, jobDocumentText(job));
+  else sendJson(response, 200, { id: job.id, status: job.state });
 }
 
-async function submit(call: Call, via: "run" | "runsync"): Promise<Job> {
-  const { endpoint, jobs, request, query } = call;
+async function readSubmission(
+  call: Call,
+  via: "run" | "runsync",
+): Promise<{ target: JobTarget; body: JobRequest }> {
+  const { endpoint, request, query } = call;
   const maxBytes = via === "run" ? LIMITS.runBodyBytes : LIMITS.runsyncBodyBytes;
   const body = parseBody((await readBody(request, maxBytes)).toString("utf8"));
   const ttl = clamped(query.get("ttl"), LIMITS.ttlMinMs, LIMITS.ttlMaxMs);
-  const key = request.headers["idempotency-key"];
+  const key = call.id === "" ? request.headers["idempotency-key"] : call.id;
   checkInput(endpoint.manifest, body.input);
   const { options } = endpoint.manifest;
   const target = {
@@ -156,75 +172,7 @@ async function submit(call: Call, via: "run" | "runsync"): Promise<Job> {
   };
   const policy = { ...body.policy, ...(ttl === undefined ? {} : { ttl }) };
   const idempotencyKey = typeof key === "string" ? { idempotencyKey: checkKey(key) } : {};
-  return jobs.submit(target, { ...body, policy, ...idempotencyKey }, via);
-}
-
-/** Unknown keys are ignored: official examples send some by mistake. */
-function parseBody(text: string): JobRequest {
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch (cause) {
-    const message = `The body is not JSON: ${(cause as Error).message}.`;
-    throw new FlashError("INVALID_REQUEST", message, { hint: BODY_HINT, cause });
-  }
-  if (!isPlainJsonObject(body)) {
-    throw new FlashError("INVALID_REQUEST", "The body must be a JSON object.", { hint: BODY_HINT });
-  }
-  const { webhook, policy, s3Config } = body;
-  if (webhook !== undefined && webhook !== null && typeof webhook !== "string") {
-    throw new FlashError("NOT_ACCEPTED", "The job was not accepted: webhook must be a URL.");
-  }
-  if (policy !== undefined && policy !== null && !isPlainJsonObject(policy)) {
-    throw new FlashError("NOT_ACCEPTED", "The job was not accepted: policy must be an object.");
-  }
-  if (isTooDeep(s3Config)) {
-    throw new FlashError("NOT_ACCEPTED", "The job was not accepted: s3Config is nested too deep.");
-  }
-  return {
-    // The Go client leaves an empty input out.
-    input: body["input"] === undefined ? {} : body["input"],
-    inputText: memberTexts(text).get("input") ?? "{}",
-    ...(typeof webhook === "string" ? { webhook } : {}),
-    ...(isPlainJsonObject(policy) ? { policy: withoutNulls(policy) } : {}),
-    ...(isPlainJsonObject(s3Config) ? { extra: { s3Config } } : {}),
-  };
-}
-
-const BODY_HINT = 'Send {"input": …}.';
-
-function withoutNulls(policy: Record<string, unknown>): NonNullable<JobRequest["policy"]> {
-  return Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== null));
-}
-
-function checkKey(key: string): string {
-  if (key.length > 0 && key.length <= MAX_KEY_LENGTH) return key;
-  throw new FlashError(
-    "NOT_ACCEPTED",
-    `The job was not accepted: Idempotency-Key must have 1 to ${MAX_KEY_LENGTH} characters.`,
-  );
-}
-
-const binders = new WeakMap<FunctionManifest, Binder>();
-
-/** Refuses an input that the function would refuse, before the job is accepted. */
-function checkInput(manifest: EndpointManifest, input: unknown): void {
-  if (manifest.functions.length === 0) return;
-  try {
-    const chosen = chooseFunction(manifest.functions, input, manifest.name);
-    const binder = binders.get(chosen.fn) ?? new Binder(chosen.fn);
-    binders.set(chosen.fn, binder);
-    binder.decodeInput(chosen.input);
-  } catch (error) {
-    if (!FlashError.is(error)) throw error;
-    const { issues, hint } = error;
-    // The code of the same failure elsewhere, with the status that the job API has for a refusal.
-    throw new FlashError(error.code, error.message, {
-      status: 400,
-      ...(issues === undefined ? {} : { issues }),
-      ...(hint === undefined ? {} : { hint }),
-    });
-  }
+  return { target, body: { ...body, policy, ...idempotencyKey } };
 }
 
 // --- asking
@@ -242,8 +190,9 @@ async function statusSync(call: Call): Promise<void> {
 }
 
 async function stream(call: Call): Promise<void> {
-  const { jobs, response, query } = call;
+  const { jobs, request, response, query } = call;
   const { id } = await jobOf(call);
+  if (wantsEvents(request)) return await sendJobEvents(jobs, id, { request, response });
   const waitMs = clamped(query.get("wait"), 0, LIMITS.waitMaxMs) ?? LIMITS.streamHoldMs;
   const answer = await jobs.stream(id, { waitMs, signal: clientSignal(response) });
   if (answer === undefined) throw unknownJob(id);

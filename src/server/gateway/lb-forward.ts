@@ -29,16 +29,22 @@ export interface Exchange {
   body: RequestBody;
   /** Path and query as the worker gets them. */
   path: string;
+  /** The caller has the server's key. */
+  isOperator: boolean;
   /** For messages. */
   endpoint: string;
   /** Until the answer begins, ms. */
   timeoutMs: number;
 }
 
-export function forward(
-  exchange: Exchange,
-  worker: { id: string; link: WorkerLink },
-): Promise<Outcome> {
+export interface ChosenWorker {
+  id: string;
+  link: WorkerLink;
+  /** Put on for a live worker, when the caller may run code there. */
+  liveSecret: string | undefined;
+}
+
+export function forward(exchange: Exchange, worker: ChosenWorker): Promise<Outcome> {
   return new Promise((resolve) => {
     new Hop(exchange, worker, resolve).start();
   });
@@ -53,18 +59,14 @@ class Hop {
   readonly #onClientClose = (): void => this.#clientClosed();
   #state: "connecting" | "sent" | "answering" | "over" = "connecting";
 
-  constructor(
-    exchange: Exchange,
-    worker: { id: string; link: WorkerLink },
-    finish: (outcome: Outcome) => void,
-  ) {
+  constructor(exchange: Exchange, worker: ChosenWorker, finish: (outcome: Outcome) => void) {
     this.#exchange = exchange;
     this.#workerId = worker.id;
     this.#finish = finish;
     this.#upstream = worker.link.request({
       method: exchange.request.method ?? "GET",
       path: exchange.path,
-      headers: headersForWorker(exchange.request),
+      headers: headersForWorker(exchange.request, worker.liveSecret),
     });
     this.#timer = setTimeout(() => this.#tooSlow(), exchange.timeoutMs);
   }

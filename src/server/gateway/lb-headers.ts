@@ -6,6 +6,7 @@
 
 import type { IncomingMessage } from "node:http";
 import type { TLSSocket } from "node:tls";
+import { LIVE_SECRET_HEADER } from "../../contract/live.ts";
 import { WORKER_ID_HEADER } from "../../contract/worker-env.ts";
 
 /** Of one connection only (RFC 9110 7.6.1), or framing that node:http writes itself. */
@@ -30,6 +31,7 @@ const NOT_FOR_WORKER = new Set([
   "expect",
   "content-length",
   WORKER_ID_HEADER,
+  LIVE_SECRET_HEADER,
   "x-forwarded-for",
   "x-forwarded-host",
   "x-forwarded-proto",
@@ -43,13 +45,17 @@ export function hasBody(request: IncomingMessage): boolean {
   return encoding !== undefined || Number(length ?? 0) > 0;
 }
 
-/** The request's headers for the worker, with framing and `X-Forwarded-…` of our own. */
-export function headersForWorker(request: IncomingMessage): string[] {
+/**
+ * The request's headers for the worker, with framing and `X-Forwarded-…` of our own. `liveSecret` lets the
+ * request run code on a live worker.
+ */
+export function headersForWorker(request: IncomingMessage, liveSecret?: string): string[] {
   const headers = withoutHop(request.rawHeaders, request.headers.connection, NOT_FOR_WORKER);
   const { "content-length": length, "x-forwarded-for": before, host } = request.headers;
   const peer = request.socket.remoteAddress ?? "unknown";
   headers.push("X-Forwarded-For", before === undefined ? peer : `${String(before)}, ${peer}`);
   if (host !== undefined) headers.push("X-Forwarded-Host", host);
+  if (liveSecret !== undefined) headers.push(LIVE_SECRET_HEADER, liveSecret);
   headers.push("X-Forwarded-Proto", isEncrypted(request) ? "https" : "http");
   // Said outright: with a header list node:http would send a GET's chunked body without framing.
   if (!hasBody(request)) {

@@ -20,18 +20,25 @@ import { headersForClient, headersForWorker, valueOf } from "./lb-headers.ts";
 /** Bodies up to this size are written in one piece with the head, bytes. */
 const SMALL_BODY = 16 * 1024;
 
-export function forwardOverLink(
-  exchange: Exchange,
-  worker: { id: string; frames: RequestLink },
-): Promise<Outcome> {
+/** Source: RFC 9112 4. */
+const REASON = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+export interface LinkedWorker {
+  id: string;
+  frames: RequestLink;
+  /** For live workers, when the request may run code there. */
+  liveSecret: string | undefined;
+}
+
+export function forwardOverLink(exchange: Exchange, worker: LinkedWorker): Promise<Outcome> {
   return new Promise((resolve) => {
-    new LinkHop(exchange, worker.id, resolve).start(worker.frames);
+    new LinkHop(exchange, worker, resolve).start();
   });
 }
 
 class LinkHop {
   readonly #exchange: Exchange;
-  readonly #workerId: string;
+  readonly #worker: LinkedWorker;
   readonly #finish: (outcome: Outcome) => void;
   readonly #onClientClose = (): void => this.#clientClosed();
   readonly #onClientDrain = (): void => this.#clientDrained();
@@ -46,17 +53,18 @@ class LinkHop {
   /** Bytes that wait for the client. */
   #unread = 0;
 
-  constructor(exchange: Exchange, workerId: string, finish: (outcome: Outcome) => void) {
+  constructor(exchange: Exchange, worker: LinkedWorker, finish: (outcome: Outcome) => void) {
     this.#exchange = exchange;
-    this.#workerId = workerId;
+    this.#worker = worker;
     this.#finish = finish;
   }
 
-  start(frames: RequestLink): void {
+  start(): void {
+    const { frames, liveSecret } = this.#worker;
     const { request, response, body, path, timeoutMs } = this.#exchange;
     response.once("close", this.#onClientClose);
     this.#timer = setTimeout(() => this.#tooSlow(), timeoutMs);
-    const head = [request.method ?? "GET", path, ...headersForWorker(request)];
+    const head = [request.method ?? "GET", path, ...headersForWorker(request, liveSecret)];
     const stream = frames.open(head, {
       isLast: body.isEmpty,
       events: {
@@ -101,6 +109,8 @@ class LinkHop {
     if (!Number.isInteger(status) || status < 200 || status > 599 || raw.length % 2 !== 0) {
       throw new Error("its head is none");
     }
+    // Checked before node:http does, which would keep it for the problem document.
+    if (!REASON.test(reason)) throw new Error("its reason is no text");
     const isBodiless = request.method === "HEAD" || status === 204 || status === 304;
     const length = valueOf(raw, "content-length");
     if (length !== undefined && !isBodiless) {
@@ -112,7 +122,7 @@ class LinkHop {
       this.#isExact = true;
       this.#left = Number(length);
     }
-    const headers = headersForClient(raw, this.#workerId);
+    const headers = headersForClient(raw, this.#worker.id);
     // What is left of an unread request would be taken for the next one.
     if (!request.complete) headers.push("Connection", "close");
     response.writeHead(status, reason, headers);

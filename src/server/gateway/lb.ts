@@ -32,7 +32,7 @@ const MAX_TRIES = 5;
 export async function serveLoadBalanced(
   pool: Pool,
   path: string,
-  http: { request: IncomingMessage; response: ServerResponse },
+  http: { request: IncomingMessage; response: ServerResponse; isOperator: boolean },
 ): Promise<void> {
   const { request, response } = http;
   const body = new RequestBody({ request, response, maxBytes: LIMITS.lbBodyBytes });
@@ -43,6 +43,7 @@ export async function serveLoadBalanced(
     response,
     body,
     path,
+    isOperator: http.isOperator,
     endpoint: pool.row.name,
     timeoutMs: timeoutOf(pool),
   };
@@ -90,23 +91,29 @@ async function hold(pool: Pool, affinity: Affinity, response: ServerResponse): P
 }
 
 async function tryWorker(pool: Pool, worker: PoolWorker, exchange: Exchange): Promise<Outcome> {
-  const { link } = worker;
+  const { id, link } = worker;
   try {
     // A ready worker has a link; its end may have come between choosing and sending.
     if (link === undefined) {
       return { kind: "lost", hadArrived: false, cause: new Error("the worker has no address") };
     }
     const { frames } = link;
+    const to = { id, liveSecret: liveSecret(worker, exchange) };
     const outcome =
       frames === undefined
-        ? await forward(exchange, { id: worker.id, link })
-        : await forwardOverLink(exchange, { id: worker.id, frames });
+        ? await forward(exchange, { ...to, link })
+        : await forwardOverLink(exchange, { ...to, frames });
     // Its other kept-alive connections are as dead as this one; a try with each would use up the tries.
     if (outcome.kind === "lost") pool.suspect(worker);
     return outcome;
   } finally {
     pool.giveBack(worker);
   }
+}
+
+/** A live worker runs the code of a request that has its secret: only the server's key gets it. */
+function liveSecret({ version, secret }: PoolWorker, { isOperator }: Exchange): string | undefined {
+  return isOperator && version.manifest.executes !== undefined ? secret : undefined;
 }
 
 function mayRepeat(outcome: Outcome & { kind: "lost" }, body: RequestBody): boolean {

@@ -30,6 +30,8 @@ export interface Attempt {
   readonly jobId: string;
   readonly attempt: number;
   readonly workerId: string;
+  /** As it was taken. */
+  readonly job: TakenJob;
   /** When the execution time and its grace are over, monotonic ms. */
   readonly overAt: number;
   /** When the lease ends, monotonic ms. */
@@ -77,6 +79,7 @@ export class Attempts {
       jobId: job.id,
       attempt: job.attempt,
       workerId: job.workerId,
+      job,
       overAt: now + job.policy.executionTimeoutMs + OVERTIME_GRACE_MS - ranForMs,
       leaseEndsAt: this.#present.has(job.workerId) ? now + LEASE_MS : Number.POSITIVE_INFINITY,
       wasListed: false,
@@ -88,6 +91,11 @@ export class Attempts {
     if (held === undefined) this.#byWorker.set(job.workerId, new Map([[job.id, attempt]]));
     else held.set(job.id, attempt);
     this.#armFor(Math.min(attempt.overAt, attempt.leaseEndsAt));
+  }
+
+  /** The running attempt of a job, as it was taken. */
+  taken(jobId: string): TakenJob | undefined {
+    return this.#byJob.get(jobId)?.job;
   }
 
   /** The attempt is over; a newer one of the same job stays. */

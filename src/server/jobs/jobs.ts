@@ -16,7 +16,8 @@
  *   steady           wall time that never goes back
  *
  * Invariants:
- *   1. Memory holds only who waits and when to look. Killing the process loses no job.
+ *   1. Memory holds only who waits, when to look, and copies of running attempts that save reading
+ *      them; every move is judged by the store. Killing the process loses no job.
  *   2. Nothing is acknowledged, and nobody is woken with it, before the store has committed it.
  *      Polls are woken earlier only to look: their look is behind the write in the same group.
  *   3. Every word of a worker is checked against the attempt it holds; a stale one changes nothing.
@@ -42,6 +43,7 @@ import type {
   JobTarget,
   RetryRules,
   StreamAnswer,
+  StreamPlace,
   TakeRequest,
   Verdict,
   WorkerWord,
@@ -92,12 +94,15 @@ export class Jobs {
   /** Rung when a chunk came or the job ended. */
   readonly #chunks: Bells;
   readonly #cancels = new Map<string, Promise<Job | undefined>>();
+  /** By worker, bytes. */
+  readonly #peakMemory = new Map<string, number>();
   readonly #background = new Set<Promise<void>>();
   readonly #onQueued = new Listeners<string>();
   readonly #onSettled = new Listeners<Job>();
   readonly #onOverdue = new Listeners<TakenJob>();
   readonly #onLost = new Listeners<TakenJob>();
   readonly #onStopPod = new Listeners<string>();
+  readonly #onDeaf = new Listeners<string>();
   #isClosed = false;
 
   constructor(options: JobsOptions) {
@@ -162,11 +167,38 @@ export class Jobs {
   // --- what clients do
 
   /** Accepts a job. Throws `NOT_ACCEPTED` for a wrong policy or webhook, `STORAGE_FULL`, `UNAVAILABLE`. */
-  async submit(target: JobTarget, request: JobRequest, via: "run" | "runsync"): Promise<Job> {
+  submit(target: JobTarget, request: JobRequest, via: "run" | "runsync"): Promise<Job> {
+    return this.#submit(newJobId(via), via, { target, request });
+  }
+
+  /** {@link submit} for `/runsync`, then {@link waitFinal}. */
+  async submitAndWait(
+    target: JobTarget,
+    request: JobRequest,
+    { waitMs, signal }: { waitMs: number; signal?: AbortSignal },
+  ): Promise<Job> {
+    const id = newJobId("runsync");
+    const endsAt = this.#clock.elapsed() + waitMs;
+    const left = (): number => endsAt - this.#clock.elapsed();
+    // Hung before the job is there: its end is not missed, and the record need not be read.
+    const bell = this.#ends.hang(id, waitMs);
+    try {
+      const job = await this.#submit(id, "runsync", { target, request });
+      if (job.id === id) await bell.wait(Math.min(left(), LOOK_AGAIN_MS), signal);
+      return bell.value ?? (await this.waitFinal(job.id, left(), signal)) ?? job;
+    } finally {
+      bell.close();
+    }
+  }
+
+  async #submit(
+    id: string,
+    via: "run" | "runsync",
+    { target, request }: { target: JobTarget; request: JobRequest },
+  ): Promise<Job> {
     const now = this.#now();
     const policy = rules.readPolicy(target, request.policy);
-    const runAt = rules.readRunAt(request.runAt, now, policy.ttlMs);
-    const id = newJobId(via);
+    const runAt = rules.readRunAt(request, now, policy.ttlMs);
     const { endpointId, releaseId } = target;
     const submitted = this.#store.jobs.submit([
       {
@@ -243,6 +275,37 @@ export class Jobs {
         }
         await bell.wait(Math.min(left, LOOK_AGAIN_MS), signal);
       }
+    } finally {
+      bell.close();
+    }
+  }
+
+  /**
+   * Chunks of the running or last attempt behind a reader's place, for any number of readers; waits for
+   * one, or for the end. Undefined for an unknown job, and when the room closes.
+   */
+  async read(
+    id: string,
+    place: StreamPlace,
+    { waitMs, signal }: { waitMs: number; signal?: AbortSignal },
+  ): Promise<{ job: Job; chunks: { position: number; chunk: string }[] } | undefined> {
+    const endsAt = this.#clock.elapsed() + waitMs;
+    const bell = this.#chunks.hang(id);
+    try {
+      while (!this.#isClosed) {
+        // The state first: a final one then has every chunk behind it.
+        const job = await this.get(id);
+        if (job === undefined) return undefined;
+        const after = place.attempt === job.attempt ? place.position : 0;
+        const { attempt } = job;
+        const request = { jobId: id, attempt, after, limit: CHUNKS_AT_ONCE };
+        const chunks = await this.#store.jobs.readChunks(request);
+        const left = endsAt - this.#clock.elapsed();
+        const isOver = left <= 0 || signal?.aborted === true || isFinal(job.state);
+        if (chunks.length > 0 || isOver) return { job, chunks };
+        await bell.wait(Math.min(left, LOOK_AGAIN_MS), signal);
+      }
+      return undefined;
     } finally {
       bell.close();
     }
@@ -363,7 +426,8 @@ export class Jobs {
 
   /** A sign of life with the jobs the worker says it holds; undefined when it does not say. */
   async ping(workerId: string, endpointId: string, jobIds: string[] | undefined): Promise<void> {
-    this.#stops.pinged(workerId, jobIds ?? []);
+    const ignored = this.#stops.pinged(workerId, jobIds ?? []);
+    if (ignored.length > 0) this.#onDeaf.emit(workerId);
     const { lost, renewed, unknown } = this.#attempts.ping(workerId, jobIds);
     await Promise.all([
       this.#store.jobs.renew(workerId, renewed, this.#now() + LEASE_MS),
@@ -377,6 +441,11 @@ export class Jobs {
     this.#attempts.listsAll(workerId);
   }
 
+  /** The most memory a worker has used so far: it cannot be asked when it is dead. */
+  notePeakMemory(workerId: string, bytes: number): void {
+    this.#peakMemory.set(workerId, bytes);
+  }
+
   /** Long poll: jobs that this worker should stop. */
   stopsFor(workerId: string, holdMs: number, signal?: AbortSignal): Promise<string[]> {
     return this.#stops.next(workerId, holdMs, signal);
@@ -384,12 +453,15 @@ export class Jobs {
 
   /** The worker is gone: its jobs go back to the queue once more, or fail with the cause. */
   async workerGone(workerId: string, cause: GoneCause): Promise<void> {
-    const text = rules.describeGone(workerId, cause);
+    const peakMemoryBytes = this.#peakMemory.get(workerId);
+    const known = peakMemoryBytes === undefined ? {} : { peakMemoryBytes };
+    const text = rules.describeGone(workerId, { ...cause, ...known });
     const held = await this.#store.jobs.running({ workerId });
     await Promise.all(held.map((job) => this.#insist(() => this.#loseJob(job, text))));
     this.#stops.forgetWorker(workerId);
     this.#attempts.forgetWorker(workerId);
     this.#polls.forget(workerId);
+    this.#peakMemory.delete(workerId);
   }
 
   /** Open polls of this worker are answered at once with nothing, further ones too. */
@@ -422,6 +494,11 @@ export class Jobs {
   /** The worker asked to be replaced. It gets no further job. */
   onStopPod(listener: (workerId: string) => void): () => void {
     return this.#onStopPod.add(listener);
+  }
+
+  /** The worker goes on with a job that it was told to stop; nothing but its end will stop it. */
+  onDeaf(listener: (workerId: string) => void): () => void {
+    return this.#onDeaf.add(listener);
   }
 
   // --- moves
@@ -460,9 +537,11 @@ export class Jobs {
   /** Every end and every requeue of an attempt goes through here. Undefined when it was stale. */
   async #settle(job: Job, outcome: Outcome): Promise<Job | undefined> {
     const now = this.#now();
+    const taken = this.#attempts.taken(job.id);
     const settling = this.#store.jobs.settle({
       jobId: job.id,
       attempt: job.attempt,
+      ...(taken?.attempt === job.attempt ? { taken } : {}),
       outcome,
       now,
       retentionMs: this.#retentionOf(job),
@@ -505,7 +584,8 @@ export class Jobs {
 
   /** The job a worker speaks about, if it holds it in the attempt it names. */
   async #heldJob({ jobId, workerId, attempt }: WorkerWord): Promise<Job | undefined> {
-    const job = await this.#store.jobs.get(jobId);
+    // What memory has may be out of date, but then the store refuses the move that follows.
+    const job = this.#attempts.taken(jobId) ?? (await this.#store.jobs.get(jobId));
     const isHeld =
       job?.state === "IN_PROGRESS" &&
       job.workerId === workerId &&

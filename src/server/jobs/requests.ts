@@ -12,7 +12,10 @@ export interface JobRequest {
   /** Further top-level keys for the worker, such as `s3Config`. */
   extra?: Record<string, unknown>;
   idempotencyKey?: string;
+  /** The earliest start. */
   runAt?: number;
+  /** The same, from now on. */
+  delayMs?: number;
 }
 
 /** Where a job goes; `executionTimeoutMs` and `retries` come from the endpoint's manifest. */
@@ -50,6 +53,8 @@ export interface GoneCause {
   signal: string | null;
   /** The last lines it wrote. */
   logTail?: string[];
+  /** The most memory it has used, as it said. */
+  peakMemoryBytes?: number;
 }
 
 export interface TakeRequest {
@@ -69,6 +74,12 @@ export interface WorkerWord {
 }
 
 export type Verdict = "accepted" | "stale";
+
+/** How far somebody has read a job's stream: to this chunk of this attempt. */
+export interface StreamPlace {
+  attempt: number;
+  position: number;
+}
 
 export interface StreamAnswer {
   status: JobDocument["status"];

@@ -11,6 +11,7 @@ import { isPrivateHost } from "./private-address.ts";
 /** Before another attempt after a thrown error. */
 export const RETRY_BACKOFF: BackoffPolicy = { baseMs: 500, factor: 2, capMs: 30_000, jitter: 0.2 };
 
+const MIB = 1024 * 1024;
 /** Lines of a lost worker's output that the error quotes. */
 const QUOTED_LINES = 10;
 
@@ -51,15 +52,29 @@ export function readWebhook(webhook: string | undefined, allowPrivate: boolean):
 }
 
 /** The earliest start. Throws `NOT_ACCEPTED` when the job would be over before. */
-export function readRunAt(runAt: number | undefined, now: number, ttlMs: number): number {
-  if (runAt === undefined) return now;
-  if (!Number.isFinite(runAt)) {
-    throw refused([{ path: "runAt", message: "must be a time in epoch milliseconds" }]);
+export function readRunAt(
+  { runAt, delayMs }: Pick<JobRequest, "runAt" | "delayMs">,
+  now: number,
+  ttlMs: number,
+): number {
+  if (runAt === undefined && delayMs === undefined) return now;
+  if (runAt !== undefined && delayMs !== undefined) {
+    throw refused([{ path: "policy.runAt", message: "and policy.delayMs exclude each other" }]);
   }
-  if (runAt >= now + ttlMs) {
-    throw refused([{ path: "runAt", message: "lies beyond the job's time to live (policy.ttl)" }]);
+  if (delayMs !== undefined && (!Number.isInteger(delayMs) || delayMs < 0)) {
+    const message = "must be a whole number of milliseconds, not negative";
+    throw refused([{ path: "policy.delayMs", message }]);
   }
-  return Math.max(now, Math.floor(runAt));
+  const startAt = runAt ?? now + (delayMs ?? 0);
+  if (!Number.isFinite(startAt)) {
+    const message = "must be a time: epoch milliseconds or ISO 8601";
+    throw refused([{ path: "policy.runAt", message }]);
+  }
+  if (startAt >= now + ttlMs) {
+    const path = runAt === undefined ? "policy.delayMs" : "policy.runAt";
+    throw refused([{ path, message: "lies beyond the job's time to live (policy.ttl)" }]);
+  }
+  return Math.max(now, Math.floor(startAt));
 }
 
 /** How long a result is kept. A client that waits longer than the promise gets its wait. */
@@ -99,15 +114,20 @@ export function afterLoss(job: Job, rules: RetryRules | undefined, cause: string
 }
 
 /** Why a worker is gone, as a sentence and its last words. */
-export function describeGone(workerId: string, { code, signal, logTail = [] }: GoneCause): string {
+export function describeGone(workerId: string, cause: GoneCause): string {
+  const { code, signal, logTail = [], peakMemoryBytes } = cause;
   const how =
     signal !== null
       ? `was killed by ${signal}`
       : code !== null
         ? `exited with code ${code}`
         : "disappeared";
+  const used =
+    peakMemoryBytes === undefined
+      ? ""
+      : `, having used up to ${Math.round(peakMemoryBytes / MIB)} MiB of memory`;
   const lines = logTail.slice(-QUOTED_LINES).map((line) => `\n  ${line}`);
-  return `worker ${workerId} ${how}${lines.length === 0 ? "" : `; its last output:${lines.join("")}`}`;
+  return `worker ${workerId} ${how}${used}${lines.length === 0 ? "" : `; its last output:${lines.join("")}`}`;
 }
 
 export function describeOverdue(job: Job): string {

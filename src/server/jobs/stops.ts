@@ -8,6 +8,11 @@ import { Bells } from "./bells.ts";
 
 /** An id is repeated this often at most: a worker polls again the moment it is answered. */
 const REPEAT_MS = 1000;
+/**
+ * A worker that still lists a job this long after it was told has a function that hears nothing. Ours
+ * give one that could hear 5 s, so this is a moment later.
+ */
+const IGNORED_MS = 5500;
 /** A worker that never lists its jobs is told for this long. */
 const FORGET_MS = 60_000;
 
@@ -43,13 +48,19 @@ export class Stops {
     if (stops?.size === 0) this.#byWorker.delete(workerId);
   }
 
-  /** A ping that no longer lists a job that its worker was told to stop. */
-  pinged(workerId: string, listed: readonly string[]): void {
-    for (const [jobId, { toldAt }] of this.#byWorker.get(workerId) ?? []) {
-      if (toldAt > Number.NEGATIVE_INFINITY && !listed.includes(jobId)) {
-        this.remove(workerId, jobId);
-      }
+  /**
+   * A ping: a job that it no longer lists has been stopped. Returns the jobs that it still lists although
+   * it should have given them up long ago.
+   */
+  pinged(workerId: string, listed: readonly string[]): string[] {
+    const now = this.#clock.elapsed();
+    const ignored: string[] = [];
+    for (const [jobId, { since, toldAt }] of this.#byWorker.get(workerId) ?? []) {
+      if (listed.includes(jobId)) {
+        if (now - since >= IGNORED_MS) ignored.push(jobId);
+      } else if (toldAt > Number.NEGATIVE_INFINITY) this.remove(workerId, jobId);
     }
+    return ignored;
   }
 
   forgetWorker(workerId: string): void {

@@ -14,6 +14,8 @@ import type { Pool } from "../workers/pool.ts";
 import { decide, type ScaleView, type Target, type VersionView } from "./decide.ts";
 
 const TICK_MS = 1000;
+/** Between two looks at one queue, ms: under load something happens to it all the time. */
+const QUEUE_PAUSE_MS = 20;
 /** Decisions kept for each endpoint. */
 const MAX_DECISIONS = 50;
 
@@ -26,8 +28,10 @@ export interface Decision {
 }
 
 interface Watched {
-  /** A look is under way; `again`: something has happened since. */
-  looking: "no" | "yes" | "again";
+  /** A look is under way; `again`: something has happened since; `soon`: when the pause is over. */
+  looking: "no" | "yes" | "again" | "soon";
+  /** When the last look at its queue began; monotonic, ms. */
+  lookedAt: number;
   lastStepAt: number | undefined;
   targets: string;
   decisions: Decision[];
@@ -116,14 +120,25 @@ export class Scaler {
     if (pool === undefined || this.#state !== "running") return;
     const watched = this.#watch(endpointId);
     if (watched.looking !== "no") {
-      watched.looking = "again";
+      if (watched.looking === "yes") watched.looking = "again";
       return;
     }
     if (pool.row.kind === "lb") {
       this.#carryOut(pool, watched, requestView(pool, watched.lastStepAt));
       return;
     }
+    const { clock } = this.#options;
+    const pauseMs = watched.lookedAt + QUEUE_PAUSE_MS - clock.elapsed();
+    if (pauseMs > 0) {
+      watched.looking = "soon";
+      clock.after(pauseMs, () => {
+        watched.looking = "no";
+        this.#look(endpointId);
+      });
+      return;
+    }
     watched.looking = "yes";
+    watched.lookedAt = clock.elapsed();
     const look = this.#lookAtQueue(pool, watched).finally(() => {
       this.#looks.delete(look);
       const again = watched.looking === "again";
@@ -177,7 +192,13 @@ export class Scaler {
   #watch(endpointId: string): Watched {
     let watched = this.#watched.get(endpointId);
     if (watched === undefined) {
-      watched = { looking: "no", lastStepAt: undefined, targets: "", decisions: [] };
+      watched = {
+        looking: "no",
+        lookedAt: Number.NEGATIVE_INFINITY,
+        lastStepAt: undefined,
+        targets: "",
+        decisions: [],
+      };
       this.#watched.set(endpointId, watched);
     }
     return watched;

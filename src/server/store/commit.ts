@@ -10,8 +10,11 @@
  *   4. After a flush that failed nothing is acknowledged any more: what the disk holds is unknown.
  *
  * A group is closed in the check phase of the event loop: everything that was read from sockets in
- * one turn is in it, and a lone operation waits for nothing. The flush runs outside the event loop,
- * which has requests to proxy meanwhile; what arrives during a flush becomes the next group.
+ * one turn is in it, and a lone operation waits for nothing.
+ *
+ * A disk that flushes quicker than another thread could be asked to is simply waited for. With any
+ * other the flush runs outside the event loop, which has requests to proxy meanwhile; what arrives
+ * during a flush becomes the next group.
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
@@ -35,6 +38,8 @@ export interface CommitterOptions {
   db: DatabaseSync;
   /** Forces what has been committed to the disk. */
   flush?: (() => Promise<void>) | undefined;
+  /** The same, while the event loop waits. */
+  flushNow?: (() => void) | undefined;
   /** False when the disk has too little room for new work. */
   hasRoom: () => boolean;
   /** Called when an operation was undone, for caches of the database's content. */
@@ -63,6 +68,13 @@ const MAX_GROUP = 1024;
 /** How long the answer to "is there room on the disk" is believed, ms. */
 const ROOM_CHECK_MS = 1000;
 
+/** The event loop waits for flushes while they take less than this, ms … */
+const QUICK_FLUSH_MS = 0.5;
+/** … but for this many slower ones in a row: a busy processor makes a quick disk look slow now and then. */
+const MAX_SLOW_FLUSHES = 8;
+/** After those it waits for none in this time, ms; then one is tried. */
+const WARY_MS = 30_000;
+
 /** SQLITE_IOERR and SQLITE_FULL, the low byte of the extended code. */
 const STORAGE_CODES = new Set([10, 13]);
 
@@ -70,6 +82,10 @@ export class Committer {
   readonly #options: CommitterOptions;
   readonly #db: DatabaseSync;
   readonly #changes: StatementSync;
+  readonly #begin: StatementSync;
+  readonly #commit: StatementSync;
+  /** Rows ever changed, after the last group. */
+  #rows: unknown;
   #queue: Operation[] = [];
   #isScheduled = false;
   #flushing: Promise<void> | undefined;
@@ -78,6 +94,10 @@ export class Committer {
   #roomCheckedAt = Number.NEGATIVE_INFINITY;
   #room = true;
   #late: NodeJS.Timeout | undefined;
+  /** Slow flushes in a row. */
+  #slowFlushes = 0;
+  /** Until when flushes are not waited for. */
+  #waryUntil = 0;
   /** Operations whose flush is under way. */
   #flushed = 0;
   readonly #statistics = { commits: 0, operations: 0 };
@@ -86,6 +106,9 @@ export class Committer {
     this.#options = options;
     this.#db = options.db;
     this.#changes = options.db.prepare("SELECT total_changes() AS rows");
+    this.#rows = this.#rowsChanged();
+    this.#begin = options.db.prepare("BEGIN");
+    this.#commit = options.db.prepare("COMMIT");
   }
 
   /** Transactions committed, operations in them, and operations that are not yet acknowledged. */
@@ -146,9 +169,27 @@ export class Committer {
     if (committed !== undefined && (flush === undefined || !committed.hasChanges)) {
       settle(committed);
     } else if (committed !== undefined && flush !== undefined) {
-      this.#flushing = this.#persist(committed, flush);
+      if (!this.#persistNow(committed)) this.#flushing = this.#persist(committed, flush);
     }
     if (this.#queue.length > 0) this.#schedule();
+  }
+
+  /** False when the disk is too slow to be waited for. */
+  #persistNow(committed: Committed): boolean {
+    const { flushNow } = this.#options;
+    const started = performance.now();
+    if (flushNow === undefined || started < this.#waryUntil) return false;
+    try {
+      flushNow();
+    } catch (cause) {
+      this.#fail(committed, cause);
+      return true;
+    }
+    const ended = performance.now();
+    this.#slowFlushes = ended - started > QUICK_FLUSH_MS ? this.#slowFlushes + 1 : 0;
+    if (this.#slowFlushes >= MAX_SLOW_FLUSHES) this.#waryUntil = ended + WARY_MS;
+    settle(committed);
+    return true;
   }
 
   async #persist(committed: Committed, flush: () => Promise<void>): Promise<void> {
@@ -157,17 +198,22 @@ export class Committer {
       await flush();
       settle(committed);
     } catch (cause) {
-      this.#end = new FlashError("UNAVAILABLE", "The server's disk has failed to keep data.", {
-        hint: "Look at the disk, then start the server again: it goes on with what the disk has kept.",
-        cause,
-      });
-      for (const { reject } of [...committed.group, ...this.#queue.splice(0)]) reject(this.#end);
+      this.#fail(committed, cause);
     } finally {
       this.#flushing = undefined;
       this.#flushed = 0;
     }
     // After the continuations of what has just been settled: what they ask for joins the next group.
     if (this.#queue.length > 0) this.#schedule();
+  }
+
+  /** See invariant 4. */
+  #fail(committed: Committed, cause: unknown): void {
+    this.#end = new FlashError("UNAVAILABLE", "The server's disk has failed to keep data.", {
+      hint: "Look at the disk, then start the server again: it goes on with what the disk has kept.",
+      cause,
+    });
+    for (const { reject } of [...committed.group, ...this.#queue.splice(0)]) reject(this.#end);
   }
 
   #transactOrRefuse(group: readonly Operation[]): Committed | undefined {
@@ -199,17 +245,38 @@ export class Committer {
 
   /** Commits the group, or undoes all of it and throws. */
   #transact(group: readonly Operation[]): Committed {
-    const before = this.#rowsChanged();
     try {
-      if (!this.#db.isTransaction) this.#db.exec("BEGIN");
-      const results = group.map((operation) => this.#runOne(operation));
+      const results = this.#runTogether(group) ?? group.map((operation) => this.#runOne(operation));
       this.#endTransaction();
       this.#statistics.operations += group.length;
-      return { group, results, hasChanges: this.#rowsChanged() !== before };
+      // Nobody else writes, so that one look after each group tells.
+      const rows = this.#rowsChanged();
+      const hasChanges = rows !== this.#rows;
+      this.#rows = rows;
+      return { group, results, hasChanges };
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
       this.#options.onRollback();
       throw error;
+    }
+  }
+
+  /**
+   * Runs a group whose operations all succeed, as they nearly always do. Undefined, and nothing is
+   * done, when one of them fails: then each has to be undone by itself.
+   */
+  #runTogether(group: readonly Operation[]): Result[] | undefined {
+    // What an earlier group has done in this transaction must not be undone.
+    if (this.#db.isTransaction) return undefined;
+    this.#begin.run();
+    try {
+      return group.map(({ run }) => ({ value: run() }));
+    } catch (error) {
+      if (isStorageError(error)) throw error;
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      this.#options.onRollback();
+      this.#begin.run();
+      return undefined;
     }
   }
 
@@ -231,7 +298,7 @@ export class Committer {
   #endTransaction(): void {
     const commitDelayMs = this.#options.failpoints?.commitDelayMs;
     if (commitDelayMs === undefined) {
-      this.#db.exec("COMMIT");
+      this.#commit.run();
       this.#statistics.commits++;
     } else this.#late ??= setTimeout(() => this.#commitLate(), commitDelayMs);
   }

@@ -4,6 +4,7 @@ import {
   chmodSync,
   closeSync,
   fdatasync,
+  fdatasyncSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -27,6 +28,8 @@ export interface OpenDatabase {
   readonly db: DatabaseSync;
   /** `strict` only: forces what has been committed to the disk, without holding up the event loop. */
   readonly flush: (() => Promise<void>) | undefined;
+  /** The same at once. */
+  readonly flushNow: (() => void) | undefined;
   /** False when the disk has too little room for new work. */
   hasRoom(): boolean;
   close(): void;
@@ -38,7 +41,13 @@ export function openDatabase(home: string, durability: Durability): OpenDatabase
     const db = new DatabaseSync(":memory:");
     configure(db, durability);
     migrate(db, ":memory:");
-    return { db, flush: undefined, hasRoom: () => true, close: () => db.close() };
+    return {
+      db,
+      flush: undefined,
+      flushNow: undefined,
+      hasRoom: () => true,
+      close: () => db.close(),
+    };
   }
   mkdirSync(home, { recursive: true, mode: 0o700 });
   const lock = lockHome(home);
@@ -53,6 +62,7 @@ export function openDatabase(home: string, durability: Durability): OpenDatabase
     return {
       db,
       flush: log?.flush,
+      flushNow: log?.flushNow,
       hasRoom: () => hasRoom(home),
       close: () => {
         log?.close();
@@ -69,7 +79,8 @@ export function openDatabase(home: string, durability: Durability): OpenDatabase
 /**
  * `synchronous = NORMAL` keeps the database whole through a power failure, but flushes its write-ahead
  * log only now and then. `FULL` would flush it in every COMMIT, on the thread that serves requests;
- * instead `strict` does the same flush itself, on another thread, before it acknowledges.
+ * instead `strict` does the same flush itself before it acknowledges: on another thread, unless the
+ * disk is quick.
  */
 function configure(db: DatabaseSync, durability: Durability): void {
   db.exec(`
@@ -104,14 +115,21 @@ function lockHome(home: string): DatabaseSync {
  * The write-ahead log, opened a second time: a flush concerns the file, whoever has written it. It is
  * the same file until the database is closed.
  */
-function openLog(home: string, file: string): { flush: () => Promise<void>; close: () => void } {
+function openLog(
+  home: string,
+  file: string,
+): { flush: () => Promise<void>; flushNow: () => void; close: () => void } {
   const fd = openSync(`${file}-wal`, "r+");
   // The log may be a new file: its name has to survive as well.
   const folder = openSync(home, "r");
   fsyncSync(folder);
   closeSync(folder);
   const flush = promisify(fdatasync);
-  return { flush: () => flush(fd), close: () => closeSync(fd) };
+  return {
+    flush: () => flush(fd),
+    flushNow: () => fdatasyncSync(fd),
+    close: () => closeSync(fd),
+  };
 }
 
 function hasRoom(home: string): boolean {

@@ -18,6 +18,7 @@ export interface JobRow {
   attempt: number;
   failures: number;
   run_at: number;
+  expires_at: number;
   created_at: number;
   started_at: number | null;
   finished_at: number | null;
@@ -35,9 +36,18 @@ export interface JobRow {
   input: string | null;
 }
 
-const NARROW = `seq, id, lane, state, attempt, failures, run_at, created_at, started_at, finished_at,
+const NARROW = `seq, id, lane, state, attempt, failures, run_at, expires_at, created_at, started_at, finished_at,
   drop_at, lease_until, worker_id, via, execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, error`;
 const ALL = `${NARROW}, output, input`;
+
+const COLUMNS: readonly string[] = ALL.split(/,\s*/);
+
+/** A row of {@link ALL} from an array: much cheaper to get than an object, where many are read. */
+export function rowOf(values: readonly unknown[]): JobRow {
+  const row: Record<string, unknown> = {};
+  for (let at = 0; at < COLUMNS.length; at++) row[COLUMNS[at] ?? ""] = values[at];
+  return row as unknown as JobRow;
+}
 
 /** A keyed job is remembered for its whole ttl, or a late repetition would run a second time. */
 const DROP_AT = "drop_at = iif(idempotency_key IS NULL, :dropAt, max(:dropAt, expires_at))";
@@ -47,6 +57,12 @@ export type Statements = ReturnType<typeof prepareStatements>;
 // Prepared once: preparing costs more than most of these take to run.
 export function prepareStatements(db: DatabaseSync) {
   const sql = (text: string): StatementSync => db.prepare(text);
+  /** Rows come as arrays, for {@link rowOf}. */
+  const arrays = (text: string): StatementSync => {
+    const statement = sql(text);
+    statement.setReturnArrays(true);
+    return statement;
+  };
   return {
     insert: sql(`INSERT INTO jobs (id, lane, state, run_at, expires_at, created_at, via,
       execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, input)
@@ -58,16 +74,22 @@ export function prepareStatements(db: DatabaseSync) {
       (SELECT job FROM idempotency_keys WHERE endpoint_id = ? AND key = ?)`),
     byId: sql(`SELECT ${ALL} FROM jobs WHERE id = ?`),
 
-    due: sql(`SELECT seq, run_at FROM jobs
+    hasDue: sql(`SELECT 1 FROM jobs
+      WHERE lane = ? AND state = 'IN_QUEUE' AND run_at <= ? AND expires_at > ? LIMIT 1`),
+    due: arrays(`SELECT ${ALL} FROM jobs
       WHERE lane = ? AND state = 'IN_QUEUE' AND run_at <= ? AND expires_at > ?
       ORDER BY run_at, seq LIMIT ?`),
-    take: sql(`UPDATE jobs SET state = 'IN_PROGRESS', attempt = attempt + 1, worker_id = ?,
+    take: sql(`UPDATE jobs SET state = 'IN_PROGRESS', attempt = ?, worker_id = ?,
       started_at = ?, lease_until = ?, output = NULL
-      WHERE seq = ? AND state = 'IN_QUEUE' RETURNING ${ALL}`),
+      WHERE seq = ? AND state = 'IN_QUEUE'`),
 
     finish: sql(`UPDATE jobs SET state = :state, output = :output, error = :error,
       finished_at = :now, lease_until = NULL, ${DROP_AT}
       WHERE id = :id AND attempt = :attempt AND state = 'IN_PROGRESS' RETURNING ${ALL}`),
+    /** {@link finish} of a job without an idempotency key, when nothing of it needs to be read. */
+    finishPlain: sql(`UPDATE jobs SET state = ?, output = ?, error = ?,
+      finished_at = ?, lease_until = NULL, drop_at = ?
+      WHERE id = ? AND attempt = ? AND state = 'IN_PROGRESS'`),
     requeue: sql(`UPDATE jobs SET state = 'IN_QUEUE', run_at = ?, failures = failures + ?,
       output = NULL, lease_until = NULL, worker_id = NULL
       WHERE id = ? AND attempt = ? AND state = 'IN_PROGRESS' RETURNING ${ALL}`),
@@ -79,11 +101,12 @@ export function prepareStatements(db: DatabaseSync) {
     renew: sql(`UPDATE jobs SET lease_until = ?
       WHERE id = ? AND worker_id = ? AND state = 'IN_PROGRESS'`),
 
-    appendChunk: sql(`INSERT INTO chunks (job, position, chunk)
-      SELECT seq, 1 + coalesce((SELECT max(position) FROM chunks WHERE job = seq), drained), ?
+    appendChunk: sql(`INSERT INTO chunks (job, position, attempt, chunk)
+      SELECT seq, 1 + coalesce((SELECT max(position) FROM chunks WHERE job = seq), drained),
+        attempt, ?
       FROM jobs WHERE id = ? AND attempt = ? AND state = 'IN_PROGRESS'`),
     readChunks: sql(`SELECT position, chunk FROM chunks
-      WHERE job = (SELECT seq FROM jobs WHERE id = ?) AND position > ?
+      WHERE job = (SELECT seq FROM jobs WHERE id = ?) AND position > ? AND attempt = ?
       ORDER BY position LIMIT ?`),
     unreadChunks: sql(`SELECT position, chunk FROM chunks
       JOIN jobs ON chunks.job = jobs.seq

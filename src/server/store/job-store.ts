@@ -5,7 +5,13 @@ import { jobDocumentText, type Job, type JobCounts, type NewJob } from "../../co
 import type { JobState } from "../../contract/states.ts";
 import type { JobStore, Outcome, TakenJob } from "../../contract/store.ts";
 import type { Committer } from "./commit.ts";
-import { JobReader, prepareStatements, type Statements } from "./job-statements.ts";
+import {
+  JobReader,
+  prepareStatements,
+  rowOf,
+  type JobRow,
+  type Statements,
+} from "./job-statements.ts";
 import type { Lanes } from "./lanes.ts";
 
 /** Inputs with more characters than this live in a table of their own. */
@@ -39,6 +45,7 @@ const COUNTER_OF: Record<JobState, keyof Counters> = {
 };
 
 type TakeRequest = Parameters<JobStore["take"]>[0];
+type FinalOutcome = Exclude<Outcome, { kind: "requeued" }>;
 type SettleRequest = Parameters<JobStore["settle"]>[0];
 
 export class SqliteJobStore implements JobStore {
@@ -91,23 +98,31 @@ export class SqliteJobStore implements JobStore {
 
   async take(request: TakeRequest): Promise<TakenJob[]> {
     // With nothing on its way to the disk, an empty queue is known to be empty without a transaction.
-    if (this.#committer.isIdle && this.#dueJobs(request).length === 0) return [];
+    if (this.#committer.isIdle && !this.#hasDue(request)) return [];
     return this.#committer.commit(() =>
-      this.#dueJobs(request).flatMap(({ seq }) => this.#takeOne(request, seq)),
+      this.#dueJobs(request).map((row) => this.#takeOne(request, row)),
     );
   }
 
-  #takeOne({ workerId, now, leaseUntil }: TakeRequest, seq: number): TakenJob[] {
-    const taken = this.#read.one(this.#sql.take.get(workerId, now, leaseUntil, seq));
-    return taken === undefined ? [] : [taken as TakenJob];
+  /** The row was read in the same transaction, so what becomes of it is known. */
+  #takeOne({ workerId, now, leaseUntil }: TakeRequest, row: JobRow): TakenJob {
+    const attempt = row.attempt + 1;
+    this.#sql.take.run(attempt, workerId, now, leaseUntil, row.seq);
+    const change = { attempt, worker_id: workerId, started_at: now, lease_until: leaseUntil };
+    Object.assign(row, change, { state: "IN_PROGRESS", output: null });
+    return this.#read.one(row) as TakenJob;
+  }
+
+  #hasDue({ endpointId, releaseId, now }: TakeRequest): boolean {
+    const lanes = this.#lanes.of(endpointId, releaseId);
+    return lanes.some(({ id }) => this.#sql.hasDue.get(id, now, now) !== undefined);
   }
 
   /** The oldest due jobs over all lanes of the endpoint. */
-  #dueJobs({ endpointId, releaseId, now, limit }: TakeRequest): { seq: number; run_at: number }[] {
+  #dueJobs({ endpointId, releaseId, now, limit }: TakeRequest): JobRow[] {
     const lanes = this.#lanes.of(endpointId, releaseId);
-    const due = lanes.flatMap(
-      ({ id }) =>
-        this.#sql.due.all(id, now, now, limit) as unknown as { seq: number; run_at: number }[],
+    const due = lanes.flatMap(({ id }) =>
+      (this.#sql.due.all(id, now, now, limit) as unknown as unknown[][]).map(rowOf),
     );
     if (lanes.length < 2) return due;
     return due.sort((a, b) => a.run_at - b.run_at || a.seq - b.seq).slice(0, limit);
@@ -130,10 +145,9 @@ export class SqliteJobStore implements JobStore {
     return this.#read.one(row);
   }
 
-  #finish(
-    { jobId, attempt, now, retentionMs }: SettleRequest,
-    outcome: Exclude<Outcome, { kind: "requeued" }>,
-  ): Job | undefined {
+  #finish(request: SettleRequest, outcome: FinalOutcome): Job | undefined {
+    const { jobId, attempt, now, retentionMs, taken } = request;
+    if (taken !== undefined && isPlain(taken)) return this.#finishPlain(request, taken, outcome);
     const row = this.#sql.finish.get({
       id: jobId,
       attempt,
@@ -144,6 +158,25 @@ export class SqliteJobStore implements JobStore {
       error: outcome.kind === "completed" ? null : outcome.error,
     });
     return this.#ended(this.#read.one(row), now);
+  }
+
+  #finishPlain(
+    { now, retentionMs }: SettleRequest,
+    taken: TakenJob,
+    outcome: FinalOutcome,
+  ): Job | undefined {
+    const end = {
+      state: FINAL_STATE[outcome.kind],
+      output: outcome.kind === "timed-out" ? null : outcome.output,
+      error: outcome.kind === "completed" ? null : outcome.error,
+      finishedAt: now,
+      leaseUntil: null,
+      dropAt: now + retentionMs,
+    };
+    const { state, output, error, dropAt } = end;
+    const { id, attempt } = taken;
+    const { changes } = this.#sql.finishPlain.run(state, output, error, now, dropAt, id, attempt);
+    return changes === 1 ? this.#ended({ ...taken, ...end }, now) : undefined;
   }
 
   /** The webhook is written down in the step that ends the job: neither can be lost without the other. */
@@ -170,28 +203,22 @@ export class SqliteJobStore implements JobStore {
     );
   }
 
-  async readChunks(
-    jobId: string,
-    after: number,
-    limit: number,
-  ): Promise<{ position: number; chunk: string }[]> {
-    const rows = this.#sql.readChunks.all(jobId, after, limit) as unknown as ChunkRow[];
+  async readChunks({
+    jobId,
+    attempt,
+    after,
+    limit,
+  }: Parameters<JobStore["readChunks"]>[0]): Promise<ChunkRow[]> {
+    const chunks = portionOf(this.#sql.readChunks.iterate(jobId, after, attempt, limit));
     await this.#committer.durable;
-    return rows.map(({ position, chunk }) => ({ position, chunk }));
+    return chunks;
   }
 
   async drainChunks(jobId: string, limit: number): Promise<string[]> {
     // Readers wait in vain most of the time; that must not cost a transaction each.
     if (this.#committer.isIdle && this.#sql.unreadChunks.all(jobId, 1).length === 0) return [];
     return this.#committer.commit(() => {
-      let characters = 0;
-      const chunks: ChunkRow[] = [];
-      for (const row of this.#sql.unreadChunks.iterate(jobId, limit)) {
-        const chunk = row as unknown as ChunkRow;
-        characters += chunk.chunk.length;
-        if (chunks.length > 0 && characters > DRAIN_CHARACTERS) break;
-        chunks.push(chunk);
-      }
+      const chunks = portionOf(this.#sql.unreadChunks.iterate(jobId, limit));
       const last = chunks.at(-1);
       if (last !== undefined) this.#sql.markDrained.run(last.position, jobId);
       return chunks.map(({ chunk }) => chunk);
@@ -352,11 +379,31 @@ interface ChunkRow {
   chunk: string;
 }
 
+/** As many as one answer should carry, but at least one. */
+function portionOf(rows: Iterable<unknown>): ChunkRow[] {
+  let characters = 0;
+  const chunks: ChunkRow[] = [];
+  for (const row of rows) {
+    const { position, chunk } = row as ChunkRow;
+    characters += chunk.length;
+    if (chunks.length > 0 && characters > DRAIN_CHARACTERS) break;
+    chunks.push({ position, chunk });
+  }
+  return chunks;
+}
+
 const FINAL_STATE = {
   completed: "COMPLETED",
   failed: "FAILED",
   "timed-out": "TIMED_OUT",
 } as const satisfies Record<Exclude<Outcome["kind"], "requeued">, JobState>;
+
+/** Its end changes only what is named there, and nothing of it has to be fetched. */
+function isPlain(job: TakenJob): boolean {
+  return (
+    job.idempotencyKey === null && Object.getOwnPropertyDescriptor(job, "input")?.get === undefined
+  );
+}
 
 const UNTOUCHED = {
   state: "IN_QUEUE",

@@ -188,7 +188,13 @@ CREATE TRIGGER endpoints_removed AFTER DELETE ON endpoints BEGIN
 END;
 `;
 
-const STEPS: readonly string[] = [JOBS_AND_CONTROL, WORKER_KEYS];
+/** Readers of a stream that keep their own place must not take one attempt's chunks for another's. */
+const CHUNKS_BY_ATTEMPT = `
+ALTER TABLE chunks ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;
+UPDATE chunks SET attempt = (SELECT attempt FROM jobs WHERE seq = chunks.job);
+`;
+
+const STEPS: readonly string[] = [JOBS_AND_CONTROL, WORKER_KEYS, CHUNKS_BY_ATTEMPT];
 
 /** The schema version this program writes. */
 export const SCHEMA_VERSION: number = STEPS.length;

@@ -58,6 +58,7 @@ export class SqliteStore implements Store {
     this.#committer = new Committer({
       db,
       flush: this.#database.flush,
+      flushNow: this.#database.flushNow,
       hasRoom: () => this.#database.hasRoom(),
       onRollback: () => lanes.forget(),
       failpoints,

@@ -1,13 +1,20 @@
 /**
  * Heartbeats with the ids of the jobs this worker holds. They come from a thread of their own, so that
- * they go on while a function keeps the main thread busy, for hours if need be. The thread is this
- * same program, started with the fields below, and ends with the process.
+ * they go on while a function keeps the main thread busy, for hours if need be; and the thread ends the
+ * process when such a function does not come to its end (see stuck). The thread is this same program,
+ * started with the fields below, and ends with the process.
+ *
+ * The jobs stand on a board that both threads see, so that neither their start nor their end wakes the
+ * other thread. It looks every now and then; only a job whose time is short is announced.
  */
 
 import http from "node:http";
 import { Worker, parentPort } from "node:worker_threads";
+import { ATTEMPT_HEADER } from "../../contract/worker-env.ts";
 import { systemClock } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
+import { Board, readBoard } from "./board.ts";
+import { StuckWatch, threadTime, type HeldJob, type StuckReport } from "./stuck.ts";
 
 /** What the thread is started with. */
 export interface HeartbeatData {
@@ -17,10 +24,23 @@ export interface HeartbeatData {
   key: string;
   intervalMs: number;
   version: string;
+  /** Template of the URL that takes a job's failure. */
+  postOutput: string;
+  report: StuckReport;
+  /** The jobs that are held. */
+  board: SharedArrayBuffer;
 }
 
+/** To the thread: where the board is now, a look at it is needed, or a probe came back. */
+type ToThread = { board: SharedArrayBuffer } | { look: true } | { answer: number };
+
+/** The thread looks at the board this often, ms. */
+const LOOK_MS = 250;
+/** A job whose time is over earlier than this is announced, ms: the thread has to be there well before. */
+const SHORT_MS = 4 * LOOK_MS;
+
 export interface HeartbeatOptions {
-  data: HeartbeatData;
+  data: Omit<HeartbeatData, "board">;
   /** URL of the running program. */
   runtimeUrl: string;
   log: Log;
@@ -29,8 +49,8 @@ export interface HeartbeatOptions {
 /** The main thread's side. */
 export class Heartbeat {
   readonly #options: HeartbeatOptions;
+  readonly #board = new Board((board) => tell(this.#thread, { board }));
   #thread: Worker | undefined;
-  #ids: string[] = [];
   #isClosed = false;
 
   constructor(options: HeartbeatOptions) {
@@ -38,10 +58,15 @@ export class Heartbeat {
     this.#start();
   }
 
-  /** From now on these jobs are alive. Takes effect although the main thread may be busy right after. */
-  holds(ids: Iterable<string>): void {
-    this.#ids = [...ids];
-    tell(this.#thread, this.#ids);
+  /** From now on the job is alive. Takes effect although the main thread may be busy right after. */
+  holds(job: HeldJob): void {
+    this.#board.put(job.id, job);
+    const isShort = job.overAt !== undefined && job.overAt - threadTime() < SHORT_MS;
+    if (isShort) tell(this.#thread, { look: true });
+  }
+
+  releases(jobId: string): void {
+    this.#board.remove(jobId);
   }
 
   async close(): Promise<void> {
@@ -51,7 +76,9 @@ export class Heartbeat {
 
   #start(): void {
     const { data, runtimeUrl, log } = this.#options;
-    const thread = new Worker(new URL(runtimeUrl), { workerData: data, execArgv: [] });
+    const workerData: HeartbeatData = { ...data, board: this.#board.memory };
+    const thread = new Worker(new URL(runtimeUrl), { workerData, execArgv: [] });
+    thread.on("message", (number: number) => tell(thread, { answer: number }));
     // It never delays the exit.
     thread.unref();
     thread.on("error", (error) => log.error("the heartbeat failed", { error: error.message }));
@@ -61,13 +88,12 @@ export class Heartbeat {
       systemClock.after(1000, () => this.#start());
     });
     this.#thread = thread;
-    tell(thread, this.#ids);
   }
 }
 
-function tell(thread: Worker | undefined, ids: string[]): void {
+function tell(thread: Worker | undefined, message: ToThread): void {
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
-  thread?.postMessage(ids);
+  thread?.postMessage(message);
 }
 
 /** True when this program was started as the heartbeat's thread. */
@@ -77,37 +103,92 @@ export function isHeartbeatData(data: unknown): data is HeartbeatData {
 
 /** The thread: pings now and in every interval. A ping that fails is followed by the next one. */
 export function beat(data: HeartbeatData): void {
-  let ids: string[] | undefined;
+  let { board } = data;
+  const held = (): HeldJob[] => readBoard<HeldJob>(board);
   let isPinging = false;
   const ping = (): void => {
     // A slow answer delays the next ping instead of piling them up; the timeout bounds the delay.
-    if (isPinging || ids === undefined) return;
+    if (isPinging) return;
     isPinging = true;
+    const ids = held().map(({ id }) => id);
     void sendPing(data, ids).finally(() => (isPinging = false));
   };
-  parentPort?.on("message", (message: string[]) => {
-    // A ping before the first message would claim that nothing runs.
-    const isFirst = ids === undefined;
-    ids = message;
-    if (isFirst) ping();
+  const watch = new StuckWatch({
+    report: data.report,
+    held,
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+    probe: (number) => parentPort?.postMessage(number),
+    post: (job, body) => postFailure(data, job, body),
   });
+  parentPort?.on("message", (message: ToThread) => {
+    if ("answer" in message) watch.answer(message.answer);
+    else {
+      if ("board" in message) board = message.board;
+      watch.look();
+    }
+  });
+  setInterval(() => watch.look(), LOOK_MS);
   setInterval(ping, data.intervalMs);
+  ping();
 }
 
 async function sendPing(data: HeartbeatData, ids: readonly string[]): Promise<void> {
-  const { url, key, intervalMs, version } = data;
+  const { url, version } = data;
   const query = new URLSearchParams({
     ...(ids.length === 0 ? {} : { job_id: ids.join(",") }),
     runpod_version: version,
   });
-  const full = `${url}${url.includes("?") ? "&" : "?"}${query.toString()}`;
+  await send(data, {
+    method: "GET",
+    url: `${url}${url.includes("?") ? "&" : "?"}${query.toString()}`,
+  });
+}
+
+/** As the main thread would. True when a server has answered, whatever it thinks of it. */
+function postFailure(
+  data: HeartbeatData,
+  { id, attempt }: HeldJob,
+  body: Record<string, unknown>,
+): Promise<boolean> {
+  return send(data, {
+    method: "POST",
+    url: data.postOutput.replaceAll("$ID", encodeURIComponent(id)),
+    body: JSON.stringify(body),
+    headers: attempt === undefined ? {} : { [ATTEMPT_HEADER]: String(attempt) },
+  });
+}
+
+interface Sending {
+  method: "GET" | "POST";
+  url: string;
+  body?: string;
+  headers?: Record<string, string>;
+}
+
+/** True when there was an answer. */
+async function send(
+  { key, intervalMs }: HeartbeatData,
+  { method, url, body, headers = {} }: Sending,
+): Promise<boolean> {
   const { request } = url.startsWith("https:") ? await import("node:https") : http;
-  await new Promise<void>((resolve) => {
-    const ping = request(full, { headers: { authorization: key }, timeout: intervalMs * 2 });
-    ping.once("response", (response) => response.resume());
-    ping.once("timeout", () => ping.destroy());
-    ping.on("error", () => undefined);
-    ping.once("close", resolve);
-    ping.end();
+  return await new Promise<boolean>((resolve) => {
+    let isAnswered = false;
+    const sent = request(url, {
+      method,
+      timeout: intervalMs * 2,
+      headers: {
+        authorization: key,
+        ...headers,
+        ...(body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) }),
+      },
+    });
+    sent.once("response", (response) => {
+      isAnswered = (response.statusCode ?? 500) < 500;
+      response.resume();
+    });
+    sent.once("timeout", () => sent.destroy());
+    sent.on("error", () => undefined);
+    sent.once("close", () => resolve(isAnswered));
+    sent.end(body);
   });
 }

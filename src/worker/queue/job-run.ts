@@ -2,12 +2,13 @@
 
 import { inputParts } from "../../contract/binder.ts";
 import { FlashError } from "../../contract/errors.ts";
-import { Call, type CallOptions } from "../call.ts";
+import { Call } from "../call.ts";
 import { isStream, type Callable } from "../callable.ts";
 import { functionError, jobFailureBody } from "../failure.ts";
 import type { StackStyle } from "../stack.ts";
 import type { JobChannel, JobMessage, Posted } from "./channel.ts";
 import { StreamOutput } from "./stream-output.ts";
+import { threadTime, type HeldJob } from "./stuck.ts";
 import type { QueueTarget } from "./target.ts";
 
 export interface JobRunOptions {
@@ -37,6 +38,8 @@ export type JobEnd =
 export class JobRun {
   readonly id: string;
   readonly call: Call;
+  /** What the heartbeat tells and watches. */
+  readonly held: HeldJob;
   readonly #options: JobRunOptions;
   readonly #attempt: number | undefined;
   #isStopped = false;
@@ -50,11 +53,19 @@ export class JobRun {
     this.#options = options;
     this.id = message.id;
     this.#attempt = wholeNumber(message.attempt);
+    const { ms, text } = limitOf(options);
+    this.held = {
+      id: message.id,
+      attempt: this.#attempt,
+      overAt: ms > 0 ? threadTime() + ms : undefined,
+      text,
+    };
     this.call = new Call({
       who: { job: message.id, ...(this.#attempt === undefined ? {} : { attempt: this.#attempt }) },
       attempt: this.#attempt ?? 1,
       job: { id: message.id, endpoint },
-      limit: limitOf(options),
+      // The error is made when it is needed: its stack costs more than many jobs.
+      limit: ms > 0 ? { ms, error: () => new FlashError("EXECUTION_TIMEOUT", text) } : undefined,
       onProgress: (value) => this.#showProgress(value),
     });
   }
@@ -145,11 +156,14 @@ export class JobRun {
   }
 }
 
-function limitOf({ message, executionTimeoutMs, endpoint }: JobRunOptions): CallOptions["limit"] {
+/** The time that an attempt may take, and what is said when it is over. */
+function limitOf({ message, executionTimeoutMs, endpoint }: JobRunOptions): {
+  ms: number;
+  text: string;
+} {
   const ms = wholeNumber(message.executionTimeout) ?? executionTimeoutMs;
-  if (ms <= 0) return undefined;
   const text = `Execution timeout on ${endpoint} after ${ms / 1000}s: job ${message.id} did not finish.`;
-  return { ms, error: new FlashError("EXECUTION_TIMEOUT", text) };
+  return { ms, text };
 }
 
 function wholeNumber(value: unknown): number | undefined {

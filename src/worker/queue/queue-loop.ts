@@ -67,7 +67,7 @@ export class QueueLoop implements Service, JobReceiver {
     const { job, channel } = this.#options;
     const run = new JobRun({ ...job, message, channel });
     this.#held.set(run.id, run);
-    this.#tellHeld(); // Q2
+    this.#options.heartbeat?.holds(run.held); // Q2
     this.#running++;
     const running = this.#run(run).finally(() => this.#runs.delete(running));
     this.#runs.add(running);
@@ -128,11 +128,7 @@ export class QueueLoop implements Service, JobReceiver {
   #release(run: JobRun): void {
     if (this.#held.get(run.id) !== run) return;
     this.#held.delete(run.id);
-    this.#tellHeld();
-  }
-
-  #tellHeld(): void {
-    this.#options.heartbeat?.holds(this.#held.keys());
+    this.#options.heartbeat?.releases(run.id);
   }
 
   #logEnd(run: JobRun, end: JobEnd): void {

@@ -80,7 +80,7 @@ class Connection {
       onRead: () => this.#handOver(),
       onClose: () => {
         onClose();
-        for (const id of [...this.#streams.keys()]) this.#abort(id);
+        for (const id of this.#streams.keys()) this.#abort(id);
       },
     });
   }

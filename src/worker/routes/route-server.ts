@@ -307,11 +307,11 @@ function limitOf(
   const leftMs = Number.isFinite(given) ? given - Date.now() : Number.POSITIVE_INFINITY;
   if (executionTimeoutMs > 0 && executionTimeoutMs <= leftMs) {
     const message = `Execution timeout on ${endpoint.name} after ${executionTimeoutMs / 1000}s: ${callable.manifest.name} did not finish.`;
-    return { ms: executionTimeoutMs, error: new FlashError("EXECUTION_TIMEOUT", message) };
+    return { ms: executionTimeoutMs, error: () => new FlashError("EXECUTION_TIMEOUT", message) };
   }
   if (leftMs === Number.POSITIVE_INFINITY) return undefined;
   const message = `The caller's deadline passed while ${callable.manifest.name} of ${endpoint.name} ran.`;
-  return { ms: leftMs, error: new FlashError("CALL_TIMEOUT", message) };
+  return { ms: leftMs, error: () => new FlashError("CALL_TIMEOUT", message) };
 }
 
 function routeNotFound(method: string, path: string, endpoint: string): FlashError {

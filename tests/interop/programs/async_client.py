@@ -46,11 +46,12 @@ async def main():
         seen["purged"] = [await one.status() for one in waiting]
         seen["cancel"] = [await running.cancel(), await running.status()]
 
+        long = await hang.run({"label": "long"})
         try:
-            await (await hang.run({"label": "long"})).output(timeout=1)
+            await long.output(timeout=1)
         except TimeoutError as error:
             seen["timeout"] = str(error)
-        await hang.purge_queue()
+        await long.cancel()
     print(json.dumps(seen))
 
 

@@ -1,0 +1,87 @@
+/** What clients submit: reading a body, and refusing what the function would refuse. */
+
+import { Binder } from "../../contract/binder.ts";
+import { FlashError } from "../../contract/errors.ts";
+import { isPlainJsonObject, isTooDeep } from "../../contract/json.ts";
+import type { EndpointManifest, FunctionManifest } from "../../contract/manifest.ts";
+import { chooseFunction } from "../../contract/methods.ts";
+import type { JobRequest } from "../jobs/jobs.ts";
+import { memberTexts } from "./raw-json.ts";
+
+const MAX_KEY_LENGTH = 255;
+
+/** Unknown keys are ignored: official examples send some by mistake. */
+export function parseBody(text: string): JobRequest {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch (cause) {
+    const message = `The body is not JSON: ${(cause as Error).message}.`;
+    throw new FlashError("INVALID_REQUEST", message, { hint: BODY_HINT, cause });
+  }
+  if (!isPlainJsonObject(body)) {
+    throw new FlashError("INVALID_REQUEST", "The body must be a JSON object.", { hint: BODY_HINT });
+  }
+  const { webhook, policy, s3Config } = body;
+  if (webhook !== undefined && webhook !== null && typeof webhook !== "string") {
+    throw new FlashError("NOT_ACCEPTED", "The job was not accepted: webhook must be a URL.");
+  }
+  if (policy !== undefined && policy !== null && !isPlainJsonObject(policy)) {
+    throw new FlashError("NOT_ACCEPTED", "The job was not accepted: policy must be an object.");
+  }
+  if (isTooDeep(s3Config)) {
+    throw new FlashError("NOT_ACCEPTED", "The job was not accepted: s3Config is nested too deep.");
+  }
+  const { runAt, delayMs, ...limits } = isPlainJsonObject(policy) ? withoutNulls(policy) : {};
+  return {
+    // The Go client leaves an empty input out.
+    input: body["input"] === undefined ? {} : body["input"],
+    inputText: memberTexts(text).get("input") ?? "{}",
+    ...(typeof webhook === "string" ? { webhook } : {}),
+    policy: limits,
+    ...(runAt === undefined ? {} : { runAt: timeOf(runAt) }),
+    ...(delayMs === undefined ? {} : { delayMs: delayMs as number }),
+    ...(isPlainJsonObject(s3Config) ? { extra: { s3Config } } : {}),
+  };
+}
+
+const BODY_HINT = 'Send {"input": …}.';
+
+/** Epoch ms, of a number or an ISO 8601 time; what is neither is refused with the other limits. */
+function timeOf(runAt: unknown): number {
+  return typeof runAt === "string" ? Date.parse(runAt) : (runAt as number);
+}
+
+function withoutNulls(policy: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== null));
+}
+
+export function checkKey(key: string): string {
+  if (key.length > 0 && key.length <= MAX_KEY_LENGTH) return key;
+  throw new FlashError(
+    "NOT_ACCEPTED",
+    `The job was not accepted: Idempotency-Key must have 1 to ${MAX_KEY_LENGTH} characters.`,
+  );
+}
+
+const binders = new WeakMap<FunctionManifest, Binder>();
+
+/** Refuses an input that the function would refuse, before the job is accepted. */
+export function checkInput(manifest: EndpointManifest, input: unknown): void {
+  if (manifest.functions.length === 0) return;
+  try {
+    const chosen = chooseFunction(manifest.functions, input, manifest.name);
+    const binder = binders.get(chosen.fn) ?? new Binder(chosen.fn);
+    binders.set(chosen.fn, binder);
+    binder.decodeInput(chosen.input);
+  } catch (error) {
+    if (!FlashError.is(error)) throw error;
+    const { issues, hint } = error;
+    // The code of the same failure elsewhere, with the status that the job API has for a refusal.
+    throw new FlashError(error.code, error.message, {
+      status: 400,
+      ...(issues === undefined ? {} : { issues }),
+      ...(hint === undefined ? {} : { hint }),
+    });
+  }
+}

@@ -1,0 +1,89 @@
+/** Functions that never give the main thread back, in the real worker program. */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { test, type TestContext } from "node:test";
+import { temporaryFolder } from "../support/temp.ts";
+import { until } from "../support/until.ts";
+import { signature, writeArtifact, PRELUDE } from "./artifact.ts";
+import { ProtocolServer } from "./protocol-server.ts";
+import { WorkerProcess } from "./worker-process.ts";
+
+const LIMIT_MS = 1000;
+
+async function start(t: TestContext, code: string, env: Record<string, string> = {}) {
+  const server = await ProtocolServer.start(t);
+  const artifact = writeArtifact(t, { kind: "qb", functions: [signature("demo")], code });
+  const worker = await WorkerProcess.startReady(t, artifact, { env: { ...server.env, ...env } });
+  return { server, worker };
+}
+
+test("an endless loop ends at its limit, with everything it started, and the error says where it was", async (t) => {
+  const file = path.join(temporaryFolder(t), "pid");
+  const { server, worker } = await start(
+    t,
+    `
+import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
+function spin() { let n = 0;
+  for (;;) n++;
+}
+queue(() => {
+  writeFileSync(process.env.PID_FILE, String(spawn("sleep", ["600"], { stdio: "ignore" }).pid));
+  spin();
+});`,
+    { PID_FILE: file },
+  );
+  server.give({ id: "j1", input: {}, attempt: 3, executionTimeout: LIMIT_MS });
+  await until(() => server.openTakes === 0 && server.takes.length > 0, { what: "the take" });
+  const since = performance.now();
+  const { body, attempt } = await server.done("j1");
+  const exit = await worker.exited;
+  const tookMs = performance.now() - since;
+  assert.equal(exit.signal, "SIGKILL");
+  assert.ok(Math.abs(tookMs - LIMIT_MS) < 400, `the worker ended after ${tookMs} ms`);
+  const failure = JSON.parse(body.error);
+  const line = PRELUDE.split("\n").length + 5;
+  assert.equal(failure.error_report.code, "EXECUTION_TIMEOUT");
+  assert.match(
+    failure.error_message,
+    new RegExp(`did not finish\\. It was busy at spin \\(.*index\\.mjs:${line}:`),
+  );
+  assert.match(failure.error_traceback, /at spin .*\n.*at .*index\.mjs/);
+  assert.deepEqual([attempt, body.retryable], ["3", false]);
+  assert.match(worker.stderr, /It was busy at spin/);
+  const pid = Number(readFileSync(file, "utf8"));
+  t.after(() => endIfAlive(pid));
+});
+
+test("a loop that ends before its limit is left alone", async (t) => {
+  const { server, worker } = await start(
+    t,
+    `queue((ms) => { const end = Date.now() + 700; while (Date.now() < end); return "done"; });`,
+  );
+  server.give({ id: "j1", input: {}, executionTimeout: LIMIT_MS });
+  assert.deepEqual((await server.done("j1")).body, { output: "done" });
+  server.give({ id: "j2", input: {}, executionTimeout: LIMIT_MS });
+  assert.deepEqual((await server.done("j2")).body, { output: "done" });
+  assert.equal(worker.child.exitCode, null);
+});
+
+test("a call into native code that does not come back ends too, without a place", async (t) => {
+  const { server, worker } = await start(
+    t,
+    `queue(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0));`,
+  );
+  server.give({ id: "j1", input: {}, executionTimeout: LIMIT_MS });
+  const failure = JSON.parse((await server.done("j1")).body.error);
+  assert.match(failure.error_message, /did not finish\./);
+  assert.equal((await worker.exited).signal, "SIGKILL");
+});
+
+function endIfAlive(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended already, as it should when the worker led its group.
+  }
+}
