@@ -11,7 +11,7 @@ interface Linked {
   server: TestServer;
   base: string;
   /** A request that the worker answers with these frames: type, and payload with `|` for zeros. */
-  ask(frames: readonly string[], method?: string): Promise<Answer>;
+  ask: (frames: readonly string[], method?: string) => Promise<Answer>;
 }
 
 const HEAD = "1:200|OK|Content-Type|text/plain";
