@@ -5,7 +5,7 @@ import { toText, toTexts } from "../contract/carry.ts";
 import type { EndpointDocument } from "../contract/control.ts";
 import type { EndpointManifest, FunctionManifest, Parameter } from "../contract/manifest.ts";
 import { fillPath, type Route } from "../contract/routes.ts";
-import { sampleObject, sampleValue } from "./sample.ts";
+import { sampleObject, sampleValue } from "../contract/sample.ts";
 
 /** How the key gets into the line: a shell expression, since a key on a screen is a key lost. */
 export const LOCAL_KEY = "$(npx flash token)";

@@ -18,6 +18,7 @@
  *   live        what `flash run --remote` and a live worker say to each other
  *   binder      arguments ↔ request or job input
  *   methods     which method of a class a job calls
+ *   sample      sample values for schemas
  *   openapi     endpoints → OpenAPI document
  *   manifest    what the compiler found; the artifact's layout
  *   registry    where declared endpoints meet compiler and worker
@@ -25,6 +26,7 @@
  *   method-names   which methods of a class an endpoint has
  *   instance    the one instance of a queue endpoint's class
  *   where       where a call runs
+ *   retry-wish  what a thrown error says about another attempt
  *   states      job, worker and release state machines
  *   job         job records and documents
  *   store, compute, cloud      the interfaces drivers implement
@@ -43,6 +45,7 @@ export * from "./validator.ts";
 export * from "./carry.ts";
 export * from "./binder.ts";
 export * from "./methods.ts";
+export * from "./sample.ts";
 export * from "./openapi.ts";
 export * from "./manifest.ts";
 export * from "./registry.ts";
@@ -50,6 +53,7 @@ export * from "./context.ts";
 export * from "./method-names.ts";
 export * from "./instance.ts";
 export * from "./where.ts";
+export * from "./retry-wish.ts";
 export * from "./states.ts";
 export * from "./job.ts";
 export * from "./store.ts";

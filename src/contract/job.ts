@@ -44,6 +44,8 @@ export interface Job extends NewJob {
   attempt: number;
   /** Attempts that a thrown error or a lost worker ended and another one followed: `retries` to clients. */
   failures: number;
+  /** When its time to live is over, epoch ms. A retry by the user starts it anew. */
+  expiresAt: number;
   workerId: string | null;
   /** Until when the current attempt is believed alive, epoch ms. */
   leaseUntil: number | null;

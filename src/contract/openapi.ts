@@ -4,12 +4,14 @@
  */
 
 import { Binder } from "./binder.ts";
-import { ERRORS, PROBLEM_TYPE } from "./errors.ts";
+import { ERRORS, PROBLEM_TYPE, type Issue } from "./errors.ts";
 import { withKey } from "./json.ts";
 import type { EndpointManifest, FunctionManifest, Parameter } from "./manifest.ts";
 import { conflictKey, pathParameters, type Route } from "./routes.ts";
+import { sampleValue } from "./sample.ts";
 import { Definitions, alternatives, type JsonSchema } from "./schema.ts";
 import { JOB_STATES } from "./states.ts";
+import { compileSchema } from "./validator.ts";
 
 export interface OpenApiInfo {
   title: string;
@@ -217,7 +219,9 @@ class Writer {
           ({ parameter, source }) =>
             (source === "body" || source === "whole") && parameter.required && !parameter.rest,
         ),
-        content: { "application/json": { schema: this.#schemas.add(schema) } },
+        content: {
+          "application/json": { schema: this.#schemas.add(schema), ...exampleOf(schema) },
+        },
       };
     }
     const isRaw = sources.some(({ source }) => source === "request");
@@ -281,7 +285,19 @@ class Writer {
       },
       required: ["input"],
     };
-    return { required: true, content: { "application/json": { schema } } };
+    const [only] = endpoint.functions;
+    const input = only === undefined ? undefined : new Binder(only).bodySchema();
+    const { example } =
+      endpoint.functions.length === 1 && input !== undefined ? exampleOf(input) : {};
+    return {
+      required: true,
+      content: {
+        "application/json": {
+          schema,
+          ...(example === undefined ? {} : { example: { input: example } }),
+        },
+      },
+    };
   }
 
   #inputSchema({ functions, form }: EndpointManifest): JsonSchema {
@@ -513,4 +529,12 @@ function optional<T extends object>(values: T): Partial<{ [K in keyof T]: NonNul
   return Object.fromEntries(
     Object.entries(values).filter(([, value]) => value !== undefined),
   ) as Partial<{ [K in keyof T]: NonNullable<T[K]> }>;
+}
+
+/** An example that the schema accepts; none where a sample cannot be made up. */
+function exampleOf(schema: JsonSchema): { example?: unknown } {
+  const example = sampleValue(schema, "body");
+  const issues: Issue[] = [];
+  compileSchema(schema)(example, "", issues);
+  return issues.length === 0 ? { example } : {};
 }

@@ -18,6 +18,7 @@
  *   types        types of all of these
  *   configure    configure(), for places without environment variables
  *   context      context()
+ *   attempts     stop(), retryIn()
  *   where        where()
  *   endpoint-job the public name of EndpointJob
  *
@@ -32,8 +33,8 @@
  *   job          EndpointJob
  *   failure      why a job did not complete
  *   calls        calls to deployed routes and functions
- *   directory    how deployed endpoints bind their calls
  *   live-calls   calls to live workers, by way of `flash run --remote`
+ *   directory    how deployed endpoints bind their calls
  *   jobs         the job API
  *   connection   servers, keys, names
  *   exchange     one HTTP exchange
@@ -62,6 +63,7 @@ export { NetworkVolume, PodTemplate } from "./models.ts";
 export { EndpointJob } from "./endpoint-job.ts";
 export type { WaitOptions } from "./job.ts";
 export { configure, type Configuration } from "./configure.ts";
+export { retryIn, stop } from "./attempts.ts";
 export { context } from "./context.ts";
 export { where } from "./where.ts";
 export type {

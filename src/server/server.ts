@@ -165,6 +165,8 @@ export class FlashServer {
     const lastWords = new AbortController();
     await Promise.race([gateway.quiet(), sleep(systemClock, LAST_WORDS_MS, lastWords.signal)]);
     lastWords.abort();
+    // Of workers that others have started: they come again when there is a server again.
+    gateway.closeLinks();
     listener.closeAllConnections();
     await quiet;
     await logs.close();

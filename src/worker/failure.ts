@@ -2,6 +2,7 @@
 
 import { hostname } from "node:os";
 import { FlashError, reportOf, type ErrorReport } from "../contract/errors.ts";
+import { retryWishOf, type RetryWish } from "../contract/retry-wish.ts";
 import { cleanReport, type StackStyle } from "./stack.ts";
 
 /** Thrown in place of a failure that another worker has reported already, and that goes on as it is. */
@@ -45,18 +46,13 @@ export function jobFailureBody(
     runpod_version: who.version,
     error_report: report,
   });
-  return { error: text, ...(mayRetry(error) ? {} : { retryable: false }) };
+  return { error: text, ...wishOf(error) };
 }
 
 /** An input that does not fit never will; a time that is over is final; an error may say so of itself. */
-function mayRetry(error: FlashError): boolean {
-  if (error.code === "INVALID_INPUT" || error.code === "EXECUTION_TIMEOUT") return false;
-  const { cause } = error;
-  return !(typeof cause === "object" && cause !== null && isFinal(cause));
-}
-
-function isFinal(thrown: { retryable?: unknown }): boolean {
-  return thrown.retryable === false;
+function wishOf(error: FlashError): RetryWish {
+  const isFinal = error.code === "INVALID_INPUT" || error.code === "EXECUTION_TIMEOUT";
+  return isFinal ? { retryable: false } : retryWishOf(error.cause);
 }
 
 /** A function chooses its HTTP status by throwing an error that has one. */

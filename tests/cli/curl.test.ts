@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { curlLines } from "../../src/cli/curl.ts";
-import { sampleValue } from "../../src/cli/sample.ts";
+import { sampleValue } from "../../src/contract/sample.ts";
 import type { EndpointDocument } from "../../src/contract/control.ts";
 import type { Issue } from "../../src/contract/errors.ts";
 import type { EndpointManifest, FunctionManifest, Parameter } from "../../src/contract/manifest.ts";

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Ajv2020 } from "ajv/dist/2020.js";
+import { Binder } from "../../src/contract/binder.ts";
 import type { EndpointManifest, FunctionManifest, Parameter } from "../../src/contract/manifest.ts";
 import { openApiOf, type OpenApiDocument, type OpenApiObject } from "../../src/contract/openapi.ts";
 import { resolveOptions } from "../../src/contract/options.ts";
 import type { Route } from "../../src/contract/routes.ts";
 import type { JsonSchema } from "../../src/contract/schema.ts";
+import { Validator } from "@seriousme/openapi-schema-validator";
 import { STRUCTURE } from "./openapi-structure.ts";
 
 const STRING: JsonSchema = { type: "string" };
@@ -193,6 +195,11 @@ describe("the document as a whole", () => {
       assert.ok(isValid, ajv.errorsText(ajv.errors, { separator: "\n" }));
     });
 
+    test(`${title} passes an independent validator of OpenAPI 3.1`, async () => {
+      const { valid, errors } = await new Validator().validate(structuredClone(document));
+      assert.ok(valid, JSON.stringify(errors, null, 1));
+    });
+
     test(`${title}: every reference leads somewhere, no definitions are left behind`, () => {
       for (const node of nodes(document)) {
         if (typeof node.$ref === "string") {
@@ -334,6 +341,7 @@ describe("routes", () => {
       required: false,
       content: {
         "application/json": {
+          example: { name: "x", boss: { name: "Alice" } },
           schema: {
             type: "object",
             properties: {
@@ -474,4 +482,13 @@ describe("queue endpoints", () => {
     assert.equal(check({ id: "a", status: "COMPLETED", output: 50 }), false);
     assert.equal(check({ id: "a", status: "DONE" }), false);
   });
+});
+
+test("a job's body carries an example that the function accepts", () => {
+  const document = openApiOf([analyze], { title: "analyze", version: "1" });
+  const place = "#/paths/~1run/post/requestBody/content/application~1json";
+  const { example } = at(document, place) as { example: { input: unknown } };
+  const [scores] = analyze.functions;
+  assert.ok(scores !== undefined);
+  assert.deepEqual(new Binder(scores).checkInput(example.input), []);
 });

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
+import { Validator } from "@seriousme/openapi-schema-validator";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import * as fc from "fast-check";
 import { Binder } from "../../src/contract/binder.ts";
@@ -156,6 +157,11 @@ describe("our OpenAPI document", () => {
     const ajv = new Ajv2020({ strict: false });
     ajv.validate(STRUCTURE, document);
     assert.equal(ajv.errorsText(), "No errors");
+  });
+
+  test("passes an independent validator", async () => {
+    const { valid, errors } = await new Validator().validate(structuredClone(document));
+    assert.ok(valid, JSON.stringify(errors, null, 1));
   });
 });
 

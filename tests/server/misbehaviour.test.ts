@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { temporaryFolder } from "../support/temp.ts";
+import { ROOT, temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { deployCode, Queue, type CodeEndpoint } from "./code-support.ts";
 import { backwards, isAlive, TestServer } from "./server-support.ts";
@@ -45,7 +45,32 @@ function spin(): number {
 }`,
   },
   {
-    name: "polite",
+    name: "poison",
+    options: { retries: 1 },
+    code: `${NOTE}
+queue(async (input: { file: string }) => {
+  // Long enough for its worker to have said what it uses.
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  console.error("about to die");
+  note(input.file, Date.now());
+  process.kill(process.pid, "SIGKILL");
+});`,
+  },
+  {
+    name: "moody",
+    options: { retries: 2 },
+    code: `${NOTE}
+import { retryIn, stop } from "${path.join(ROOT, "src", "sdk", "attempts.ts")}";
+queue((input: { file: string; mood: string }) => {
+  note(input.file, Date.now());
+  if (input.mood === "stop") throw stop("bad input");
+  if (input.mood === "far") throw retryIn(3_600_000, "the service is closed");
+  if (context().attempt < 4) throw retryIn(300);
+  return context().attempt;
+});`,
+  },
+  ...["polite", "patient"].map((name) => ({
+    name,
     options: { executionTimeoutMs: LIMIT_MS },
     code: `${NOTE}
 queue(async (input: { file: string }) => {
@@ -55,7 +80,7 @@ queue(async (input: { file: string }) => {
   await new Promise((resolve) => signal.addEventListener("abort", resolve));
   note(input.file, "heard", signal.reason.code, Date.now());
 });`,
-  },
+  })),
 ];
 
 describe("functions that misbehave", { concurrency: true }, () => {
@@ -136,5 +161,59 @@ describe("functions that misbehave", { concurrency: true }, () => {
     assert.ok(tookMs < 100, `heard after ${tookMs} ms`);
     await until(() => !isAlive(child), { what: "its child to end" });
     assert.ok(isAlive(pid), "a worker whose function listens stays");
+  });
+
+  test("the deadline reaches the function within 100 ms of its limit, and its worker stays", async () => {
+    const file = path.join(folder, "deadline");
+    const queue = queueOf("patient");
+    const job = await queue.finished(await queue.submit({ file }));
+    assert.equal(job.status, "FAILED");
+    assert.match(job.error ?? "", /EXECUTION_TIMEOUT/);
+    const [started = [], heard = []] = notes(file);
+    const tookMs = Number(heard[2]) - Number(started[2]) - LIMIT_MS;
+    assert.equal(heard[1], "EXECUTION_TIMEOUT");
+    assert.ok(tookMs < 100, `heard ${tookMs} ms late`);
+    assert.ok(isAlive(Number(started[0])), "a worker whose function listens stays");
+  });
+
+  test("a job that kills its workers fails with how they died, and holds up nobody", async () => {
+    const file = path.join(folder, "poison");
+    const queue = queueOf("poison");
+    const job = await queue.finished(await queue.submit({ file }));
+    assert.deepEqual([job.status, job.retries], ["FAILED", 1]);
+    assert.match(
+      job.error ?? "",
+      /^job timed out after 1 retries: worker \w+ was killed by SIGKILL, having used up to \d+ MiB of memory; its last output:\n {2}about to die/,
+    );
+    const [first, second] = notes(file).map(([time]) => Number(time)) as [number, number];
+    assert.ok(second - first < 1200 + 1000, `the second attempt came ${second - first} ms later`);
+  });
+
+  test("stop() ends a job with its reason", async () => {
+    const file = path.join(folder, "stop");
+    const queue = queueOf("moody");
+    const job = await queue.finished(await queue.submit({ file, mood: "stop" }));
+    assert.deepEqual([job.status, notes(file).length], ["FAILED", 1]);
+    assert.equal(JSON.parse(job.error ?? "").error_message, "bad input");
+  });
+
+  test("retryIn() brings the next attempt then, beyond the number of retries", async () => {
+    const file = path.join(folder, "retry");
+    const queue = queueOf("moody");
+    const job = await queue.finished(await queue.submit({ file, mood: "later" }));
+    assert.deepEqual([job.status, job.output, job.retries], ["COMPLETED", 4, 3]);
+    const times = notes(file).map(([time]) => Number(time));
+    for (const [index, time] of times.slice(1).entries()) {
+      assert.ok(time - (times[index] ?? 0) >= 300, String(times));
+    }
+  });
+
+  test("retryIn() beyond the job's time to live ends it", async () => {
+    const file = path.join(folder, "far");
+    const queue = queueOf("moody");
+    const policy = { ttl: 600_000 };
+    const job = await queue.finished(await queue.submit({ file, mood: "far" }, { policy }));
+    assert.equal(job.status, "FAILED");
+    assert.match(job.error ?? "", /the service is closed.*later than its time to live/s);
   });
 });

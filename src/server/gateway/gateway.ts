@@ -94,6 +94,11 @@ export class Gateway {
     });
   }
 
+  /** Ends the connections of workers, which know no end of their own. */
+  closeLinks(): void {
+    for (const link of this.#links.values()) link.close();
+  }
+
   /** Answers a request. Never throws. */
   handle(request: IncomingMessage, response: ServerResponse): void {
     this.#answering += 1;

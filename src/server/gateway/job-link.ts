@@ -64,12 +64,17 @@ export class JobLink {
   /** Resolves when the connection has ended. `head`: what came behind the handshake. */
   async serve(head: Buffer): Promise<void> {
     const { socket } = this.#options;
-    socket.once("close", () => this.close());
+    const closed = new Promise<void>((resolve) => {
+      socket.once("close", () => {
+        this.close();
+        resolve();
+      });
+    });
     socket.on("data", (bytes: Buffer) => this.#read(bytes));
     socket.on("end", () => socket.end());
     socket.write(ACCEPTED);
     if (head.length > 0) socket.unshift(head);
-    await Promise.all([this.#giveJobs(), this.#giveStops()]);
+    await Promise.all([this.#giveJobs(), this.#giveStops(), closed]);
   }
 
   /** Idempotent. */

@@ -220,6 +220,8 @@ async function ping({ context, query, response }: Call): Promise<void> {
     context.onUnhealthy?.(worker.id, report);
   }
   if (listsAllJobs(query.get("runpod_version"))) jobs.listsAll(worker.id);
+  const peakBytes = Number(query.get("peak_memory"));
+  if (peakBytes > 0) jobs.notePeakMemory(worker.id, peakBytes);
   const listed = query.get("job_id")?.split(",").filter(Boolean);
   await jobs.ping(worker.id, endpointId, listed);
   sendJson(response, 200, {});

@@ -29,6 +29,7 @@ import { newJobId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Job, JobCounts } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
+import { retryWishOf } from "../../contract/retry-wish.ts";
 import { isFinal } from "../../contract/states.ts";
 import type { Outcome, Store, TakenJob } from "../../contract/store.ts";
 import { Attempts, LEASE_MS, type Attempt } from "./attempts.ts";
@@ -570,7 +571,7 @@ export class Jobs {
     return rules.afterError(job, await this.#rulesOf(job), {
       error: rules.errorText(body.error),
       output,
-      mayRetry: body.retryable !== false,
+      wish: retryWishOf(body),
       now: this.#now(),
       random: random(),
     });

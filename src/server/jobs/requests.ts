@@ -45,6 +45,8 @@ export interface DoneBody {
   stopPod?: unknown;
   /** False: the error is final whatever `retries` says. */
   retryable?: unknown;
+  /** A number: another attempt is wanted so many ms from now, whatever `retries` says. */
+  retryAfterMs?: unknown;
 }
 
 /** Why a worker is gone. */

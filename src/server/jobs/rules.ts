@@ -6,6 +6,7 @@ import { LIMITS } from "../../contract/limits.ts";
 import type { Outcome } from "../../contract/store.ts";
 import { backoffMs, type BackoffPolicy } from "../../kit/backoff.ts";
 import type { GoneCause, JobRequest, JobTarget, RetryRules } from "./requests.ts";
+import type { RetryWish } from "../../contract/retry-wish.ts";
 import { isPrivateHost } from "./private-address.ts";
 
 /** Before another attempt after a thrown error. */
@@ -83,14 +84,20 @@ export function retentionMs(via: Job["via"], longestWaitMs: number): number {
   return Math.max(LIMITS.retentionRunsyncMs, Math.min(longestWaitMs, LIMITS.waitMaxMs));
 }
 
+export interface ErrorReport {
+  error: string;
+  output: string | null;
+  wish: RetryWish;
+  now: number;
+  random: number;
+}
+
 /** After the function reported an error. */
-export function afterError(
-  job: Job,
-  rules: RetryRules | undefined,
-  report: { error: string; output: string | null; mayRetry: boolean; now: number; random: number },
-): Outcome {
+export function afterError(job: Job, rules: RetryRules | undefined, report: ErrorReport): Outcome {
+  const { retryable, retryAfterMs } = report.wish;
+  if (retryAfterMs !== undefined) return afterWish(job, report, report.now + retryAfterMs);
   // An image's worker says itself what is final: handler errors are results on the platform.
-  const retries = rules?.isCode === true && report.mayRetry ? rules.retries : 0;
+  const retries = rules?.isCode === true && retryable !== false ? rules.retries : 0;
   if (job.failures >= retries) {
     return { kind: "failed", error: report.error, output: report.output };
   }
@@ -98,6 +105,14 @@ export function afterError(
     kind: "requeued",
     runAt: report.now + backoffMs(RETRY_BACKOFF, job.failures, report.random),
   };
+}
+
+/** Another attempt was asked for. Nothing but its time to live ends a job that asks again and again. */
+function afterWish(job: Job, { error, output, now }: ErrorReport, runAt: number): Outcome {
+  if (runAt < job.expiresAt) return { kind: "requeued", runAt: Math.ceil(runAt) };
+  const leftMs = Math.max(0, job.expiresAt - now);
+  const why = `; it asked for another attempt later than its time to live (policy.ttl), which is over in ${leftMs} ms`;
+  return { kind: "failed", error: `${error}${why}`, output };
 }
 
 /**

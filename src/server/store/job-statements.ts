@@ -204,6 +204,7 @@ export class JobReader {
       error: row.error,
       attempt: row.attempt,
       failures: row.failures,
+      expiresAt: row.expires_at,
       workerId: row.worker_id,
       leaseUntil: row.lease_until,
       startedAt: row.started_at,

@@ -93,7 +93,7 @@ export class SqliteJobStore implements JobStore {
     if (job.idempotencyKey !== null) {
       this.#sql.insertKey.run(job.endpointId, job.idempotencyKey, lastInsertRowid);
     }
-    return { ...job, ...UNTOUCHED };
+    return { ...job, ...UNTOUCHED, expiresAt: job.createdAt + policy.ttlMs };
   }
 
   async take(request: TakeRequest): Promise<TakenJob[]> {

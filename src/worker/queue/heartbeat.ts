@@ -137,6 +137,8 @@ async function sendPing(data: HeartbeatData, ids: readonly string[]): Promise<vo
   const query = new URLSearchParams({
     ...(ids.length === 0 ? {} : { job_id: ids.join(",") }),
     runpod_version: version,
+    // Of the whole process: when it is killed, this says what it had used.
+    peak_memory: String(process.resourceUsage().maxRSS * 1024),
   });
   await send(data, {
     method: "GET",

@@ -155,6 +155,12 @@ export class Reference {
     this.#end(job, { state: "COMPLETED", output, error: null });
   }
 
+  /** The function threw, and asked for another attempt at a time of its own. */
+  failUntil(job: ModelJob, error: string, runAt: number): void {
+    if (runAt < job.expiresAt) this.#requeue(job, runAt);
+    else this.#end(job, { state: "FAILED", output: null, error: new RegExp(error) });
+  }
+
   /** The function threw. */
   fail(job: ModelJob, { error, isFinal }: { error: string; isFinal: boolean }): void {
     const { retries, isCode } = this.#rulesOf(job);
@@ -310,6 +316,7 @@ export class Reference {
       "attempt",
       "failures",
       "runAt",
+      "expiresAt",
       "output",
       "workerId",
       "input",

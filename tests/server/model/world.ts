@@ -317,16 +317,15 @@ export class World {
   async fail(): Promise<void> {
     const [worker, held] = this.#anyHeld();
     if (held === undefined || worker === undefined) return;
-    const isFinal = this.#random.chance(0.2);
-    const body = { error: "it failed", ...(isFinal ? { retryable: false } : {}) };
-    await this.#post(worker, held, body);
+    const wish = this.#random.pick([{}, {}, { retryable: false }, { retryAfterMs: 7000 }]);
+    await this.#post(worker, held, { error: "it failed", ...wish });
   }
 
   /** The worker gives its job up with this result, whether it still has it or not. */
   async #post(
     worker: TestWorker,
     { job, attempt }: Held,
-    body: { outputText?: string; error?: string; retryable?: boolean },
+    body: { outputText?: string; error?: string; retryable?: boolean; retryAfterMs?: number },
   ): Promise<void> {
     this.#note(`${job.id} attempt ${attempt} by ${worker.id}`);
     const isRight = this.#rightly(worker, { job, attempt });
@@ -340,10 +339,13 @@ export class World {
     worker.held.delete(job.id);
     const known = this.#model.jobs.get(job.id);
     if (!isRight || known === undefined) return;
+    const { error = "", retryAfterMs } = body;
     if (body.outputText !== undefined) this.#model.complete(known, body.outputText);
-    else {
+    else if (retryAfterMs !== undefined) {
+      this.#model.failUntil(known, error, this.#model.times.now + retryAfterMs);
+    } else {
       const isFinal = body.retryable === false;
-      this.#model.fail(known, { error: body.error ?? "", isFinal });
+      this.#model.fail(known, { error, isFinal });
     }
   }
 

@@ -1,6 +1,6 @@
 /** Sample values for schemas, so that a printed call is one that works. */
 
-import { alternatives, type JsonSchema } from "../contract/schema.ts";
+import { alternatives, type JsonSchema } from "./schema.ts";
 
 /** Deeper than this a sample stays empty: it is read by a person, and schemas may be recursive. */
 const MAX_DEPTH = 5;
