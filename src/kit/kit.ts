@@ -6,6 +6,7 @@
  *   backoff   delays between tries
  *   abort     AbortSignal and promises
  *   event-stream   server-sent events out of bytes
+ *   frame-link     a connection that carries frames, many streams at a time
  *   log       the programs' own log
  */
 
