@@ -29,6 +29,7 @@
  *   retry-wish  what a thrown error says about another attempt
  *   states      job, worker and release state machines
  *   job         job records and documents
+ *   batch       many requests under one id
  *   store, compute, cloud      the interfaces drivers implement
  *   control     documents of the control API
  *   worker-env  the environment of a worker
@@ -56,6 +57,7 @@ export * from "./where.ts";
 export * from "./retry-wish.ts";
 export * from "./states.ts";
 export * from "./job.ts";
+export * from "./batch.ts";
 export * from "./store.ts";
 export * from "./compute.ts";
 export * from "./control.ts";

@@ -49,6 +49,12 @@ export const LIMITS = {
   /** A result is kept this long after the end, ms. Source: Runpod job API. */
   retentionRunMs: 30 * MINUTE,
   retentionRunsyncMs: 1 * MINUTE,
+  /** Batches of an endpoint that are being filled or run, requests of one batch, and requests that wait. Source: Runpod job API. */
+  batchesActive: 10,
+  batchRequests: 5000,
+  batchRequestsWaiting: 50_000,
+  /** A batch and its results are kept this long after it was set going, ms. */
+  retentionBatchMs: 7 * DAY,
   /**
    * A job-take and a job-stop poll are held this long, ms. The oldest worker SDK gives up after
    * 30 s, and every answer without a job is followed by another poll at once.

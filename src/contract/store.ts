@@ -4,6 +4,7 @@
  * read, decide and write back; they name the move, and the store guards it.
  */
 
+import type { BatchStore } from "./batch.ts";
 import type { Manifest } from "./manifest.ts";
 import type { Job, JobCounts, NewJob } from "./job.ts";
 import type { JobState, ReleaseState } from "./states.ts";
@@ -17,6 +18,7 @@ export interface Store {
   readonly webhooks: WebhookStore;
   readonly control: ControlStore;
   readonly workerKeys: WorkerKeyStore;
+  readonly batches: BatchStore;
   /** Idempotent; waits for what is under way. */
   close(): Promise<void>;
 }

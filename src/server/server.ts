@@ -32,10 +32,11 @@ import { WorkerKeys } from "./control/worker-keys.ts";
 import { Keyring } from "./gateway/auth.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { RateLimits } from "./gateway/rate-limits.ts";
+import { Batches, type BatchTarget } from "./jobs/batches.ts";
 import { Jobs } from "./jobs/jobs.ts";
 import { Scaler } from "./scaler/scaler.ts";
 import { Fleet } from "./workers/fleet.ts";
-import type { PoolHost } from "./workers/pool.ts";
+import type { Pool, PoolHost } from "./workers/pool.ts";
 
 export { SqliteStore, openStore, type StoreOptions } from "./store/store.ts";
 export { ProcessCompute, type ProcessComputeOptions } from "./workers/process-compute.ts";
@@ -108,6 +109,7 @@ export class FlashServer {
     parts.onStop = () => void server.close();
     // Our own workers ended with the server before; those that others start go on working.
     await parts.jobs.start({ livingWorkers: await parts.workerKeys.load() });
+    await parts.batches.start();
     parts.gateway.open();
     parts.scaler.start();
     return server;
@@ -151,7 +153,7 @@ export class FlashServer {
   }
 
   async #close(graceMs: number): Promise<void> {
-    const { gateway, listener, scaler, fleet, jobs, logs, options } = this.#parts;
+    const { gateway, listener, scaler, fleet, jobs, batches, logs, options } = this.#parts;
     gateway.close();
     await scaler.close();
     // Workers that finish their jobs may need a new connection to say so.
@@ -161,6 +163,7 @@ export class FlashServer {
     });
     listener.closeIdleConnections();
     // Ends every long poll: those clients get an answer before their connections end.
+    await batches.close();
     await jobs.close();
     const lastWords = new AbortController();
     await Promise.race([gateway.quiet(), sleep(systemClock, LAST_WORDS_MS, lastWords.signal)]);
@@ -181,6 +184,7 @@ interface Parts {
   gateway: Gateway;
   fleet: Fleet;
   jobs: Jobs;
+  batches: Batches;
   scaler: Scaler;
   control: Control;
   workerKeys: WorkerKeys;
@@ -211,6 +215,13 @@ function assemble(options: FlashServerOptions, key: string): Parts {
   const host = poolHost(options, { keyring, logs, parts: () => parts });
   const fleet = new Fleet({ store, host, folderOf: (buildId) => builds.folderOf(buildId) });
   const scaler = new Scaler({ store, fleet, clock, log });
+  const batches = new Batches({
+    store,
+    jobs,
+    clock,
+    log,
+    targetOf: (endpointId) => batchTarget(fleet.pool(endpointId)),
+  });
   const workerKeys = new WorkerKeys({ store, keyring, fleet, clock });
   const control = new Control({
     workerKeys,
@@ -227,13 +238,25 @@ function assemble(options: FlashServerOptions, key: string): Parts {
   });
   const isLoopback = isLoopbackAddress(options.host ?? "127.0.0.1");
   const limits = options.rateLimits === true ? new RateLimits(clock) : undefined;
-  const gateway = new Gateway({ fleet, jobs, control, keyring, clock, log, isLoopback, limits });
+  const gateway = new Gateway({
+    fleet,
+    jobs,
+    batches,
+    batchStore: store.batches,
+    control,
+    keyring,
+    clock,
+    log,
+    isLoopback,
+    limits,
+  });
   const parts: Parts = {
     options,
     listener: http.createServer(HTTP_OPTIONS),
     gateway,
     fleet,
     jobs,
+    batches,
     scaler,
     control,
     workerKeys,
@@ -281,6 +304,15 @@ function poolHost(
       workerGone: (workerId, exit) => parts().jobs.workerGone(workerId, exit),
     },
   };
+}
+
+/** Jobs of a batch run on the release that is active when their turn comes. */
+function batchTarget(pool: Pool | undefined): BatchTarget | undefined {
+  if (pool === undefined || pool.row.kind !== "qb") return undefined;
+  const { releaseId, manifest } = pool.active;
+  const { executionTimeoutMs, retries, workersMax, maxConcurrency } = manifest.options;
+  const capacity = workersMax * maxConcurrency;
+  return { endpointId: pool.row.id, releaseId, executionTimeoutMs, retries, capacity };
 }
 
 /** What happens to jobs moves the scaler and the workers. */

@@ -14,7 +14,9 @@ import { resolveOptions } from "../../src/contract/options.ts";
 import { handleJobApi, type ServedEndpoint } from "../../src/server/gateway/job-api.ts";
 import { sendProblem } from "../../src/server/gateway/http.ts";
 import { handleWorkerApi } from "../../src/server/gateway/worker-api.ts";
-import { setUp, type Setting } from "./jobs-support.ts";
+import { Batches } from "../../src/server/jobs/batches.ts";
+import { silentLog } from "../../src/kit/log.ts";
+import { setUp, TARGET, type Setting } from "./jobs-support.ts";
 
 export interface Answer {
   status: number;
@@ -34,6 +36,7 @@ export interface Asked {
 }
 
 export interface Api extends Setting {
+  batches: Batches;
   base: string;
   ask: (path: string, asked?: Asked) => Promise<Answer>;
   /** `ask` that fails on anything but 200 and returns the document. */
@@ -67,6 +70,15 @@ export async function serveApi(
   options: { parameters?: Parameter[]; retries?: number; isCode?: boolean } = {},
 ): Promise<Api> {
   const setting = await setUp(t, options);
+  const { store, jobs, clock } = setting;
+  const batches = new Batches({
+    store,
+    jobs,
+    clock,
+    log: silentLog,
+    targetOf: () => ({ ...TARGET, retries: options.retries ?? 2, capacity: 1 }),
+  });
+  t.after(() => batches.close());
   const seen: string[] = [];
   const unhealthy: string[] = [];
   let arrived = 0;
@@ -81,7 +93,6 @@ export async function serveApi(
       .join("")
       .split("/")
       .map(decodeURIComponent);
-    const { jobs } = setting;
     const [, secretOf] = /^secret-of-(.*)$/.exec(request.headers.authorization ?? "") ?? [];
     const worker = { id: secretOf ?? "", secretOk: secretOf !== undefined };
     const onSeen = (id: string): number => seen.push(id);
@@ -97,6 +108,8 @@ export async function serveApi(
       : handleJobApi(
           {
             jobs,
+            batches,
+            batchStore: store.batches,
             endpoint: endpoint(endpointId, options.parameters),
             principal: { kind: "operator" },
           },
@@ -116,6 +129,7 @@ export async function serveApi(
   const ask = (path: string, asked: Asked = {}): Promise<Answer> => send(`${base}${path}`, asked);
   return {
     ...setting,
+    batches,
     base,
     ask,
     arrived: () => arrived,

@@ -15,12 +15,14 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { FlashError } from "../../contract/errors.ts";
 import { LINK_PROTOCOL } from "../../contract/job-link.ts";
+import type { BatchStore } from "../../contract/batch.ts";
 import { NAME_HEADERS } from "../../contract/worker-env.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { sleep } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Control } from "../control/control.ts";
 import { handleControl } from "../control/control-api.ts";
+import type { Batches } from "../jobs/batches.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { Fleet } from "../workers/fleet.ts";
 import type { Pool } from "../workers/pool.ts";
@@ -38,6 +40,8 @@ import { handleWorkerApi } from "./worker-api.ts";
 export interface GatewayOptions {
   fleet: Fleet;
   jobs: Jobs;
+  batches: Batches;
+  batchStore: BatchStore;
   control: Control;
   keyring: Keyring;
   clock: Clock;
@@ -229,8 +233,9 @@ export class Gateway {
       workerCounts: () => countsForClients(pool),
       readyWorkers: () => pool.readyWorkers(),
     };
-    const { jobs, limits } = this.#options;
-    await handleJobApi({ jobs, endpoint, principal, limits }, operation, request, response);
+    const { jobs, batches, batchStore, limits } = this.#options;
+    const context = { jobs, batches, batchStore, endpoint, principal, limits };
+    await handleJobApi(context, operation, request, response);
   }
 
   /** Calls by name may leave the name out when they name a job. */

@@ -135,3 +135,28 @@ function tooLarge(maxBytes: number): FlashError {
     { hint: "Send a URL to the data instead of the data." },
   );
 }
+
+/** Parameters of a request's target. */
+export function queryOf(request: IncomingMessage): URLSearchParams {
+  const url = request.url ?? "";
+  const cut = url.indexOf("?");
+  return new URLSearchParams(cut === -1 ? "" : url.slice(cut + 1));
+}
+
+/** What is no number is ignored, what is out of bounds is moved to the bound: all clients do the same. */
+export function clamped(text: string | null, least: number, most: number): number | undefined {
+  const value = text === null || text.trim() === "" ? Number.NaN : Number(text);
+  if (Number.isNaN(value)) return undefined;
+  return Math.min(most, Math.max(least, Math.round(value)));
+}
+
+/** Which page of a list is asked for. */
+export function pageOf(
+  query: URLSearchParams,
+  { limit, most }: { limit: number; most: number },
+): { offset: number; limit: number } {
+  return {
+    offset: clamped(query.get("offset"), 0, Number.MAX_SAFE_INTEGER) ?? 0,
+    limit: clamped(query.get("limit"), 1, most) ?? limit,
+  };
+}

@@ -6,21 +6,28 @@
  *   PUT        run/{key}: run, at most once for this key
  *   GET, POST  status/{job}, status-sync/{job}, stream/{job}
  *   GET        health, metrics, requests
+ *   batch…     batch-api
  *
  * submission reads what is submitted, job-events is the stream as server-sent events, rate-limits
  * counts requests. Success is always exactly 200; failures are problem documents with the platform's `error` in them.
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { BatchStore } from "../../contract/batch.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { jobDocument, jobDocumentText, type Job } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { EndpointManifest } from "../../contract/manifest.ts";
 import { isFinal, JOB_STATES, type JobState } from "../../contract/states.ts";
 import type { EndpointRow } from "../../contract/store.ts";
+import type { Batches } from "../jobs/batches.ts";
 import type { JobRequest, Jobs, JobTarget } from "../jobs/jobs.ts";
+import { handleBatchApi } from "./batch-api.ts";
 import {
+  clamped,
   clientSignal,
+  pageOf,
+  queryOf,
   readBody,
   sendJson,
   sendJsonText,
@@ -48,6 +55,8 @@ export interface ServedEndpoint {
 
 export interface JobApiContext {
   jobs: Jobs;
+  batches: Batches;
+  batchStore: BatchStore;
   endpoint: ServedEndpoint;
   principal: Principal;
   /** Undefined: no limits. */
@@ -104,6 +113,7 @@ export async function handleJobApi(
 ): Promise<void> {
   try {
     const [name = "", id = ""] = operation;
+    if (name === "batch") return await batch(context, operation.slice(1), { request, response });
     const entry = name === "run" && id !== "" ? PUT_RUN : OPERATIONS.get(name);
     if (
       entry === undefined ||
@@ -111,7 +121,7 @@ export async function handleJobApi(
       (entry.needsJob && id === "")
     ) {
       throw new FlashError("NOT_FOUND", `A queue endpoint has no '/${operation.join("/")}'.`, {
-        hint: `It has ${[...OPERATIONS.keys()].join(", ")}.`,
+        hint: `It has ${[...OPERATIONS.keys(), "batch"].join(", ")}.`,
       });
     }
     if (!entry.methods.includes(request.method ?? "")) {
@@ -134,6 +144,15 @@ function enterLimits({ limits, endpoint }: JobApiContext, name: string, response
   if (limits === undefined) return;
   const { running } = endpoint.workerCounts();
   response.once("close", limits.enter({ endpointId: endpoint.row.id, operation: name, running }));
+}
+
+async function batch(
+  { batches, batchStore: store, endpoint }: JobApiContext,
+  path: readonly string[],
+  exchange: { request: IncomingMessage; response: ServerResponse },
+): Promise<void> {
+  const { row, manifest } = endpoint;
+  await handleBatchApi({ batches, store, endpointId: row.id, manifest }, path, exchange);
 }
 
 // --- submitting
@@ -211,24 +230,21 @@ async function metrics({ endpoint, response }: Call): Promise<void> {
 }
 
 async function requests({ jobs, endpoint, query, response }: Call): Promise<void> {
-  const offset = clamped(query.get("offset"), 0, Number.MAX_SAFE_INTEGER) ?? 0;
-  const limit = clamped(query.get("limit"), 1, REQUESTS_MAX) ?? REQUESTS_DEFAULT;
+  const page = pageOf(query, { limit: REQUESTS_DEFAULT, most: REQUESTS_MAX });
   const states = query.getAll("status").flatMap((text) => text.split(",")) as JobState[];
   if (!states.every((state) => JOB_STATES.includes(state))) {
     throw new FlashError("INVALID_REQUEST", `'status' must be one of ${JOB_STATES.join(", ")}.`);
   }
-  const page = await jobs.list({
+  const found = await jobs.list({
     endpointId: endpoint.row.id,
     ...(states.length === 0 ? {} : { states }),
-    offset,
-    limit,
+    ...page,
   });
   sendJson(response, 200, {
-    requests: page.jobs.map(jobDocument),
-    total: page.total,
-    offset,
-    limit,
-    hasMore: offset + page.jobs.length < page.total,
+    requests: found.jobs.map(jobDocument),
+    total: found.total,
+    ...page,
+    hasMore: page.offset + found.jobs.length < found.total,
   });
 }
 
@@ -274,19 +290,6 @@ function unknownJob(id: string): FlashError {
   });
 }
 
-function queryOf(request: IncomingMessage): URLSearchParams {
-  const url = request.url ?? "";
-  const cut = url.indexOf("?");
-  return new URLSearchParams(cut === -1 ? "" : url.slice(cut + 1));
-}
-
 function waitOf({ query }: Call): number {
   return clamped(query.get("wait"), LIMITS.waitMinMs, LIMITS.waitMaxMs) ?? LIMITS.waitDefaultMs;
-}
-
-/** What is no number is ignored, what is out of bounds is moved to the bound: all clients do the same. */
-function clamped(text: string | null, least: number, most: number): number | undefined {
-  const value = text === null || text.trim() === "" ? Number.NaN : Number(text);
-  if (Number.isNaN(value)) return undefined;
-  return Math.min(most, Math.max(least, Math.round(value)));
 }

@@ -1,5 +1,5 @@
 /**
- * The texts of an object's members, as they were written. What passes through the server is not
+ * The texts of an object's members and an array's elements, as they were written. What passes through the server is not
  * rewritten: JavaScript would round large whole numbers and turn 1.0 into 1.
  */
 
@@ -16,6 +16,20 @@ export function memberTexts(text: string): Map<string, string> {
     const start = skipSpace(text, skipSpace(text, nameEnd) + 1);
     at = valueEnd(text, start);
     members.set(name, text.slice(start, at));
+  }
+}
+
+/** The elements of `text`, which must be a valid JSON array. */
+export function elementTexts(text: string): string[] {
+  const elements: string[] = [];
+  let at = skipSpace(text, 0) + 1;
+  for (;;) {
+    at = skipSpace(text, at);
+    if (text[at] === ",") at = skipSpace(text, at + 1);
+    if (text[at] === "]" || at >= text.length) return elements;
+    const start = at;
+    at = valueEnd(text, start);
+    elements.push(text.slice(start, at));
   }
 }
 

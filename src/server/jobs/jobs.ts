@@ -9,6 +9,7 @@
  *   polls            workers that wait for a job
  *   stops            telling workers which jobs to give up
  *   bells            requests that wait for a job's end or its next chunk
+ *   batches          many requests under one id, a few at a time
  *   webhooks         telling others how a job ended; private-address: whom not to tell
  *   sweeper          what the passing of time does: ttl, retention, delayed starts
  *   chunks           stream chunks of a size that clients take
@@ -190,6 +191,11 @@ export class Jobs {
     } finally {
       bell.close();
     }
+  }
+
+  /** {@link submit} under an id of the caller's, which no other job has. */
+  submitAs(id: string, target: JobTarget, request: JobRequest): Promise<Job> {
+    return this.#submit(id, "run", { target, request });
   }
 
   async #submit(

@@ -9,12 +9,14 @@
  *   job-statements   the statements about jobs, and reading a job
  *   job-store        the verbs of jobs
  *   webhook-store    webhooks that wait for delivery
+ *   batch-store      batches; batch-schema: how requests follow their jobs
  *   worker-key-store keys of workers that somebody else starts
  *   control-store    builds, releases, environments, endpoints, settings
  */
 
 import type { DatabaseSync } from "node:sqlite";
 import type { ControlStore, Durability, Store } from "../../contract/store.ts";
+import { SqliteBatchStore } from "./batch-store.ts";
 import { Committer, type Failpoints } from "./commit.ts";
 import { SqliteControlStore } from "./control-store.ts";
 import { openDatabase, type OpenDatabase } from "./database.ts";
@@ -46,6 +48,7 @@ export class SqliteStore implements Store {
   readonly webhooks: SqliteWebhookStore;
   readonly control: ControlStore;
   readonly workerKeys: SqliteWorkerKeyStore;
+  readonly batches: SqliteBatchStore;
   readonly #database: OpenDatabase;
   readonly #committer: Committer;
   #closing: Promise<void> | undefined;
@@ -67,6 +70,7 @@ export class SqliteStore implements Store {
     this.jobs = new SqliteJobStore({ db, committer, lanes });
     this.webhooks = new SqliteWebhookStore({ db, committer });
     this.control = new SqliteControlStore({ db, committer, jobs: this.jobs });
+    this.batches = new SqliteBatchStore({ db, committer });
     this.workerKeys = new SqliteWorkerKeyStore({ db, committer });
   }
 
