@@ -57,6 +57,36 @@ export const COMMANDS: readonly CommandEntry[] = [
     ],
   },
   {
+    name: "jobs",
+    summary: "look at jobs, run failed ones again, cancel",
+    examples: [
+      ["flash jobs list analyze --state FAILED", "those that failed for good"],
+      ["flash jobs retry analyze --all", "and once more from the start"],
+    ],
+    commands: [
+      {
+        name: "list",
+        summary: "list the jobs of a queue endpoint",
+        load: async () => (await import("./commands/jobs.ts")).jobsList,
+      },
+      {
+        name: "show",
+        summary: "show one job",
+        load: async () => (await import("./commands/jobs.ts")).jobsShow,
+      },
+      {
+        name: "retry",
+        summary: "run failed jobs again",
+        load: async () => (await import("./commands/jobs.ts")).jobsRetry,
+      },
+      {
+        name: "cancel",
+        summary: "cancel a job",
+        load: async () => (await import("./commands/jobs.ts")).jobsCancel,
+      },
+    ],
+  },
+  {
     name: "token",
     summary: "print the key that opens the server",
     load: async () => (await import("./commands/token.ts")).token,

@@ -11,7 +11,9 @@ import type {
   WorkerKeyDocument,
   WorkerRemovalDocument,
 } from "./control.ts";
+import type { JobDocument } from "./job.ts";
 import type { Manifest } from "./manifest.ts";
+import type { JobState } from "./states.ts";
 
 export interface Artifact {
   /** Path of `artifact.tar.gz`. */
@@ -56,6 +58,24 @@ export interface Cloud {
     request: { endpoint: string; worker: string },
     options?: CloudOptions,
   ): Promise<WorkerRemovalDocument>;
+  /** Jobs of a queue endpoint, newest first, without outputs. Throws `ENDPOINT_NOT_FOUND`. */
+  jobs(
+    target: Target,
+    request: { endpoint: string; states: readonly JobState[]; limit: number },
+    options?: CloudOptions,
+  ): Promise<{ requests: JobDocument[]; total: number }>;
+  /** Throws `JOB_NOT_FOUND`. */
+  job(
+    target: Target,
+    request: { endpoint: string; job: string },
+    options?: CloudOptions,
+  ): Promise<JobDocument>;
+  /** Sends a failed job back into the queue, or cancels one. */
+  moveJob(
+    target: Target,
+    request: { endpoint: string; job: string; move: "retry" | "cancel" },
+    options?: CloudOptions,
+  ): Promise<{ id: string; status: JobState }>;
   /** Newest `tail` lines, then, with `follow`, every further one until `signal` aborts. */
   logs(
     target: Target,

@@ -15,6 +15,8 @@ import type {
   WorkerRemovalDocument,
 } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
+import type { JobDocument } from "../../contract/job.ts";
+import type { JobState } from "../../contract/states.ts";
 import { ControlClient } from "./client.ts";
 
 const API = "/api/v1";
@@ -130,6 +132,58 @@ export class FlashServerCloud implements Cloud {
       query: { ...target, ...request },
       signal: options.signal,
     });
+  }
+
+  async jobs(
+    target: Target,
+    request: { endpoint: string; states: readonly JobState[]; limit: number },
+    options: CloudOptions = {},
+  ): Promise<{ requests: JobDocument[]; total: number }> {
+    const { endpoint, states, limit } = request;
+    return await this.#client.json({
+      method: "GET",
+      path: `${await this.#queue(target, endpoint, options)}/requests`,
+      query: { limit: String(limit), status: states.length === 0 ? undefined : states.join(",") },
+      signal: options.signal,
+      isRepeatable: true,
+    });
+  }
+
+  async job(
+    target: Target,
+    { endpoint, job }: { endpoint: string; job: string },
+    options: CloudOptions = {},
+  ): Promise<JobDocument> {
+    return await this.#client.json<JobDocument>({
+      method: "GET",
+      path: `${await this.#queue(target, endpoint, options)}/status/${encodeURIComponent(job)}`,
+      signal: options.signal,
+      isRepeatable: true,
+    });
+  }
+
+  async moveJob(
+    target: Target,
+    { endpoint, job, move }: { endpoint: string; job: string; move: "retry" | "cancel" },
+    options: CloudOptions = {},
+  ): Promise<{ id: string; status: JobState }> {
+    return await this.#client.json({
+      method: "POST",
+      path: `${await this.#queue(target, endpoint, options)}/${move}/${encodeURIComponent(job)}`,
+      signal: options.signal,
+    });
+  }
+
+  /** Path of an endpoint's job API. */
+  async #queue(target: Target, name: string, options: CloudOptions): Promise<string> {
+    const { endpoints } = await this.status(target, options);
+    const endpoint = endpoints.find((one) => one.name === name);
+    if (endpoint?.kind === "qb") return `/v2/${endpoint.id}`;
+    const names = endpoints.filter(({ kind }) => kind === "qb").map((one) => one.name);
+    const hint = { hint: `Its queue endpoints are ${names.join(", ") || "none"}.` };
+    throw endpoint === undefined
+      ? new FlashError("ENDPOINT_NOT_FOUND", `'${target.app}' has no endpoint '${name}'.`, hint)
+      : new FlashError("WRONG_ENDPOINT_KIND", `'${name}' is load-balanced: it has no jobs.`, hint);
   }
 
   async *logs(
