@@ -115,7 +115,7 @@ export class Queue {
 
   /** Waits for the job's end. */
   async finished(id: string): Promise<JobAnswer> {
-    const url = `${this.#url}/status-sync/${id}?wait=60000`;
+    const url = `${this.#url}/status-sync/${id}?wait=150000`;
     return (await this.#server.request(url)).json as JobAnswer;
   }
 
