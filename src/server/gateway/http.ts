@@ -122,9 +122,11 @@ function problemHeaders(error: FlashError): Record<string, string> {
 /** A signal that aborts when the client goes away before its answer is complete. */
 export function clientSignal(response: ServerResponse): AbortSignal {
   const controller = new AbortController();
-  response.once("close", () => {
+  const onClose = (): void => {
     if (!response.writableFinished) controller.abort();
-  });
+  };
+  if (response.closed) onClose();
+  else response.once("close", onClose);
   return controller.signal;
 }
 

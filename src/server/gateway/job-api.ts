@@ -166,7 +166,7 @@ async function run(call: Call): Promise<void> {
 async function runsync(call: Call): Promise<void> {
   const { jobs, response } = call;
   const { target, body } = await readSubmission(call, "runsync");
-  const wait = { waitMs: waitOf(call), signal: clientSignal(response) };
+  const wait = { waitMs: waitOf(call), signal: () => clientSignal(response) };
   const job = await jobs.submitAndWait(target, body, wait);
   if (isFinal(job.state)) sendJsonText(response, 200, jobDocumentText(job));
   else sendJson(response, 200, { id: job.id, status: job.state });

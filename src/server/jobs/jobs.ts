@@ -173,11 +173,14 @@ export class Jobs {
     return this.#submit(newJobId(via), via, { target, request });
   }
 
-  /** {@link submit} for `/runsync`, then {@link waitFinal}. */
+  /**
+   * {@link submit} for `/runsync`, then {@link waitFinal}. `signal` is asked for when the job takes long:
+   * most do not, and to listen to one costs more than to wait a little for nobody.
+   */
   async submitAndWait(
     target: JobTarget,
     request: JobRequest,
-    { waitMs, signal }: { waitMs: number; signal?: AbortSignal },
+    { waitMs, signal }: { waitMs: number; signal: () => AbortSignal },
   ): Promise<Job> {
     const id = newJobId("runsync");
     const endsAt = this.#clock.elapsed() + waitMs;
@@ -186,8 +189,8 @@ export class Jobs {
     const bell = this.#ends.hang(id, waitMs);
     try {
       const job = await this.#submit(id, "runsync", { target, request });
-      if (job.id === id) await bell.wait(Math.min(left(), LOOK_AGAIN_MS), signal);
-      return bell.value ?? (await this.waitFinal(job.id, left(), signal)) ?? job;
+      if (job.id === id) await bell.wait(Math.min(left(), LOOK_AGAIN_MS));
+      return bell.value ?? (await this.waitFinal(job.id, left(), signal())) ?? job;
     } finally {
       bell.close();
     }

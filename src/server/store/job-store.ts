@@ -53,6 +53,8 @@ export class SqliteJobStore implements JobStore {
   readonly #lanes: Lanes;
   readonly #sql: Statements;
   readonly #read: JobReader;
+  /** Rows of taken jobs whose end changes only what it names, and of which nothing has to be fetched. */
+  readonly #places = new WeakMap<TakenJob, number>();
 
   constructor(options: { db: DatabaseSync; committer: Committer; lanes: Lanes }) {
     this.#committer = options.committer;
@@ -110,7 +112,9 @@ export class SqliteJobStore implements JobStore {
     this.#sql.take.run(attempt, workerId, now, leaseUntil, row.seq);
     const change = { attempt, worker_id: workerId, started_at: now, lease_until: leaseUntil };
     Object.assign(row, change, { state: "IN_PROGRESS", output: null });
-    return this.#read.one(row) as TakenJob;
+    const taken = this.#read.one(row) as TakenJob;
+    if (row.idempotency_key === null && row.input !== null) this.#places.set(taken, row.seq);
+    return taken;
   }
 
   #hasDue({ endpointId, releaseId, now }: TakeRequest): boolean {
@@ -147,7 +151,9 @@ export class SqliteJobStore implements JobStore {
 
   #finish(request: SettleRequest, outcome: FinalOutcome): Job | undefined {
     const { jobId, attempt, now, retentionMs, taken } = request;
-    if (taken !== undefined && isPlain(taken)) return this.#finishPlain(request, taken, outcome);
+    if (taken !== undefined && this.#places.has(taken)) {
+      return this.#finishPlain(request, taken, outcome);
+    }
     const row = this.#sql.finish.get({
       id: jobId,
       attempt,
@@ -175,7 +181,9 @@ export class SqliteJobStore implements JobStore {
     };
     const { state, output, error, dropAt } = end;
     const { id, attempt } = taken;
-    const { changes } = this.#sql.finishPlain.run(state, output, error, now, dropAt, id, attempt);
+    const seq = this.#places.get(taken) ?? 0;
+    const finish = this.#sql.finishPlain;
+    const { changes } = finish.run(state, output, error, now, dropAt, seq, id, attempt);
     return changes === 1 ? this.#ended({ ...taken, ...end }, now) : undefined;
   }
 
@@ -397,13 +405,6 @@ const FINAL_STATE = {
   failed: "FAILED",
   "timed-out": "TIMED_OUT",
 } as const satisfies Record<Exclude<Outcome["kind"], "requeued">, JobState>;
-
-/** Its end changes only what is named there, and nothing of it has to be fetched. */
-function isPlain(job: TakenJob): boolean {
-  return (
-    job.idempotencyKey === null && Object.getOwnPropertyDescriptor(job, "input")?.get === undefined
-  );
-}
 
 const UNTOUCHED = {
   state: "IN_QUEUE",
