@@ -1,0 +1,328 @@
+/**
+ * The moves of a job: every change of its state goes through here, whoever asks for it. The store
+ * makes the move; this wakes those who wait for it, and ends what has become pointless.
+ */
+
+import type { Clock } from "../../kit/clock.ts";
+import type { Log } from "../../kit/log.ts";
+import type { Job, NewJob } from "../../contract/job.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import { isFinal } from "../../contract/states.ts";
+import type { Outcome, Store, TakenJob } from "../../contract/store.ts";
+import { Attempts, LEASE_MS, type Attempt } from "./attempts.ts";
+import { Bells } from "./bells.ts";
+import { Listeners } from "./listeners.ts";
+import { Polls, type Poll } from "./polls.ts";
+import type { RetryRules, TakeRequest, WorkerWord } from "./requests.ts";
+import * as rules from "./rules.ts";
+import { Stops } from "./stops.ts";
+import { Sweeper, type DueJobs } from "./sweeper.ts";
+import { Webhooks } from "./webhooks.ts";
+
+export interface MovesOptions {
+  store: Store;
+  /** One that never goes back. */
+  clock: Clock;
+  log: Log;
+  /** Undefined when the release or the endpoint is no longer there. */
+  targetOf: (endpointId: string, releaseId: string) => Promise<RetryRules | undefined>;
+  /** Lets webhooks reach loopback and private networks. */
+  allowPrivateWebhooks: boolean;
+}
+
+const PURGE_STEP = 500;
+/** A move that the store refused is tried again after this. */
+const INSIST_MS = 1000;
+
+export class Moves {
+  readonly polls: Polls;
+  readonly stops: Stops;
+  readonly attempts: Attempts;
+  /** Rung with the final job. */
+  readonly ends: Bells<Job>;
+  /** Rung when a chunk came or the job ended. */
+  readonly chunks: Bells;
+  readonly onQueued = new Listeners<string>();
+  readonly onSettled = new Listeners<Job>();
+  readonly onOverdue = new Listeners<TakenJob>();
+  readonly onLost = new Listeners<TakenJob>();
+  readonly #options: MovesOptions;
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #webhooks: Webhooks;
+  readonly #sweeper: Sweeper;
+  readonly #cancels = new Map<string, Promise<Job | undefined>>();
+  readonly #background = new Set<Promise<void>>();
+  #isClosed = false;
+
+  constructor(options: MovesOptions) {
+    const { store, clock, log, allowPrivateWebhooks: allowPrivate } = options;
+    this.#options = options;
+    this.#store = store;
+    this.#clock = clock;
+    this.polls = new Polls(clock);
+    this.stops = new Stops(clock);
+    this.ends = new Bells(clock);
+    this.chunks = new Bells(clock);
+    this.attempts = new Attempts(clock, (attempt, why) => this.#attemptOver(attempt, why));
+    this.#webhooks = new Webhooks({ store, clock, log, allowPrivate });
+    this.#sweeper = new Sweeper({
+      store,
+      clock,
+      log,
+      onExpired: (job) => this.#expired(job),
+      onDue: (due) => this.#becameDue(due),
+    });
+  }
+
+  /** Recovery, then timers. */
+  async start(livingWorkers: ReadonlySet<string> | undefined): Promise<void> {
+    const running = await this.#store.jobs.running();
+    const orphans = running.filter(({ workerId }) => livingWorkers?.has(workerId) !== true);
+    for (const job of running) {
+      if (!orphans.includes(job)) {
+        // The wall clock may have been set back meanwhile; that must not make an attempt longer.
+        this.attempts.add(job, Math.max(0, this.#now() - (job.startedAt ?? this.#now())));
+      }
+    }
+    await this.putBack(orphans);
+    await this.#sweeper.start();
+    this.#webhooks.kick();
+  }
+
+  /** Ends every wait. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.polls.close();
+    this.stops.close();
+    this.attempts.close();
+    this.ends.ringAll();
+    this.chunks.ringAll();
+    await this.#sweeper.close();
+    await this.#webhooks.close();
+    await Promise.all(this.#background);
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Undefined for an unknown job, and for one whose retention is over. */
+  async get(id: string): Promise<Job | undefined> {
+    const job = await this.#store.jobs.get(id);
+    const isGone = job?.dropAt != null && job.dropAt <= this.#now();
+    return isGone ? undefined : job;
+  }
+
+  // --- into the queue and out of it
+
+  async submit(request: NewJob): Promise<Job> {
+    const { id, endpointId, releaseId, runAt, createdAt } = request;
+    const submitted = this.#store.jobs.submit([request]);
+    // The poll's look joins the submission's transaction: one flush for both. See invariant 2.
+    if (runAt <= createdAt) this.polls.ring(endpointId, releaseId);
+    const [job] = await submitted;
+    if (job === undefined) throw new Error("the store accepted no job");
+    if (job.id === id) this.#queued(job);
+    return job;
+  }
+
+  async take(request: TakeRequest, poll: Poll): Promise<TakenJob[]> {
+    const { endpointId, releaseId, workerId, limit } = request;
+    const now = this.#now();
+    const jobs = await this.#store.jobs.take({
+      endpointId,
+      ...(releaseId === undefined ? {} : { releaseId }),
+      workerId,
+      limit,
+      now,
+      leaseUntil: now + LEASE_MS,
+    });
+    for (const job of jobs) {
+      this.stops.remove(workerId, job.id);
+      this.attempts.add(job);
+    }
+    if (jobs.length === 0 || !poll.isClosed) return jobs;
+    await this.putBack(jobs);
+    return [];
+  }
+
+  /** They keep their place; nothing counts as failed. */
+  async putBack(jobs: readonly Job[]): Promise<void> {
+    const outcome = { kind: "requeued", blameless: true } as const;
+    await Promise.all(
+      jobs.map((job) => this.insist(() => this.settle(job, { ...outcome, runAt: job.runAt }))),
+    );
+  }
+
+  /** Every end and every requeue of an attempt goes through here. Undefined when it was stale. */
+  async settle(job: Job, outcome: Outcome): Promise<Job | undefined> {
+    const now = this.#now();
+    const taken = this.attempts.taken(job.id);
+    const settling = this.#store.jobs.settle({
+      jobId: job.id,
+      attempt: job.attempt,
+      ...(taken?.attempt === job.attempt ? { taken } : {}),
+      outcome,
+      now,
+      retentionMs: this.#retentionOf(job),
+    });
+    if (outcome.kind === "requeued" && outcome.runAt <= now) {
+      this.polls.ring(job.endpointId, job.releaseId);
+    }
+    const settled = await settling;
+    this.attempts.remove(job.id, job.attempt);
+    if (settled === undefined) return undefined;
+    if (settled.state === "IN_QUEUE") this.#queued(settled);
+    else this.#settled(settled);
+    return settled;
+  }
+
+  /** The attempt's worker was lost under it. Undefined when it was stale. */
+  async lose(job: Job, cause: string): Promise<Job | undefined> {
+    return this.settle(job, rules.afterLoss(job, await this.rulesOf(job), cause));
+  }
+
+  /** The worker lives, but the job is lost inside it: its result could not be posted, or it gave up. */
+  async drop({ jobId, workerId, attempt }: Attempt): Promise<void> {
+    const job = await this.heldJob({ jobId, workerId, attempt });
+    if (job !== undefined) await this.lose(job, `worker ${workerId} dropped the job`);
+  }
+
+  cancel(id: string): Promise<Job | undefined> {
+    const known = this.#cancels.get(id);
+    if (known !== undefined) return known;
+    const cancelling = this.#cancel(id).finally(() => this.#cancels.delete(id));
+    this.#cancels.set(id, cancelling);
+    return cancelling;
+  }
+
+  async #cancel(id: string): Promise<Job | undefined> {
+    const before = await this.get(id);
+    if (before === undefined || isFinal(before.state)) return before;
+    const job = await this.#store.jobs.cancel(id, this.#now(), this.#retentionOf(before));
+    if (job?.state !== "CANCELLED") return job;
+    // Taken between the look and the move or not: the record says whether a worker has it.
+    if (job.workerId !== null) this.stops.add(job.workerId, id);
+    this.#settled(job);
+    return job;
+  }
+
+  async retry(id: string): Promise<{ job: Job; moved: boolean } | undefined> {
+    const job = await this.get(id);
+    if (job === undefined) return undefined;
+    const retrying = this.#store.jobs.retry(id, this.#now());
+    this.polls.ring(job.endpointId, job.releaseId);
+    const result = await retrying;
+    if (result?.moved === true) this.#queued(result.job);
+    return result;
+  }
+
+  async purge(endpointId: string): Promise<number> {
+    const request = {
+      endpointId,
+      now: this.#now(),
+      retentionMs: LIMITS.retentionRunMs,
+      limit: PURGE_STEP,
+    };
+    for (let removed = 0; ;) {
+      const jobs = await this.#store.jobs.purge(request);
+      for (const job of jobs) this.#settled(job);
+      removed += jobs.length;
+      if (jobs.length < PURGE_STEP) return removed;
+    }
+  }
+
+  // --- questions
+
+  /** The job a worker speaks about, if it holds it in the attempt it names. */
+  async heldJob({ jobId, workerId, attempt }: WorkerWord): Promise<Job | undefined> {
+    // What memory has may be out of date, but then the store refuses the move that follows.
+    const job = this.attempts.taken(jobId) ?? (await this.#store.jobs.get(jobId));
+    const isHeld =
+      job?.state === "IN_PROGRESS" &&
+      job.workerId === workerId &&
+      (attempt === undefined || attempt === job.attempt);
+    return isHeld ? job : undefined;
+  }
+
+  rulesOf(job: Job): Promise<RetryRules | undefined> {
+    return this.#options.targetOf(job.endpointId, job.releaseId);
+  }
+
+  /** For moves that nobody else will ask for again: a full disk only puts them off. */
+  async insist(work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#options.log.error("a job could not be moved yet", { error: String(error) });
+      if (this.#isClosed) return;
+      this.#clock.after(INSIST_MS, () => this.#inBackground(work));
+    }
+  }
+
+  // --- what the passing of time does
+
+  #attemptOver(attempt: Attempt, why: "lease" | "time"): void {
+    this.#inBackground(() => (why === "time" ? this.#overdue(attempt) : this.#fellSilent(attempt)));
+  }
+
+  async #overdue({ jobId, workerId, attempt }: Attempt): Promise<void> {
+    const job = await this.heldJob({ jobId, workerId, attempt });
+    if (job === undefined) return;
+    const error = rules.describeOverdue(job);
+    const settled = await this.settle(job, { kind: "failed", error, output: null });
+    if (settled === undefined) return;
+    this.stops.add(workerId, jobId);
+    this.onOverdue.emit(job as TakenJob);
+  }
+
+  /** The worker gave no sign of life for a lease. */
+  async #fellSilent({ jobId, workerId, attempt }: Attempt): Promise<void> {
+    const job = await this.heldJob({ jobId, workerId, attempt });
+    if (job === undefined) return;
+    const cause = `worker ${workerId} gave no sign of life for ${LEASE_MS / 1000} s`;
+    if ((await this.lose(job, cause)) === undefined) return;
+    this.stops.add(workerId, jobId);
+    this.onLost.emit(job as TakenJob);
+  }
+
+  #expired(job: Job): void {
+    if (job.workerId !== null) this.stops.add(job.workerId, job.id);
+    this.attempts.remove(job.id, job.attempt);
+    this.#settled(job);
+  }
+
+  #becameDue({ endpointId, releaseId, jobs }: DueJobs): void {
+    for (let left = jobs; left > 0 && this.polls.ring(endpointId, releaseId); left--);
+    this.onQueued.emit(endpointId);
+  }
+
+  #inBackground(work: () => Promise<unknown>): void {
+    const guarded = this.insist(work).finally(() => this.#background.delete(guarded));
+    this.#background.add(guarded);
+  }
+
+  // --- wake-ups
+
+  #queued(job: Job): void {
+    if (job.runAt > this.#now()) this.#sweeper.wakeAt(job.runAt);
+    else this.onQueued.emit(job.endpointId);
+  }
+
+  #settled(job: Job): void {
+    this.attempts.remove(job.id, job.attempt);
+    this.ends.ring(job.id, job);
+    this.chunks.ring(job.id);
+    if (job.webhook !== null) this.#webhooks.kick();
+    this.onSettled.emit(job);
+  }
+
+  #retentionOf(job: Job): number {
+    return rules.retentionMs(job.via, this.ends.patience(job.id));
+  }
+
+  #now(): number {
+    return this.#clock.now();
+  }
+}

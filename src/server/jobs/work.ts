@@ -1,0 +1,163 @@
+/**
+ * What workers do: taking jobs, and every word they say about those they hold. Each word is checked
+ * against the attempt it is about; a stale one changes nothing.
+ */
+
+import { sleep, type Clock } from "../../kit/clock.ts";
+import type { Job } from "../../contract/job.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import { retryWishOf } from "../../contract/retry-wish.ts";
+import type { Outcome, Store, TakenJob } from "../../contract/store.ts";
+import { LEASE_MS } from "./attempts.ts";
+import { splitChunk } from "./chunks.ts";
+import { Listeners } from "./listeners.ts";
+import type { Moves } from "./moves.ts";
+import type { DoneBody, GoneCause, TakeRequest, Verdict, WorkerWord } from "./requests.ts";
+import * as rules from "./rules.ts";
+
+export interface WorkOptions {
+  store: Store;
+  clock: Clock;
+  moves: Moves;
+  /** Spreads delays. */
+  random: () => number;
+}
+
+/** Further polls of a draining worker are held this long: answered at once, they would spin. */
+const DRAINED_HOLD_MS = 200;
+
+export class Work {
+  readonly onStopPod = new Listeners<string>();
+  readonly onDeaf = new Listeners<string>();
+  readonly #options: WorkOptions;
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #moves: Moves;
+  /** By worker, bytes. */
+  readonly #peakMemory = new Map<string, number>();
+
+  constructor(options: WorkOptions) {
+    this.#options = options;
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#moves = options.moves;
+  }
+
+  async take(request: TakeRequest): Promise<TakenJob[]> {
+    const { polls } = this.#moves;
+    const wasDraining = polls.isDraining(request.workerId);
+    const holdMs = wasDraining ? Math.min(request.holdMs, DRAINED_HOLD_MS) : request.holdMs;
+    const endsAt = this.#clock.elapsed() + holdMs;
+    if (wasDraining) {
+      await sleep(this.#clock, holdMs, request.signal).catch(() => undefined);
+      return [];
+    }
+    return polls.during(request, async (poll) => {
+      while (!poll.isClosed) {
+        poll.answerRing();
+        const jobs = await this.#moves.take(request, poll);
+        const left = endsAt - this.#clock.elapsed();
+        if (jobs.length > 0 || left <= 0) return jobs;
+        await poll.wait(left);
+      }
+      return [];
+    });
+  }
+
+  async resume(workerId: string, held: readonly string[]): Promise<void> {
+    const running = await this.#store.jobs.running({ workerId });
+    await this.#moves.putBack(running.filter(({ id }) => !held.includes(id)));
+  }
+
+  async done(word: WorkerWord & { body: DoneBody }): Promise<Verdict> {
+    const { body, workerId } = word;
+    const job = await this.#moves.heldJob(word);
+    try {
+      if (job === undefined) return "stale";
+      if (body.status === "IN_PROGRESS") return await this.#progress(job, body);
+      const settled = await this.#moves.settle(job, await this.#outcomeOf(job, body));
+      return settled === undefined ? "stale" : "accepted";
+    } finally {
+      if (body.stopPod === true) {
+        this.drainWorker(workerId);
+        this.onStopPod.emit(workerId);
+      }
+    }
+  }
+
+  async chunk(word: WorkerWord & { output: unknown; outputText?: string }): Promise<Verdict> {
+    const job = await this.#moves.heldJob(word);
+    if (job === undefined) return "stale";
+    const pieces = splitChunk(word.output, word.outputText);
+    const appended = await Promise.all(
+      pieces.map((piece) => this.#store.jobs.appendChunk(job.id, job.attempt, piece)),
+    );
+    if (!appended.every(Boolean)) return "stale";
+    this.#moves.chunks.ring(job.id);
+    return "accepted";
+  }
+
+  async ping(workerId: string, endpointId: string, jobIds: string[] | undefined): Promise<void> {
+    const { stops, attempts } = this.#moves;
+    const ignored = stops.pinged(workerId, jobIds ?? []);
+    if (ignored.length > 0) this.onDeaf.emit(workerId);
+    const { lost, renewed, unknown } = attempts.ping(workerId, jobIds);
+    await Promise.all([
+      this.#store.jobs.renew(workerId, renewed, this.#clock.now() + LEASE_MS),
+      ...lost.map((attempt) => this.#moves.drop(attempt)),
+      ...unknown.map((id) => this.#strayJob(id, workerId, endpointId)),
+    ]);
+  }
+
+  notePeakMemory(workerId: string, bytes: number): void {
+    this.#peakMemory.set(workerId, bytes);
+  }
+
+  async workerGone(workerId: string, cause: GoneCause): Promise<void> {
+    const moves = this.#moves;
+    const peakMemoryBytes = this.#peakMemory.get(workerId);
+    const known = peakMemoryBytes === undefined ? {} : { peakMemoryBytes };
+    const text = rules.describeGone(workerId, { ...cause, ...known });
+    const held = await this.#store.jobs.running({ workerId });
+    await Promise.all(held.map((job) => moves.insist(() => moves.lose(job, text))));
+    moves.stops.forgetWorker(workerId);
+    moves.attempts.forgetWorker(workerId);
+    moves.polls.forget(workerId);
+    this.#peakMemory.delete(workerId);
+  }
+
+  drainWorker(workerId: string): void {
+    this.#moves.polls.drain(workerId);
+    this.#moves.stops.release(workerId);
+  }
+
+  async #outcomeOf(job: Job, body: DoneBody): Promise<Outcome> {
+    const output = body.outputText ?? JSON.stringify(body.output) ?? null;
+    const maxBytes = job.via === "run" ? LIMITS.runBodyBytes : LIMITS.runsyncBodyBytes;
+    if (output !== null && output.length > maxBytes / 4 && Buffer.byteLength(output) > maxBytes) {
+      const error = `the output of ${Buffer.byteLength(output)} bytes is over the limit of ${maxBytes} bytes`;
+      return { kind: "failed", error, output: null };
+    }
+    const isError = body.error !== undefined && body.error !== null && body.error !== "";
+    if (!isError) return { kind: "completed", output };
+    return rules.afterError(job, await this.#moves.rulesOf(job), {
+      error: rules.errorText(body.error),
+      output,
+      wish: retryWishOf(body),
+      now: this.#clock.now(),
+      random: this.#options.random(),
+    });
+  }
+
+  async #progress(job: Job, body: DoneBody): Promise<Verdict> {
+    const output = body.outputText ?? JSON.stringify(body.output) ?? "null";
+    const isRunning = await this.#store.jobs.progress(job.id, job.attempt, output);
+    return isRunning ? "accepted" : "stale";
+  }
+
+  /** A worker lists a job that is not among its known attempts. */
+  async #strayJob(id: string, workerId: string, endpointId: string): Promise<void> {
+    const job = await this.#moves.heldJob({ jobId: id, workerId });
+    if (job === undefined || job.endpointId !== endpointId) this.#moves.stops.add(workerId, id);
+  }
+}
