@@ -1,21 +1,8 @@
 /**
  * Documents of the control API (`/api/v1`) and of the CLI's `--json`: one set of types for the server
  * that writes them, the cloud client that reads them and the console.
- *
- *   POST   /api/v1/builds?app=A                           artifact (application/gzip) → BuildDocument
- *   POST   /api/v1/deployments                            DeployRequest → DeploymentDocument
- *   GET    /api/v1/environments?app=A                     → EnvironmentsDocument
- *   GET    /api/v1/releases?app=A&environment=E           → ReleasesDocument
- *   GET    /api/v1/status?app=A&environment=E             → StatusDocument
- *   GET    /api/v1/endpoints?app=A&environment=E&name=N   → EndpointDescription
- *   DELETE /api/v1/endpoints?app=A&environment=E[&name=N] → RemovalDocument
- *   GET    /api/v1/logs?app=A&environment=E[&endpoint=N][&tail=100][&follow=1]
- *                                                         → NDJSON of LogLine
- *   GET    /api/v1/scaling?app=A&environment=E&name=N     → ScalingDocument
- *   POST   /api/v1/workers?app=A&environment=E&endpoint=N[&url=U]     → WorkerKeyDocument
- *   DELETE /api/v1/workers?app=A&environment=E&endpoint=N&worker=W    → WorkerRemovalDocument
- *   GET    /api/v1/server                                 → ServerDocument
- *   POST   /api/v1/server/stop                            → 202
+ * Paths, parameters and who may use them are in control-routes, the same documents as schemas in
+ * control-schemas.
  */
 
 import type { EndpointKind } from "./options.ts";

@@ -327,7 +327,7 @@ describe("over HTTP", () => {
       ["POST", "/builds", "", 400, /'app' is missing/],
       ["PUT", "/builds?app=a", "", 405, /only POST/],
       ["POST", "/deployments", "{", 400, /not JSON/],
-      ["POST", "/deployments", "[]", 400, /'app', 'environment' and 'build'/],
+      ["POST", "/deployments", "[]", 400, /not a DeployRequest: body must be an object/],
       ["POST", "/deployments", '{"app":"a","environment":"e","build":"b"}', 404, /no build/],
       ["GET", "/logs?app=a&environment=e&tail=x", "", 400, /whole number/],
       ["GET", "/toString", "", 404, /no '\/api\/v1\/toString'/],

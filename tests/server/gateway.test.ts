@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test, type TestContext } from "node:test";
 import type { EndpointDocument } from "../../src/contract/control.ts";
-import { Keyring, requireScope } from "../../src/server/gateway/auth.ts";
+import { OTHER_ROUTES } from "../../src/contract/api-routes.ts";
+import { authorize, Keyring } from "../../src/server/gateway/auth.ts";
 import { hostName, isLocalName, readTarget } from "../../src/server/gateway/target.ts";
 import { TestServer } from "./server-support.ts";
 
@@ -67,10 +68,11 @@ describe("keys", () => {
       app: "a",
       environment: "x",
     } as const;
-    requireScope(worker, { app: "a", environment: "x" });
-    requireScope({ kind: "operator" }, { app: "b", environment: "y" });
-    assert.throws(() => requireScope(worker, { app: "a", environment: "y" }), /own app/);
-    assert.throws(() => requireScope(worker, { app: "b", environment: "x" }), /own app/);
+    const route = OTHER_ROUTES.request;
+    authorize(worker, route, { app: "a", environment: "x" });
+    authorize({ kind: "operator" }, route, { app: "b", environment: "y" });
+    assert.throws(() => authorize(worker, route, { app: "a", environment: "y" }), /own app/);
+    assert.throws(() => authorize(worker, route, { app: "b", environment: "x" }), /own app/);
   });
 });
 

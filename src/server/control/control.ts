@@ -2,7 +2,9 @@
  * Control: builds, deployments, status, removal and logs. `/api/v1` and `flash run` both speak to
  * this class.
  *
- *   control-api   the HTTP form, as contract/control.ts has it
+ *   control-api       `/api/v1`: finds the route, allows or refuses, calls its handler
+ *   control-handlers  what each route does
+ *   control-openapi   the table as an OpenAPI document
  *   builds        artifacts, checked and unpacked
  *   logs          what workers write
  *   key           the server key

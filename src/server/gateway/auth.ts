@@ -5,6 +5,8 @@
 
 import { hash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
+import { hasVerb, outOfScope, type KeyAccess, type Resource } from "../../contract/access.ts";
+import type { ApiRoute } from "../../contract/api-routes.ts";
 import { FlashError } from "../../contract/errors.ts";
 import type { Principal } from "./http.ts";
 
@@ -73,13 +75,40 @@ export class Keyring {
   }
 }
 
-/** Throws `FORBIDDEN` when a worker reaches outside its app and environment. */
-export function requireScope(
+/** Throws `FORBIDDEN` when a route does not open to this caller, for this resource. */
+export function authorize(
   principal: Principal,
-  target: { app: string; environment: string },
+  route: Pick<ApiRoute, "access" | "touches" | "narrowest">,
+  resource: Resource,
 ): void {
-  if (principal.kind === "operator") return;
-  if (principal.app === target.app && principal.environment === target.environment) return;
+  if (principal.kind === "operator" || route.access === "public") return;
+  if (route.access === "worker") throw new FlashError("FORBIDDEN", "This is for workers only.");
+  if (principal.kind === "worker") return authorizeWorker(principal, route.access, resource);
+  const { verbs, scope, name } = principal;
+  if (!hasVerb(verbs, route.access.verbs)) {
+    const wanted = [...new Set([...route.access.verbs, "admin"])].join(" or ");
+    throw new FlashError(
+      "FORBIDDEN",
+      `The key '${name}' may ${verbs.join(", ")}; this needs ${wanted}.`,
+      { hint: "An operator can make another one: 'flash keys create --help'." },
+    );
+  }
+  const part = outOfScope(scope, resource, route.narrowest ?? route.touches);
+  if (part === undefined) return;
+  throw new FlashError("FORBIDDEN", `The key '${name}' is for the ${part} '${scope[part]}' only.`, {
+    hint: "Name that one, or use a key with a wider scope.",
+  });
+}
+
+function authorizeWorker(
+  { app, environment }: Principal & { kind: "worker" },
+  access: KeyAccess,
+  resource: Resource,
+): void {
+  if (access.workers !== true) {
+    throw new FlashError("FORBIDDEN", "A worker's secret does not open the control API.");
+  }
+  if (app === resource.app && environment === resource.environment) return;
   throw new FlashError(
     "FORBIDDEN",
     "A worker may only call endpoints of its own app and environment.",

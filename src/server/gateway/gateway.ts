@@ -13,7 +13,14 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
+import {
+  jobRouteOf,
+  OTHER_ROUTES,
+  WORKER_ROUTES,
+  type ApiRoute,
+} from "../../contract/api-routes.ts";
 import { FlashError } from "../../contract/errors.ts";
+import type { Resource } from "../../contract/access.ts";
 import { LINK_PROTOCOL } from "../../contract/job-link.ts";
 import type { BatchStore } from "../../contract/batch.ts";
 import { NAME_HEADERS } from "../../contract/worker-env.ts";
@@ -27,7 +34,7 @@ import type { Jobs } from "../jobs/jobs.ts";
 import type { Fleet } from "../workers/fleet.ts";
 import type { Pool } from "../workers/pool.ts";
 import type { PoolWorker } from "../workers/pool-worker.ts";
-import { requireScope, type Keyring } from "./auth.ts";
+import { authorize, type Keyring } from "./auth.ts";
 import { sendJson, sendProblem, type Principal } from "./http.ts";
 import { handleJobApi, type WorkerCounts } from "./job-api.ts";
 import { JobLink } from "./job-link.ts";
@@ -52,15 +59,15 @@ export interface GatewayOptions {
   limits?: RateLimits | undefined;
 }
 
-const WORKER_OPERATIONS = new Set([
-  "job-take",
-  "job-take-batch",
-  "job-stop",
-  "job-done",
-  "job-stream",
-  "ping",
-]);
 const LINK_OPERATION = "job-link";
+const WORKER_OPERATIONS = new Set(
+  Object.keys(WORKER_ROUTES).filter((name) => name !== LINK_OPERATION),
+);
+/** What only the operator may ask for: an operation that is in no table does not open to anybody else. */
+const UNKNOWN_ROUTE: Pick<ApiRoute, "access" | "touches"> = {
+  access: { verbs: ["admin"] },
+  touches: "server",
+};
 /** Operations on a job, whose id alone tells the endpoint. */
 const JOB_OPERATIONS = new Set(["status", "status-sync", "stream", "cancel", "retry"]);
 /** The pseudo id of calls by name. */
@@ -202,7 +209,7 @@ export class Gateway {
   }
 
   #loadBalanced(id: string, request: IncomingMessage, principal: Principal): Pool {
-    const pool = this.#endpoint(id, request, principal);
+    const pool = this.#endpoint(id, request, { principal, route: OTHER_ROUTES.request });
     if (pool.row.kind === "lb") return pool;
     throw new FlashError("WRONG_ENDPOINT_KIND", "not allowed for QB API", {
       hint: `'${pool.row.name}' is a queue endpoint: use /v2/${pool.row.id}/run or /runsync.`,
@@ -218,7 +225,7 @@ export class Gateway {
     const { operation } = target;
     const pool =
       (await this.#poolOfJob(target, request, principal)) ??
-      this.#endpoint(target.id, request, principal);
+      this.#endpoint(target.id, request, { principal, route: routeOf(target, request) });
     if (pool.row.kind === "lb" && operation[0] !== "health") {
       throw new FlashError(
         "WRONG_ENDPOINT_KIND",
@@ -250,7 +257,7 @@ export class Gateway {
     const job = await this.#options.jobs.get(jobId);
     const pool = job === undefined ? undefined : this.#options.fleet.pool(job.endpointId);
     if (pool === undefined) throw new FlashError("JOB_NOT_FOUND", `There is no job '${jobId}'.`);
-    requireScope(principal, pool.row);
+    authorize(principal, routeOf(target, request), resourceOf(pool));
     return pool;
   }
 
@@ -330,23 +337,23 @@ export class Gateway {
   }
 
   /** The endpoint of that id, or of the name headers when the id is `flash`. */
-  #endpoint(id: string, request: IncomingMessage, principal: Principal): Pool {
-    const pool = id === BY_NAME ? this.#byName(request, principal) : this.#options.fleet.pool(id);
+  #endpoint(id: string, request: IncomingMessage, caller: Caller): Pool {
+    const pool = id === BY_NAME ? this.#byName(request, caller) : this.#options.fleet.pool(id);
     if (pool === undefined) {
       throw new FlashError("ENDPOINT_NOT_FOUND", `There is no endpoint '${id}'.`, {
         hint: "'flash status' lists the endpoints with their URLs.",
       });
     }
-    requireScope(principal, pool.row);
+    authorize(caller.principal, caller.route, resourceOf(pool));
     return pool;
   }
 
-  #byName(request: IncomingMessage, principal: Principal): Pool {
+  #byName(request: IncomingMessage, { principal, route }: Caller): Pool {
     const app = nameOf(request, "app");
     const environment = nameOf(request, "environment");
     const name = nameOf(request, "endpoint");
-    // Asked before looking: a worker learns nothing about other environments.
-    requireScope(principal, { app, environment });
+    // Asked before looking: nobody learns anything about other environments.
+    authorize(principal, route, { app, environment, endpoint: name });
     const pool = this.#options.fleet.find(app, environment, name);
     if (pool !== undefined) return pool;
     throw new FlashError(
@@ -355,6 +362,20 @@ export class Gateway {
       { hint: "Run 'flash deploy', or look at 'flash status'." },
     );
   }
+}
+
+/** Who calls, and what. */
+interface Caller {
+  principal: Principal;
+  route: Pick<ApiRoute, "access" | "touches">;
+}
+
+function routeOf(target: Target & { kind: "v2" }, request: IncomingMessage): Caller["route"] {
+  return jobRouteOf(target.operation[0] ?? "", request.method ?? "") ?? UNKNOWN_ROUTE;
+}
+
+function resourceOf({ row: { app, environment, name } }: Pool): Resource {
+  return { app, environment, endpoint: name };
 }
 
 /** Also when the connection ended before anybody listened. */

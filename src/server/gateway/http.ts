@@ -1,12 +1,15 @@
 /** Small HTTP pieces that every part of the gateway shares: reading bodies, writing JSON, who calls. */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Scope, Verb } from "../../contract/access.ts";
 import { FlashError, PROBLEM_TYPE, problemOf } from "../../contract/errors.ts";
 
 /** Who is calling, as the gateway's front door found out from the key. */
 export type Principal =
-  /** The server key, or nobody on a server that asks for none: everything is allowed. */
+  /** The server key: everything is allowed. */
   | { kind: "operator" }
+  /** A key that somebody made: what its verbs and its scope allow. */
+  | { kind: "key"; id: string; name: string; verbs: readonly Verb[]; scope: Scope }
   /** A worker's secret: its own protocol, and calls by name within its app and environment. */
   | {
       kind: "worker";

@@ -1,0 +1,212 @@
+/**
+ * The control plane as a table: each route with its parameters, its body, its answer and who may use
+ * it. The server's handlers are typed by its names, so a route without a handler does not compile.
+ * To add a route: a row here, its document in control-schemas, a handler in server/control.
+ */
+
+import type { Access, Level, Verb } from "./access.ts";
+import type { DocumentName } from "./control-schemas.ts";
+import type { JsonSchema } from "./schema.ts";
+
+export interface QueryParameter {
+  name: string;
+  description: string;
+  required: boolean;
+  schema: JsonSchema;
+  /** It names a part of what the route touches. */
+  names?: Exclude<Level, "server">;
+}
+
+export type RequestBody =
+  | { kind: "json"; document: DocumentName }
+  | { kind: "bytes"; mediaType: string; description: string };
+
+export type RouteAnswer =
+  | { kind: "json"; document: DocumentName; status?: 200 | 201 | 202 }
+  /** The handler writes the answer itself. */
+  | { kind: "stream"; mediaType: string; document?: DocumentName }
+  | { kind: "page" };
+
+export interface ControlRoute {
+  plane: "control" | "login";
+  methods: readonly ["GET" | "POST" | "PUT" | "DELETE"];
+  path: string;
+  summary: string;
+  access: Access;
+  touches: Level;
+  /** The narrowest key that opens it; the answer then holds only what that key may see. Default: `touches`. */
+  narrowest?: Level;
+  query?: readonly QueryParameter[];
+  body?: RequestBody;
+  answer: RouteAnswer;
+  /** It changes something: it is written into the audit trail. */
+  changes?: true;
+  /** The answer holds a secret: no cache may keep it. */
+  isSecret?: true;
+}
+
+const STRING: JsonSchema = { type: "string" };
+
+const APP = part("app", "app", true);
+const ENVIRONMENT = part("environment", "environment", true);
+const ENDPOINT = part("endpoint", "endpoint", true);
+const ENDPOINT_NAME = part("name", "endpoint", true);
+
+function part(
+  name: string,
+  names: NonNullable<QueryParameter["names"]>,
+  required: boolean,
+): QueryParameter {
+  return { name, description: `Name of the ${names}.`, required, schema: STRING, names };
+}
+
+function optional(parameter: QueryParameter, description: string): QueryParameter {
+  return { ...parameter, required: false, description };
+}
+
+function parameter(
+  name: string,
+  description: string,
+  more: Partial<QueryParameter> = {},
+): QueryParameter {
+  return { name, description, required: false, schema: STRING, ...more };
+}
+
+const READ: Access = { verbs: ["read", "deploy"] };
+const DEPLOY: Access = { verbs: ["deploy"] };
+const ADMIN: Access = { verbs: ["admin"] };
+const ANY: Access = { verbs: ["read", "call", "deploy"] as readonly Verb[] };
+
+function json(document: DocumentName): RouteAnswer {
+  return { kind: "json", document };
+}
+
+type Details = Omit<ControlRoute, "plane" | "methods" | "path" | "summary">;
+
+function control(
+  method: ControlRoute["methods"][0],
+  path: string,
+  summary: string,
+  details: Details,
+): ControlRoute {
+  return { plane: "control", methods: [method], path: `/api/v1${path}`, summary, ...details };
+}
+
+export const CONTROL_ROUTES = {
+  "builds.upload": control("POST", "/builds", "Takes an artifact in", {
+    access: DEPLOY,
+    touches: "app",
+    narrowest: "environment",
+    query: [APP],
+    body: { kind: "bytes", mediaType: "application/gzip", description: "`artifact.tar.gz`" },
+    answer: json("BuildDocument"),
+    changes: true,
+  }),
+  "deployments.create": control("POST", "/deployments", "Makes a build the active release", {
+    access: DEPLOY,
+    touches: "environment",
+    body: { kind: "json", document: "DeployRequest" },
+    answer: json("DeploymentDocument"),
+    changes: true,
+  }),
+  "environments.list": control("GET", "/environments", "Environments of an app", {
+    access: ANY,
+    touches: "app",
+    narrowest: "endpoint",
+    query: [APP],
+    answer: json("EnvironmentsDocument"),
+  }),
+  "releases.list": control("GET", "/releases", "Releases of an environment, newest first", {
+    access: READ,
+    touches: "environment",
+    query: [APP, ENVIRONMENT],
+    answer: json("ReleasesDocument"),
+  }),
+  "status.read": control("GET", "/status", "What is deployed and how it does", {
+    access: ANY,
+    touches: "environment",
+    narrowest: "endpoint",
+    query: [APP, ENVIRONMENT],
+    answer: json("StatusDocument"),
+  }),
+  "endpoints.describe": control("GET", "/endpoints", "What a client needs to call an endpoint", {
+    access: { verbs: ["read", "call", "deploy"], workers: true },
+    touches: "endpoint",
+    query: [APP, ENVIRONMENT, ENDPOINT_NAME],
+    answer: json("EndpointDescription"),
+  }),
+  "endpoints.remove": control("DELETE", "/endpoints", "Removes an endpoint, or all", {
+    access: DEPLOY,
+    touches: "environment",
+    query: [APP, ENVIRONMENT, optional(ENDPOINT_NAME, "Default: all of the environment.")],
+    answer: json("RemovalDocument"),
+    changes: true,
+  }),
+  "logs.read": control("GET", "/logs", "What workers wrote, oldest first", {
+    access: READ,
+    touches: "environment",
+    query: [
+      APP,
+      ENVIRONMENT,
+      optional(ENDPOINT, "Default: all of the environment."),
+      parameter("tail", "Newest lines, 100 by default.", { schema: { type: "integer" } }),
+      parameter("follow", "`1`: further lines as they are written."),
+    ],
+    answer: { kind: "stream", mediaType: "application/x-ndjson", document: "LogLine" },
+  }),
+  "scaling.explain": control("GET", "/scaling", "The newest scaling decisions", {
+    access: READ,
+    touches: "endpoint",
+    query: [APP, ENVIRONMENT, ENDPOINT_NAME],
+    answer: json("ScalingDocument"),
+  }),
+  "workers.add": control("POST", "/workers", "A key for a worker that the caller starts", {
+    access: DEPLOY,
+    touches: "endpoint",
+    query: [
+      APP,
+      ENVIRONMENT,
+      ENDPOINT,
+      parameter("url", "The server as the worker reaches it.", { schema: STRING }),
+    ],
+    answer: json("WorkerKeyDocument"),
+    changes: true,
+    isSecret: true,
+  }),
+  "workers.remove": control("DELETE", "/workers", "Voids the key of such a worker", {
+    access: DEPLOY,
+    touches: "endpoint",
+    query: [APP, ENVIRONMENT, ENDPOINT, parameter("worker", "Worker id.", { required: true })],
+    answer: json("WorkerRemovalDocument"),
+    changes: true,
+  }),
+  "server.read": control("GET", "/server", "The server itself", {
+    access: ANY,
+    touches: "server",
+    narrowest: "endpoint",
+    answer: json("ServerDocument"),
+  }),
+  "server.stop": control("POST", "/server/stop", "Ends the server", {
+    access: ADMIN,
+    touches: "server",
+    answer: { kind: "json", document: "StoppingDocument", status: 202 },
+    changes: true,
+  }),
+  "openapi.read": control("GET", "/openapi.json", "This document", {
+    access: ANY,
+    touches: "server",
+    narrowest: "endpoint",
+    answer: json("OpenApiDocument"),
+  }),
+} as const satisfies Record<string, ControlRoute>;
+
+export type ControlRouteName = keyof typeof CONTROL_ROUTES;
+
+/** Every route at a path, by method. */
+export function controlRoutesAt(path: string): Map<string, ControlRouteName> {
+  const found = new Map<string, ControlRouteName>();
+  for (const [name, route] of Object.entries<ControlRoute>(CONTROL_ROUTES)) {
+    if (route.path === path) found.set(route.methods[0], name as ControlRouteName);
+  }
+  return found;
+}

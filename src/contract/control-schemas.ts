@@ -1,0 +1,143 @@
+/**
+ * The documents of the control API as JSON Schemas: what `control.ts` has as types. Bodies are checked
+ * with them, the OpenAPI document is made of them, and the tests hold every answer against them, with
+ * no member too many.
+ */
+
+import type { JsonSchema } from "./schema.ts";
+import { RELEASE_STATES, WORKER_STATES } from "./states.ts";
+
+const STRING: JsonSchema = { type: "string" };
+const INTEGER: JsonSchema = { type: "integer" };
+const NUMBER: JsonSchema = { type: "number" };
+const BOOLEAN: JsonSchema = { type: "boolean" };
+const TIME: JsonSchema = { type: "string", format: "date-time" };
+const KIND: JsonSchema = { enum: ["qb", "lb"] };
+const ANY_OBJECT: JsonSchema = { type: "object" };
+
+function list(items: JsonSchema): JsonSchema {
+  return { type: "array", items };
+}
+
+function nullable(schema: JsonSchema): JsonSchema {
+  return { anyOf: [schema, { type: "null" }] };
+}
+
+/** An object with exactly these members. A name with `?` at its end may be missing. */
+function object(members: Readonly<Record<string, JsonSchema>>): JsonSchema {
+  const entries = Object.entries(members);
+  return {
+    type: "object",
+    properties: Object.fromEntries(
+      entries.map(([name, schema]) => [name.replace(/\?$/, ""), schema]),
+    ),
+    required: entries.map(([name]) => name).filter((name) => !name.endsWith("?")),
+    additionalProperties: false,
+  };
+}
+
+function counts(names: readonly string[]): JsonSchema {
+  return object(Object.fromEntries(names.map((name) => [name, INTEGER])));
+}
+
+const ENDPOINT = {
+  name: STRING,
+  kind: KIND,
+  id: STRING,
+  url: STRING,
+  routes: list(object({ method: STRING, path: STRING })),
+};
+
+const PLACE = { app: STRING, environment: STRING };
+
+const DEPLOYED = { ...PLACE, build: STRING, release: STRING, target: STRING };
+
+export const DOCUMENTS = {
+  BuildDocument: object({ id: STRING, app: STRING, digest: STRING, bytes: INTEGER }),
+  DeployRequest: object({ ...PLACE, build: STRING }),
+  DeploymentDocument: object({ ...DEPLOYED, endpoints: list(object(ENDPOINT)) }),
+  EnvironmentsDocument: object({
+    app: STRING,
+    environments: list(object({ name: STRING, release: nullable(STRING), createdAt: TIME })),
+  }),
+  ReleasesDocument: object({
+    ...PLACE,
+    releases: list(
+      object({
+        id: STRING,
+        version: INTEGER,
+        build: STRING,
+        state: { enum: [...RELEASE_STATES] },
+        createdAt: TIME,
+      }),
+    ),
+  }),
+  StatusDocument: object({
+    ...DEPLOYED,
+    endpoints: list(
+      object({
+        ...ENDPOINT,
+        state: { enum: ["idle", "starting", "ready", "unhealthy"] },
+        workers: counts(WORKER_STATES),
+        jobs: counts(["completed", "failed", "inProgress", "inQueue", "retried"]),
+        "problem?": STRING,
+      }),
+    ),
+  }),
+  EndpointDescription: object({
+    ...ENDPOINT,
+    ...PLACE,
+    form: { enum: ["function", "class", "routes", "image"] },
+    functions: list(ANY_OBJECT),
+  }),
+  RemovalDocument: object({ ...PLACE, removed: list(STRING) }),
+  LogLine: object({
+    time: TIME,
+    endpoint: STRING,
+    worker: STRING,
+    stream: { enum: ["stdout", "stderr", "system"] },
+    message: STRING,
+    "request?": STRING,
+  }),
+  ScalingDocument: object({
+    ...PLACE,
+    endpoint: STRING,
+    decisions: list(
+      object({
+        time: TIME,
+        targets: list(
+          object({
+            releaseId: STRING,
+            isActive: BOOLEAN,
+            waiting: NUMBER,
+            oldestWaitMs: NUMBER,
+            running: NUMBER,
+            workers: NUMBER,
+            ready: NUMBER,
+            target: NUMBER,
+            reason: STRING,
+          }),
+        ),
+      }),
+    ),
+  }),
+  WorkerKeyDocument: object({
+    ...PLACE,
+    endpoint: STRING,
+    worker: STRING,
+    env: { type: "object", additionalProperties: STRING },
+  }),
+  WorkerRemovalDocument: object({ ...PLACE, endpoint: STRING, worker: STRING }),
+  ServerDocument: object({
+    version: STRING,
+    pid: INTEGER,
+    url: STRING,
+    home: STRING,
+    durability: { enum: ["strict", "relaxed", "memory"] },
+    startedAt: TIME,
+  }),
+  StoppingDocument: object({ status: { const: "stopping" } }),
+  OpenApiDocument: ANY_OBJECT,
+} as const satisfies Record<string, JsonSchema>;
+
+export type DocumentName = keyof typeof DOCUMENTS;

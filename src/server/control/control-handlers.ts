@@ -1,0 +1,135 @@
+/** What each route of the control API does: reads its parameters, calls {@link Control}, returns the document. */
+
+import { once } from "node:events";
+import type { ServerResponse } from "node:http";
+import { isInScope, type Resource } from "../../contract/access.ts";
+import type { DeployRequest, LogLine } from "../../contract/control.ts";
+import { FlashError } from "../../contract/errors.ts";
+import { clientSignal, type Principal } from "../gateway/http.ts";
+import type { EndpointFilter } from "./control.ts";
+import type { ControlCall, ControlHandlers } from "./control-api.ts";
+import { controlOpenApi } from "./control-openapi.ts";
+
+const DEFAULT_TAIL = 100;
+const MAX_TAIL = 10_000;
+
+export const CONTROL_HANDLERS: ControlHandlers = {
+  "builds.upload": ({ control, query, request }) =>
+    control.putBuild(required(query, "app"), request),
+  "deployments.create": ({ control, body }) => control.deploy(body as DeployRequest),
+  "environments.list": environments,
+  "releases.list": (call) => call.control.releases(...environmentOf(call)),
+  "status.read": status,
+  "endpoints.describe": (call) =>
+    call.control.describe(...environmentOf(call), required(call.query, "name")),
+  "endpoints.remove": (call) => call.control.remove(filterOf(call)),
+  "logs.read": logs,
+  "scaling.explain": (call) =>
+    call.control.explain(...environmentOf(call), required(call.query, "name")),
+  "workers.add": addWorker,
+  "workers.remove": (call) =>
+    call.control.removeWorker(oneEndpoint(call), required(call.query, "worker")),
+  "server.read": async ({ control }) => control.server(),
+  "server.stop": stop,
+  "openapi.read": async ({ control }) => {
+    const { version, url } = control.server();
+    return controlOpenApi({ version, url });
+  },
+};
+
+async function environments({ control, query, principal }: ControlCall): Promise<unknown> {
+  const app = required(query, "app");
+  const document = await control.environments(app);
+  const seen = document.environments.filter(({ name }) =>
+    sees(principal, { app, environment: name }),
+  );
+  return { ...document, environments: seen };
+}
+
+async function status(call: ControlCall): Promise<unknown> {
+  const [app, environment] = environmentOf(call);
+  const document = await call.control.status(app, environment);
+  const seen = document.endpoints.filter(({ name: endpoint }) =>
+    sees(call.principal, { app, environment, endpoint }),
+  );
+  return { ...document, endpoints: seen };
+}
+
+async function logs(call: ControlCall): Promise<void> {
+  const { query, response } = call;
+  const signal = clientSignal(response);
+  const lines = await call.control.logs(filterOf(call), {
+    tail: tailOf(query),
+    follow: query.get("follow") === "1",
+    signal,
+  });
+  response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
+  // Headers go out before the first line: a follower of a silent endpoint should not wait for them.
+  response.flushHeaders();
+  await writeLines(response, lines, signal);
+  response.end();
+}
+
+async function writeLines(
+  response: ServerResponse,
+  lines: AsyncIterable<LogLine>,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const line of lines) {
+    if (signal.aborted) return;
+    if (response.write(`${JSON.stringify(line)}\n`)) continue;
+    await Promise.race([once(response, "drain"), once(response, "close")]);
+  }
+}
+
+async function addWorker(call: ControlCall): Promise<unknown> {
+  const url = call.query.get("url");
+  return await call.control.addWorker(oneEndpoint(call), ...(url === null ? [] : [baseUrl(url)]));
+}
+
+async function stop({ control, response }: ControlCall): Promise<unknown> {
+  response.setHeader("connection", "close");
+  // The answer goes out first.
+  if (response.closed) control.stop();
+  else response.once("close", () => control.stop());
+  return { status: "stopping" };
+}
+
+/** Lists hold what the caller may see. */
+export function sees(principal: Principal, thing: Resource): boolean {
+  return principal.kind !== "key" || isInScope(principal.scope, thing);
+}
+
+function environmentOf({ query }: ControlCall): [app: string, environment: string] {
+  return [required(query, "app"), required(query, "environment")];
+}
+
+function filterOf(call: ControlCall): EndpointFilter {
+  const [app, environment] = environmentOf(call);
+  const { endpoint } = call.resource;
+  return { app, environment, ...(endpoint === undefined ? {} : { endpoint }) };
+}
+
+function oneEndpoint(call: ControlCall): Required<EndpointFilter> {
+  return { ...filterOf(call), endpoint: required(call.query, "endpoint") };
+}
+
+/** A base URL as workers expect it: without a slash at the end. */
+function baseUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === "http:" || url?.protocol === "https:") {
+    return `${url.origin}${url.pathname}`.replace(/\/+$/, "");
+  }
+  throw new FlashError("INVALID_REQUEST", `'url' must be an http or https URL, got '${text}'.`);
+}
+
+/** A parameter that the table calls required, which has been checked. */
+export function required(query: URLSearchParams, name: string): string {
+  return query.get(name) ?? "";
+}
+
+function tailOf(query: URLSearchParams): number {
+  const text = query.get("tail") ?? String(DEFAULT_TAIL);
+  if (/^\d{1,9}$/.test(text)) return Math.min(Number(text), MAX_TAIL);
+  throw new FlashError("INVALID_REQUEST", `'tail' must be a whole number, got '${text}'.`);
+}
