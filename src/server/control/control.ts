@@ -5,10 +5,10 @@
  *   control-api       `/api/v1`: finds the route, allows or refuses, calls its handler
  *   control-handlers  what each route does
  *   control-openapi   the table as an OpenAPI document
- *   builds        artifacts, checked and unpacked
- *   logs          what workers write
- *   key           the server key
- *   worker-keys   keys of workers that somebody else starts
+ *   builds            artifacts, checked and unpacked
+ *   logs              what workers write
+ *   key               the server key
+ *   worker-keys       keys of workers that somebody else starts
  */
 
 import type { Readable } from "node:stream";
