@@ -1,6 +1,6 @@
 /**
- * Builds `dist/`: JavaScript and types by the TypeScript compiler, the worker runtime as one file,
- * and the pages of the API browser. `--if-stale` does nothing when no source is newer.
+ * Builds `dist/`: JavaScript and types by the TypeScript compiler, the command line as a few files that
+ * load fast, the worker runtime as one file, and the pages of the API browser. `--if-stale` does nothing when no source is newer.
  */
 
 import { spawnSync } from "node:child_process";
@@ -9,13 +9,15 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from "node:fs";
 import path from "node:path";
-import { build } from "esbuild";
+import { build, type Metafile, type Plugin } from "esbuild";
 
 const root = path.dirname(import.meta.dirname);
 const dist = path.join(root, "dist");
@@ -24,6 +26,9 @@ const next = path.join(root, "dist.next");
 const stamp = path.join(dist, "runtime", "worker.mjs");
 /** Programs that run beside user code. Only the first one travels in what is deployed. */
 const PROGRAMS = { worker: "main.ts", live: "live/main.ts", relay: "relay/main.ts" } as const;
+
+/** Rooms that a command enters by their front door, and only when it needs them. */
+const ROOMS_APART = /^(?:compiler\/compiler|dev\/dev|sdk\/sdk|server\/server)\.ts$/;
 
 if (!(process.argv.includes("--if-stale") && isFresh())) await buildAll();
 linkCommand();
@@ -37,6 +42,7 @@ async function buildAll(): Promise<void> {
   if (compiled.status !== 0) process.exit(compiled.status ?? 1);
   copyApiBrowser();
   await bundlePrograms();
+  await bundleCommand();
   // A build that fails leaves the last good one; one that succeeds is never seen half done.
   rmSync(dist, { recursive: true, force: true });
   renameSync(next, dist);
@@ -56,6 +62,76 @@ async function bundlePrograms(): Promise<void> {
       logLevel: "warning",
     });
   }
+}
+
+/**
+ * `flash` starts with few files: every file that Node opens costs a part of a millisecond, and the
+ * modules of the compiler's output would be dozens for a status. What only some commands need is in
+ * parts that load with them.
+ */
+async function bundleCommand(): Promise<void> {
+  const outdir = path.join(next, "cli");
+  rmSync(outdir, { recursive: true });
+  const { metafile } = await build({
+    entryPoints: [path.join(root, "src", "cli", "main.ts")],
+    outdir,
+    // All in one folder, from which the other rooms are `../room/`.
+    chunkNames: "[name]-[hash]",
+    bundle: true,
+    splitting: true,
+    platform: "node",
+    format: "esm",
+    // `flash init` and `flash --help` also work on the Node that a machine happens to have.
+    target: "node18",
+    // For Node's own modules; see `startsFast`.
+    banner: {
+      js: 'import { createRequire as makeRequire } from "node:module";\nconst require = makeRequire(import.meta.url);',
+    },
+    legalComments: "none",
+    logLevel: "warning",
+    metafile: true,
+    plugins: [startsFast()],
+  });
+  writeFileSync(path.join(outdir, "LICENSES.txt"), licensesOf(metafile));
+}
+
+function startsFast(): Plugin {
+  return {
+    name: "starts-fast",
+    setup(bundling) {
+      bundling.onResolve({ filter: /^\.\.?\// }, ({ path: specifier, resolveDir }) => {
+        const file = path.relative(path.join(root, "src"), path.resolve(resolveDir, specifier));
+        const room = file.split(path.sep).join("/");
+        if (!ROOMS_APART.test(room)) return undefined;
+        return { path: `../${room.replace(/\.ts$/, ".js")}`, external: true };
+      });
+      // An `import` of a module of Node's own reads all it has, and with `node:http` that loads a
+      // WebSocket client: 13 ms. `require` does not. Commander could run commands that are programs of
+      // their own; we have none, and what starts programs is the slowest part of it to load.
+      bundling.onResolve({ filter: /^node:/ }, ({ path: name, importer, kind, namespace }) => {
+        if (namespace === "node") return { path: name, external: true };
+        if (name === "node:child_process" && /[\\/]commander[\\/]/.test(importer)) {
+          return { path: "nothing", namespace: "node" };
+        }
+        return kind === "import-statement" ? { path: name, namespace: "node" } : undefined;
+      });
+      bundling.onLoad({ filter: /^/, namespace: "node" }, ({ path: name }) => ({
+        contents: name === "nothing" ? "" : `module.exports = require(${JSON.stringify(name)});`,
+      }));
+    },
+  };
+}
+
+/** What the bundled packages ask for in return. */
+function licensesOf({ inputs }: Metafile): string {
+  const folders = Object.keys(inputs).flatMap(
+    (file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? [],
+  );
+  const texts = [...new Set(folders)].sort().map((folder) => {
+    const name = readdirSync(folder).find((file) => /^licen[cs]e/i.test(file)) ?? "LICENSE";
+    return `${path.basename(folder)}\n\n${readFileSync(path.join(folder, name), "utf8").trim()}\n`;
+  });
+  return texts.join(`\n${"-".repeat(72)}\n\n`);
 }
 
 function copyApiBrowser(): void {

@@ -48,6 +48,7 @@ function checkFiles(files: readonly string[]): string[] {
     "dist/sdk/sdk.js",
     "dist/sdk/sdk.d.ts",
     "dist/cli/main.js",
+    "dist/cli/LICENSES.txt",
     "dist/runtime/worker.mjs",
     "dist/runtime/live.mjs",
     "dist/runtime/relay.mjs",

@@ -29,13 +29,12 @@ const MAX_LOG_BYTES = 10_000_000;
 /** So much of what a server wrote is shown when it ends without a word. */
 const SHOWN_LINES = 5;
 
-export function serverLogFile(home: string): string {
-  return path.join(home, "logs", "server.log");
-}
-
 /** Resolves with the server's URL. Throws what the server says, or `UNAVAILABLE` with its log. */
-export async function startInBackground(home: string, options: StartOptions): Promise<string> {
-  const log = await openLog(serverLogFile(home));
+export async function startInBackground(
+  { home, logFile }: { home: string; logFile: string },
+  options: StartOptions,
+): Promise<string> {
+  const log = await openLog(logFile);
   try {
     const command = [...process.execArgv, ENTRY_FILE, ...startArguments(options)];
     const child = spawn(process.execPath, command, {
@@ -49,7 +48,7 @@ export async function startInBackground(home: string, options: StartOptions): Pr
     return await ready(child, options.signal);
   } catch (error) {
     if (!(error instanceof SilentEnd)) throw error;
-    throw await endedError(serverLogFile(home), log.size, error);
+    throw await endedError(logFile, log.size, error);
   } finally {
     await log.handle.close();
   }

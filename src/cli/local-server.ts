@@ -16,7 +16,7 @@ import { DEFAULTS } from "../contract/limits.ts";
 import { systemClock } from "../kit/clock.ts";
 import { ControlClient } from "../clouds/clouds.ts";
 import { readKey, readOrCreateKey } from "../server/control/key.ts";
-import { serverLogFile, startInBackground, type StartOptions } from "./background.ts";
+import type { StartOptions } from "./background.ts";
 import { readRecord } from "./server-record.ts";
 
 /** A silent server is given up after this long, ms. */
@@ -40,7 +40,7 @@ export class LocalServer {
   }
 
   get logFile(): string {
-    return serverLogFile(this.home);
+    return path.join(this.home, "logs", "server.log");
   }
 
   /** The home's key; undefined when no server has been started there yet. */
@@ -74,8 +74,9 @@ export class LocalServer {
     await readOrCreateKey(this.home);
     const running = (await this.running(signal)) ?? (await this.#at(port, signal));
     if (running !== undefined) return { url: mustListenOn(running, port).url, isNew: false };
+    const { startInBackground } = await import("./background.ts");
     try {
-      return { url: await startInBackground(this.home, options), isNew: true };
+      return { url: await startInBackground(this, options), isNew: true };
     } catch (error) {
       const other = isConflict(error) ? await this.#soon(signal) : undefined;
       if (other === undefined) throw error;

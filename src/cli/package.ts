@@ -11,10 +11,10 @@ export const PACKAGE_ROOT: string = path.resolve(
   "../..",
 );
 
-/** This module's siblings end as it does: `.ts` in the checkout, `.js` in the package. */
-export const ENTRY_FILE: string = fileURLToPath(import.meta.url).replace(
-  /package\.(ts|js)$/,
-  "main.$1",
+/** The program: its source in the checkout, its bundle in the package. */
+export const ENTRY_FILE: string = path.join(
+  PACKAGE_ROOT,
+  ...(import.meta.url.endsWith(".ts") ? ["src", "cli", "main.ts"] : ["dist", "cli", "main.js"]),
 );
 
 export function ownVersion(): string {

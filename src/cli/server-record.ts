@@ -4,7 +4,6 @@
  * has confirmed it.
  */
 
-import { randomUUID } from "node:crypto";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 
@@ -29,7 +28,7 @@ export async function readRecord(home: string): Promise<ServerRecord | undefined
 
 /** Written whole or not at all, mode 0600. */
 export async function writeRecord(home: string, record: ServerRecord): Promise<void> {
-  const draft = path.join(home, `.server-${randomUUID()}.json`);
+  const draft = path.join(home, `.server-${crypto.randomUUID()}.json`);
   await writeFile(draft, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 });
   await rename(draft, recordFile(home));
 }

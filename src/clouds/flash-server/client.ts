@@ -5,7 +5,6 @@
 
 import { createReadStream } from "node:fs";
 import http from "node:http";
-import https from "node:https";
 import { setTimeout as pause } from "node:timers/promises";
 import { errorOfProblem, ERRORS, FlashError } from "../../contract/errors.ts";
 import { backoffMs } from "../../kit/backoff.ts";
@@ -92,7 +91,7 @@ export class ControlClient {
     }
     const { headers, write } = bodyOf(request);
     return new Promise((resolve, reject) => {
-      const outgoing = (url.protocol === "https:" ? https : http).request(url, {
+      const outgoing = moduleOf(url).request(url, {
         method: request.method,
         agent: false,
         headers: { ...headers, ...this.#authorization() },
@@ -130,6 +129,11 @@ export class ControlClient {
       { hint: "Is this the address of a Flash server?" },
     );
   }
+}
+
+/** `node:https` is asked for when it is needed: TLS takes longer to load than a command may take. */
+function moduleOf({ protocol }: URL): Pick<typeof http, "request"> {
+  return protocol === "https:" ? process.getBuiltinModule("node:https") : http;
 }
 
 function bodyOf(request: ControlRequest): {
