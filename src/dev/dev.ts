@@ -4,6 +4,7 @@
  *   dev          this file: starts the parts, reacts to changes, stops the parts
  *   engine       the production server with the newest good build on it
  *   front        HTTP with names instead of ids
+ *   production   addresses of a deployment, on the dev port
  *   live         live workers of --remote: deployed, called, removed
  *   live-route   calls that go to them
  *   relay-compute   the workers here that stand for them

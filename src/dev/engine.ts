@@ -17,12 +17,9 @@ import type { LogLine } from "../contract/control.ts";
 import { FlashError } from "../contract/errors.ts";
 import type { Log } from "../kit/log.ts";
 import { FlashServer, ProcessCompute, openStore, type SqliteStore } from "../server/server.ts";
-import type { FrontEngine, Served } from "./front.ts";
+import { DEV_ENVIRONMENT, type FrontEngine, type Served } from "./front.ts";
 import type { LiveWorkers } from "./live.ts";
 import { RelayCompute } from "./relay-compute.ts";
-
-/** The one environment of a dev server. */
-const ENVIRONMENT = "dev";
 
 export interface EngineOptions {
   project: BuildRequest;
@@ -136,7 +133,7 @@ export class Engine implements FrontEngine {
     const build = await control.putBuild(app, createReadStream(artifact.file));
     const { endpoints } = await control.deploy({
       app,
-      environment: ENVIRONMENT,
+      environment: DEV_ENVIRONMENT,
       build: build.id,
     });
     this.served = { manifest, ids: new Map(endpoints.map(({ name, id }) => [name, id])) };
@@ -150,7 +147,7 @@ export class Engine implements FrontEngine {
     this.#followed?.stop.abort();
     const stop = new AbortController();
     const lines = await this.#server.control.logs(
-      { app, environment: ENVIRONMENT },
+      { app, environment: DEV_ENVIRONMENT },
       { tail: 0, follow: true, signal: stop.signal },
     );
     const done = this.#forward(lines);

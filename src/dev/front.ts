@@ -8,6 +8,7 @@
  *   GET /openapi.json, /docs   the API description, and pages to try it
  *   /{endpoint}/run …          queue endpoints: the job API
  *   /{endpoint}{path}          load-balanced endpoints: their routes
+ *   /v2/…, /lb/…, /api/v1/…    as a deployment has them, see `production`
  *   /{endpoint}/execute        under `flash run --remote` only: calls for live workers; GET describes the endpoint
  */
 
@@ -21,6 +22,7 @@ import { sendApiBrowser, apiBrowserPrefix } from "./api-browser.ts";
 import { describeApi } from "./api.ts";
 import { answerLive, liveEndpointOf, type LiveEndpoints } from "./live-route.ts";
 import { listen, type ListenOptions } from "./port.ts";
+import { takesProductionPath } from "./production.ts";
 
 /** What is being served: the newest good build. */
 export interface Served {
@@ -43,6 +45,9 @@ export interface FrontEngine {
   handle(request: IncomingMessage, response: ServerResponse): void;
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
 }
+
+/** The one environment of a dev server. */
+export const DEV_ENVIRONMENT = "dev";
 
 const REQUEST_TIMEOUT_MS = 30 * 60_000;
 
@@ -171,8 +176,12 @@ export class Front {
     };
   }
 
-  /** Turns `/{endpoint}{rest}` into the engine's own path, with its key. */
+  /** Turns `/{endpoint}{rest}` into the engine's own path, with its key; that of a deployment stays. */
   #rewrite(request: IncomingMessage): void {
+    if (takesProductionPath(request, this.#engine.served, DEV_ENVIRONMENT)) {
+      this.#authorize(request);
+      return;
+    }
     const { pathname, search } = targetOf(request);
     const [, name = "", rest = ""] = /^\/([^/]*)(.*)$/s.exec(pathname) ?? [];
     const endpoint = this.#endpoint(name);
@@ -181,8 +190,12 @@ export class Front {
     // The engine reads `headers`, workers get `rawHeaders`. It answers for this machine's name only,
     // and would take `x.localhost` for the endpoint with the id x.
     if (!isPlainLocal(request.headers.host)) request.headers.host = "localhost";
-    if (!this.isOpen) return;
-    request.headers.authorization = `Bearer ${this.#engine.key}`;
+    this.#authorize(request);
+  }
+
+  /** Programs of this machine need no key here; the engine wants one from everybody. */
+  #authorize({ headers }: IncomingMessage): void {
+    if (this.isOpen) headers.authorization = `Bearer ${this.#engine.key}`;
   }
 
   #endpoint(name: string): EndpointManifest {

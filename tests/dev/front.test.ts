@@ -56,7 +56,9 @@ class EchoEngine implements FrontEngine {
 
   handle(request: IncomingMessage, response: ServerResponse): void {
     const { url, method, headers } = request;
-    response.end(JSON.stringify({ url, method, authorization: headers.authorization ?? null }));
+    const environment = headers["x-flash-environment"];
+    const { authorization = null, host } = headers;
+    response.end(JSON.stringify({ url, method, authorization, environment, host }));
   }
 
   handleUpgrade(request: IncomingMessage, socket: { end: (text: string) => void }): void {
@@ -94,6 +96,45 @@ test("names become the engine's paths, with its key and the query kept", async (
     const seen = await echo(front.url + asked);
     assert.deepEqual([seen.url, seen.authorization], [reached, "Bearer secret"], asked);
   }
+});
+
+test("addresses of a deployment work unchanged, in the one environment there is", async (t) => {
+  const { front } = await open(t);
+  const headers = {
+    "x-flash-app": "demo",
+    "x-flash-environment": "production",
+    "x-flash-endpoint": "queue",
+  };
+  const description = "/api/v1/endpoints?app=demo&environment=production&name=queue";
+  const cases: [string, string][] = [
+    ["/v2/q1/run", "/v2/q1/run"],
+    ["/v2/flash/runsync?wait=5000", "/v2/flash/runsync?wait=5000"],
+    ["/lb/a1/users/a%2Fb?q=1", "/lb/a1/users/a%2Fb?q=1"],
+    ["/lb/flash/users", "/lb/flash/users"],
+    ["/v2/unknown/run", "/v2/unknown/run"],
+    [description, description.replace("production", "dev")],
+    // The project has an endpoint called 'api', whose paths are its own.
+    ["/api/v1/users", "/lb/a1/v1/users"],
+    ["/api/v1/endpoints", "/lb/a1/v1/endpoints"],
+  ];
+  for (const [asked, reached] of cases) {
+    const seen = await echo(front.url + asked, { headers });
+    assert.deepEqual([seen.url, seen.authorization], [reached, "Bearer secret"], asked);
+    if (/^\/(v2|lb)/.test(asked)) assert.equal(seen.environment, "dev", asked);
+  }
+});
+
+test("what changes a deployment is refused: a dev server deploys what is saved", async (t) => {
+  const { front, engine } = await open(t);
+  engine.served = {
+    manifest: { ...MANIFEST, endpoints: [endpoint("queue", "qb")] },
+    ids: new Map([["queue", "q1"]]),
+  };
+  const answer = await fetch(`${front.url}/api/v1/deployments`, { method: "POST", body: "{}" });
+  assert.equal(answer.status, 403);
+  assert.match(await answer.text(), /flash run/);
+  const seen = await echo(`${front.url}/api/v1/status?app=demo&environment=production`);
+  assert.equal(seen.url, "/api/v1/status?app=demo&environment=dev");
 });
 
 test("the API description names the server as its reader does", async (t) => {

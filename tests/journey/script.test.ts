@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Sandbox } from "../support/flash.ts";
+import { freePort, Sandbox } from "../support/flash.ts";
 import { run } from "../support/program.ts";
 import { writeFiles } from "../support/temp.ts";
 import { adder, QUEUE } from "./projects.ts";
@@ -84,6 +84,40 @@ await failing("/dev/null").catch((error: Error) => { say(error.message); });
   assert.equal(said[0], 42);
   assert.deepEqual(said[1], ["COMPLETED", 8]);
   assert.match(String(said[2]), /this input cannot be processed/);
+});
+
+test("the same script works against 'flash run': only FLASH_URL differs", async (t) => {
+  const sandbox = await Sandbox.open(t);
+  const api = `
+import { Endpoint } from "runpod-flash";
+const shop = Endpoint({ name: "shelf", cpu: "cpu3c-1-2", workers: [0, 1], idleTimeoutS: 1 });
+export const item = shop.get("/items/{id}", (id: number) => ({ id }));
+`;
+  const folder = sandbox.project({ ...QUEUE, "api.ts": api }, "shop");
+  const port = String(await freePort());
+  const program = sandbox.start(folder, "run", "--port", port, "--no-reload");
+  await program.says(/ctrl\+c/);
+  const env = { ...sandbox.env, FLASH_URL: `http://localhost:${port}`, FLASH_APP: "shop" };
+  const said = await runScript(
+    folder,
+    env,
+    `
+import { double, failing } from "./jobs.ts";
+import { item } from "./api.ts";
+const say = (value: unknown) => console.log(JSON.stringify(value));
+say(await double(21));
+const job = await double.run(4);
+await job.wait();
+say([await job.status(), job.output]);
+say(await item(7));
+await failing("/dev/null").catch((error: Error) => { say(error.message); });
+say((await (await fetch("http://localhost:${port}/lb/flash/items/8", { headers: {
+  "x-flash-app": "shop", "x-flash-environment": "production", "x-flash-endpoint": "shelf" } })).json()));
+`,
+  );
+  assert.deepEqual(said.slice(0, 3), [42, ["COMPLETED", 8], { id: 7 }]);
+  assert.match(String(said[3]), /this input cannot be processed/);
+  assert.deepEqual(said[4], { id: 8 });
 });
 
 test("with nothing configured the functions run in the script itself", async (t) => {
