@@ -4,6 +4,7 @@ import type {
   DeploymentDocument,
   EnvironmentsDocument,
   LogLine,
+  LogQuery,
   ReleasesDocument,
   RemovalDocument,
   ScalingDocument,
@@ -76,10 +77,10 @@ export interface Cloud {
     request: { endpoint: string; job: string; move: "retry" | "cancel" },
     options?: CloudOptions,
   ): Promise<{ id: string; status: JobState }>;
-  /** Newest `tail` lines, then, with `follow`, every further one until `signal` aborts. */
+  /** Newest `tail` lines that fit, then, with `follow`, every further one until `signal` aborts. */
   logs(
     target: Target,
-    request: { endpoint?: string; tail: number; follow: boolean },
+    request: LogQuery & { endpoint?: string },
     options?: CloudOptions,
   ): AsyncIterable<LogLine>;
 }

@@ -1,5 +1,7 @@
 /** A compute driver starts and stops workers on some machine. */
 
+import type { LineFacts } from "./logs.ts";
+
 export interface WorkerSpec {
   workerId: string;
   endpointId: string;
@@ -15,11 +17,13 @@ export interface WorkerSpec {
   onLine: (line: WorkerLine) => void;
 }
 
-export interface WorkerLine {
+export interface WorkerLine extends LineFacts {
   stream: "stdout" | "stderr";
   text: string;
   /** Epoch ms. */
   at: number;
+  /** It was longer than a line may be: the next line of this stream goes on with it. */
+  cut?: true;
 }
 
 export interface WorkerExit {

@@ -4,6 +4,8 @@
  * because the worker and the user's bundle each carry their own copy of this module.
  */
 
+import type { Trace } from "./trace.ts";
+
 export interface ContextLog {
   debug(message: string, fields?: Record<string, unknown>): void;
   info(message: string, fields?: Record<string, unknown>): void;
@@ -18,14 +20,24 @@ export interface Context {
   readonly job?: { readonly id: string; readonly endpoint: string };
   /** Which attempt of the job this is, from 1. Always 1 on load-balanced endpoints. */
   readonly attempt: number;
-  /** Writes one JSON line that names the job or request. */
+  /** Writes one line to the endpoint's log, with its level and fields, and the job or request. */
   readonly log: ContextLog;
   /** Shows a value as the running job's output. Does nothing on load-balanced endpoints. */
   progress(value: unknown): void;
   /** The HTTP request, on load-balanced endpoints. */
-  readonly request?: Request;
+  readonly request?: Request | undefined;
   /** When the work's time is over, epoch ms. */
   readonly deadline?: number;
+  /**
+   * The trace that this call belongs to (W3C trace context): the caller's, or a new one. Calls of other
+   * endpoints carry it on by themselves; for anything else, `traceparent` is
+   * `00-${traceId}-${spanId}-${isSampled ? "01" : "00"}`.
+   */
+  readonly trace: Trace;
+  /** Name of the endpoint whose function made this call; undefined when a client did. */
+  readonly caller?: string | undefined;
+  /** The functions of endpoints that wait for this one, the outermost first, and this one last. */
+  readonly chain: readonly string[];
 }
 
 /** What is needed of Node's AsyncLocalStorage, which this floor does not name: it runs anywhere. */

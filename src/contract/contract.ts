@@ -23,6 +23,9 @@
  *   manifest    what the compiler found; the artifact's layout
  *   registry    where declared endpoints meet compiler and worker
  *   context     what a running function can ask about its call
+ *   trace       W3C trace context
+ *   origin      who made a call, and which functions wait for it
+ *   logs        lines of output, and what is known about them
  *   method-names   which methods of a class an endpoint has
  *   instance    the one instance of a queue endpoint's class
  *   where       where a call runs

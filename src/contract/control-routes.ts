@@ -6,6 +6,7 @@
 
 import type { Access, Level, Verb } from "./access.ts";
 import type { DocumentName } from "./control-schemas.ts";
+import { LOG_LEVELS } from "./logs.ts";
 import type { JsonSchema } from "./schema.ts";
 
 export interface QueryParameter {
@@ -149,7 +150,14 @@ export const CONTROL_ROUTES = {
       APP,
       ENVIRONMENT,
       optional(ENDPOINT, "Default: all of the environment."),
-      parameter("tail", "Newest lines, 100 by default.", { schema: { type: "integer" } }),
+      parameter("tail", "Newest lines that fit; 100 by default, 10000 with `since`.", {
+        schema: { type: "integer" },
+      }),
+      parameter("since", "Nothing older: ISO 8601 or epoch ms."),
+      parameter("worker", "Lines of one worker."),
+      parameter("job", "Lines of one job."),
+      parameter("request", "Lines of one request, as `X-Request-Id` names it."),
+      parameter("level", "Lines of at least this level.", { schema: { enum: [...LOG_LEVELS] } }),
       parameter("follow", "`1`: further lines as they are written."),
     ],
     answer: { kind: "stream", mediaType: "application/x-ndjson", document: "LogLine" },

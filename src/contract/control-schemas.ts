@@ -4,6 +4,7 @@
  * no member too many.
  */
 
+import { LOG_LEVELS } from "./logs.ts";
 import type { JsonSchema } from "./schema.ts";
 import { RELEASE_STATES, WORKER_STATES } from "./states.ts";
 
@@ -96,8 +97,14 @@ export const DOCUMENTS = {
     endpoint: STRING,
     worker: STRING,
     stream: { enum: ["stdout", "stderr", "system"] },
+    level: { enum: [...LOG_LEVELS] },
     message: STRING,
+    "job?": STRING,
+    "attempt?": NUMBER,
     "request?": STRING,
+    "trace?": STRING,
+    "fields?": { type: "object" },
+    "cut?": BOOLEAN,
   }),
   ScalingDocument: object({
     ...PLACE,

@@ -9,6 +9,7 @@ import type { EndpointKind } from "./options.ts";
 import type { HttpMethod } from "./routes.ts";
 import type { FunctionManifest } from "./manifest.ts";
 import type { JobCounts } from "./job.ts";
+import type { LineFacts, LogLevel } from "./logs.ts";
 import type { ReleaseState, WorkerState } from "./states.ts";
 import type { Durability } from "./store.ts";
 
@@ -150,15 +151,38 @@ export interface WorkerRemovalDocument {
   worker: string;
 }
 
-export interface LogLine {
+/** A line of `GET /api/v1/logs`, and of `flash logs --json`. */
+export interface LogLine extends LineFacts {
   /** ISO 8601. */
   time: string;
   endpoint: string;
+  /** Empty when the line is about no worker. */
   worker: string;
+  /** `system`: the server's own words about the worker. */
   stream: "stdout" | "stderr" | "system";
+  /** What wrote the line has said, else `info` for stdout, `error` for stderr, `warn` for system. */
+  level: LogLevel;
+  /** Without terminal sequences. */
   message: string;
-  /** Job or request id, when known. */
+  /** It was longer than a line may be: the next line of this worker goes on with it. */
+  cut?: true;
+}
+
+/** Which lines are asked for. */
+export interface LogFilter {
+  worker?: string;
+  job?: string;
   request?: string;
+  /** The least level. */
+  level?: LogLevel;
+  /** Not before this time, epoch ms. */
+  since?: number;
+}
+
+/** The newest `tail` lines that fit; with `follow` every further one. */
+export interface LogQuery extends LogFilter {
+  tail: number;
+  follow: boolean;
 }
 
 export interface ServerDocument {

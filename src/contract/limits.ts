@@ -63,6 +63,9 @@ export const LIMITS = {
   /** `/stream` without `?wait=` holds this long, ms: the Python client gives up after 10 s. */
   streamHoldMs: 5 * SECOND,
 
+  /** Functions that wait for each other across endpoints, at most. More is a loop that changes its names. */
+  callDepth: 16,
+
   /** Endpoint and app names. They become host names, file names and URL segments. */
   nameLength: MAX_NAME_LENGTH,
   /** A worker gets this long to become ready, ms. Source: Runpod counts 7 min as unhealthy. */

@@ -34,6 +34,8 @@ export const WORKER_ENV = {
   apiKey: "FLASH_API_KEY",
   /** Load-balanced under the process driver: listen on this Unix socket instead of PORT. */
   socket: "FLASH_SOCKET",
+  /** `tagged`: output is written as contract/logs.ts has it; set by compute drivers that read that. */
+  output: "FLASH_OUTPUT",
   /** Set for a standby of the process driver instead of all others: a socket path to warm up on. */
   standby: "FLASH_STANDBY",
   port: "PORT",

@@ -24,7 +24,7 @@ import path from "node:path";
 import pc from "picocolors";
 import { formatDiagnostics, type BuildRequest, type BuildResult } from "../compiler/compiler.ts";
 import { FlashError } from "../contract/errors.ts";
-import { createLog } from "../kit/log.ts";
+import { createLog, fieldsText } from "../kit/log.ts";
 import { keyFile } from "../server/server.ts";
 import { Engine } from "./engine.ts";
 import { Front } from "./front.ts";
@@ -186,8 +186,8 @@ class RunningDev implements DevServer {
         format: "text",
         write: (text) => this.#tell({ kind: "warning", text: text.trimEnd() }),
       }),
-      onLine: ({ endpoint, stream, message }) =>
-        this.#tell({ kind: "output", endpoint, stream, text: message }),
+      onLine: ({ endpoint, stream, message, fields = {} }) =>
+        this.#tell({ kind: "output", endpoint, stream, text: message + fieldsText(fields) }),
       ...(this.#live === undefined
         ? {}
         : { remote: { live: this.#live, env: () => this.#relayEnvironment() } }),

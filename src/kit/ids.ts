@@ -1,5 +1,7 @@
 /** Identifiers. All are URL-safe without escaping: unmodified workers put job ids into paths as they are. */
 
+import type { Trace } from "../contract/trace.ts";
+
 const ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz";
 
 /** Lower-case letters and digits, such as endpoint ids. 12 characters hold 62 bits. */
@@ -66,4 +68,21 @@ export function newSecret(prefix: string): string {
   const bytes = crypto.getRandomValues(new Uint8Array(32));
   const text = btoa(String.fromCharCode(...bytes));
   return `${prefix}_${text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
+}
+
+/** A trace of its own: nobody has asked for it to be kept. */
+export function newTrace(): Trace {
+  return { traceId: hexDigits(16), spanId: newSpanId(), isSampled: false };
+}
+
+/** 16 hexadecimal digits. */
+export function newSpanId(): string {
+  return hexDigits(8);
+}
+
+function hexDigits(bytes: number): string {
+  let hex = "";
+  while (hex.length < bytes * 2) hex += randomHex();
+  // All zeros would mean that there is none.
+  return /^0+$/.test(hex) ? hexDigits(bytes) : hex;
 }

@@ -1,6 +1,6 @@
 /** The programs' own log: JSON lines for machines, short lines for people. Never on stdout. */
 
-export type Level = "debug" | "info" | "warn" | "error";
+import { isAtLeast, type LogLevel } from "../contract/logs.ts";
 
 export interface Log {
   debug(message: string, fields?: Record<string, unknown>): void;
@@ -13,42 +13,59 @@ export interface Log {
 
 export interface LogOptions {
   /** Lowest level written. Default `info`. */
-  level?: Level;
+  level?: LogLevel;
   /** `json` one object a line; `text` for a terminal. Default `json`. */
   format?: "json" | "text";
   write: (line: string) => void;
   now?: () => number;
 }
 
-const ORDER: readonly Level[] = ["debug", "info", "warn", "error"];
+/** What one line says. */
+export interface LogEntry {
+  level: LogLevel;
+  message: string;
+  fields: Record<string, unknown>;
+}
 
-export function createLog(options: LogOptions, fields: Record<string, unknown> = {}): Log {
-  const least = ORDER.indexOf(options.level ?? "info");
-  const write = (level: Level, message: string, extra: Record<string, unknown> = {}): void => {
-    if (ORDER.indexOf(level) < least) return;
-    const all = { ...fields, ...extra };
+export function createLog(options: LogOptions): Log {
+  const least = options.level ?? "info";
+  return logTo((entry) => {
+    if (!isAtLeast(entry.level, least)) return;
     const time = new Date(options.now?.() ?? Date.now()).toISOString();
-    const head = { time, level, message };
-    options.write(
-      options.format === "text"
-        ? `${time.slice(11, 19)} ${level.padEnd(5)} ${message}${textOf(all)}\n`
-        : // The head comes first, and no field takes its place.
-          `${jsonOf({ ...head, ...all, ...head })}\n`,
-    );
-  };
+    options.write(options.format === "text" ? textLine(time, entry) : jsonLine(time, entry));
+  });
+}
+
+/** A log whose lines go to `take`, whatever their level. */
+export function logTo(take: (entry: LogEntry) => void, fields: Record<string, unknown> = {}): Log {
+  const write =
+    (level: LogLevel) =>
+    (message: string, extra?: Record<string, unknown>): void =>
+      take({ level, message, fields: extra === undefined ? fields : { ...fields, ...extra } });
   return {
-    debug: (message, extra) => write("debug", message, extra),
-    info: (message, extra) => write("info", message, extra),
-    warn: (message, extra) => write("warn", message, extra),
-    error: (message, extra) => write("error", message, extra),
-    with: (extra) => createLog(options, { ...fields, ...extra }),
+    debug: write("debug"),
+    info: write("info"),
+    warn: write("warn"),
+    error: write("error"),
+    with: (extra) => logTo(take, { ...fields, ...extra }),
   };
+}
+
+function textLine(time: string, { level, message, fields }: LogEntry): string {
+  return `${time.slice(11, 19)} ${level.padEnd(5)} ${message}${fieldsText(fields)}\n`;
+}
+
+function jsonLine(time: string, { level, message, fields }: LogEntry): string {
+  const head = { time, level, message };
+  // The head comes first, and no field takes its place.
+  return `${jsonOf({ ...head, ...fields, ...head })}\n`;
 }
 
 /** A log that says nothing, for tests and embedding. */
 export const silentLog: Log = createLog({ write: () => undefined, level: "error" });
 
-function textOf(fields: Record<string, unknown>): string {
+/** Fields behind a message, for people: ` key=value`. */
+export function fieldsText(fields: Record<string, unknown>): string {
   return Object.entries(fields)
     .map(([key, value]) => ` ${key}=${typeof value === "string" ? value : jsonOf(value)}`)
     .join("");

@@ -6,6 +6,8 @@ import {
   type Context,
   type ContextStorage,
 } from "../contract/context.ts";
+import type { Trace } from "../contract/trace.ts";
+import { newTrace } from "../kit/ids.ts";
 import { createLog } from "../kit/log.ts";
 import { nodeProcess } from "./environment.ts";
 
@@ -86,6 +88,7 @@ function openStorage(): ContextStorage | undefined {
 function newContext({ job, signal, onProgress }: Surroundings): Context {
   const outer = callerContext();
   const signals = [outer?.signal, signal].filter((one) => one !== undefined);
+  let trace: Trace | undefined;
   return {
     signal: AbortSignal.any(signals),
     attempt: 1,
@@ -93,6 +96,11 @@ function newContext({ job, signal, onProgress }: Surroundings): Context {
     progress: (value) => onProgress?.(value),
     ...(job === undefined ? {} : { job }),
     ...(outer?.deadline === undefined ? {} : { deadline: outer.deadline }),
+    get trace() {
+      return (trace ??= outer?.trace ?? newTrace());
+    },
+    ...(outer?.caller === undefined ? {} : { caller: outer.caller }),
+    chain: outer?.chain ?? [],
   };
 }
 

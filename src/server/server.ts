@@ -290,11 +290,12 @@ function poolHost(
       keyring.admit(secret, { workerId, endpointId, app, environment });
     },
     expel: (secret) => keyring.expel(secret),
-    onLine: (endpoint, worker, { at, stream, text: message }) => {
-      write(endpoint, { at, worker, stream, message });
+    onLine: (endpoint, worker, { text: message, stream, ...facts }) => {
+      const level = stream === "stderr" ? "error" : "info";
+      write(endpoint, { worker, stream, level, message, ...facts });
     },
     onEvent: (endpoint, worker, message) => {
-      write(endpoint, { at: clock.now(), worker, stream: "system", message });
+      write(endpoint, { at: clock.now(), worker, stream: "system", level: "warn", message });
       log.warn("worker trouble", { endpoint: endpoint.name, worker, message });
     },
     wake: (endpointId) => parts().scaler.wake(endpointId),

@@ -6,15 +6,22 @@
 
 import { AsyncLocalStorage } from "node:async_hooks";
 import { encodeJson } from "../contract/carry.ts";
-import { provideContextStorage, type Context } from "../contract/context.ts";
+import { provideContextStorage, type Context, type ContextLog } from "../contract/context.ts";
 import { sentence } from "../contract/binder.ts";
-import { FlashError, reportOf, type Issue } from "../contract/errors.ts";
+import { FlashError, type Issue } from "../contract/errors.ts";
+import { LOG_LEVELS, type LineFacts, type LogLevel } from "../contract/logs.ts";
+import type { Origin } from "../contract/origin.ts";
+import type { Trace } from "../contract/trace.ts";
 import { abortable } from "../kit/abort.ts";
 import { systemClock, type Clock } from "../kit/clock.ts";
+import { newTrace } from "../kit/ids.ts";
+import { writeEntry } from "./output.ts";
 
 export interface CallOptions {
-  /** Fields that every line of `context().log` carries, such as the job's id. */
-  who: Record<string, unknown>;
+  /** Names the call in every line that is written for it: the job and attempt, or the request. */
+  who: LineFacts;
+  /** Where the call comes from; the last of its chain is the function itself. Asked for when somebody wants to know. */
+  origin?: () => Origin;
   attempt?: number;
   job?: { id: string; endpoint: string };
   /** Made when somebody asks for it. */
@@ -32,7 +39,8 @@ const calls = new WeakMap<Context, Call>();
 export class Call {
   readonly context: Context;
   /** Names this call in logs. */
-  readonly who: Record<string, unknown>;
+  readonly who: LineFacts;
+  readonly #running: RunningContext;
   readonly #controller = new AbortController();
   readonly #cancelTimer: (() => void) | undefined;
   #unsettled: Promise<unknown> = Promise.resolve();
@@ -40,7 +48,9 @@ export class Call {
   constructor(options: CallOptions) {
     const { limit, clock = systemClock } = options;
     this.who = options.who;
-    this.context = createContext(options, this.#controller.signal, clock);
+    const deadline = limit === undefined ? undefined : clock.now() + limit.ms;
+    this.#running = new RunningContext(options, this.#controller.signal, deadline);
+    this.context = this.#running;
     this.#cancelTimer =
       limit === undefined
         ? undefined
@@ -56,6 +66,11 @@ export class Call {
 
   get signal(): AbortSignal {
     return this.#controller.signal;
+  }
+
+  /** The id of the call's trace, unless there is none that anybody else could know. */
+  get knownTrace(): string | undefined {
+    return this.#running.knownTrace;
   }
 
   /** Ends the call with this reason. The first one counts. */
@@ -87,20 +102,50 @@ export class Call {
   }
 }
 
-function createContext(options: CallOptions, signal: AbortSignal, clock: Clock): Context {
-  const { job, limit, request, who } = options;
-  const context: Context = {
-    signal,
-    attempt: options.attempt ?? 1,
-    ...(job === undefined ? {} : { job }),
-    ...(limit === undefined ? {} : { deadline: clock.now() + limit.ms }),
-    log: {
-      debug: (message, fields) => writeLine({ level: "debug", message, who, fields }),
-      info: (message, fields) => writeLine({ level: "info", message, who, fields }),
-      warn: (message, fields) => writeLine({ level: "warn", message, who, fields }),
-      error: (message, fields) => writeLine({ level: "error", message, who, fields }),
-    },
-    progress(value) {
+/** Parts that most functions never ask for are made when they do. */
+class RunningContext implements Context {
+  readonly signal: AbortSignal;
+  readonly attempt: number;
+  declare readonly job?: { id: string; endpoint: string };
+  declare readonly deadline?: number;
+  readonly #options: CallOptions;
+  #log: ContextLog | undefined;
+  #request: Request | undefined;
+  #origin: Origin | undefined;
+  #trace: Trace | undefined;
+
+  constructor(options: CallOptions, signal: AbortSignal, deadline: number | undefined) {
+    const { job, attempt = 1 } = options;
+    this.#options = options;
+    this.signal = signal;
+    this.attempt = attempt;
+    if (job !== undefined) this.job = job;
+    if (deadline !== undefined) this.deadline = deadline;
+  }
+
+  get log(): ContextLog {
+    return (this.#log ??= this.#createLog());
+  }
+
+  get request(): Request {
+    // Only there where there is one, as the type says.
+    return (this.#request ??= this.#options.request?.(this.signal)) as Request;
+  }
+
+  get trace(): Trace {
+    return (this.#trace ??= this.#from.trace ?? newTrace());
+  }
+
+  get caller(): string | undefined {
+    return this.#from.caller;
+  }
+
+  get chain(): readonly string[] {
+    return this.#from.chain;
+  }
+
+  get progress(): (value: unknown) => void {
+    return (value) => {
       const issues: Issue[] = [];
       const json = encodeJson(value ?? null, {}, "progress", issues);
       if (issues.length > 0) {
@@ -108,52 +153,28 @@ function createContext(options: CallOptions, signal: AbortSignal, clock: Clock):
           issues,
         });
       }
-      if (!signal.aborted) options.onProgress?.(json);
-    },
-  };
-  if (request !== undefined) defineRequest(context, () => request(signal));
-  return context;
-}
-
-/**
- * Most functions never ask for it, and making one costs more than many of them take. Defined on the
- * finished object, because spreading an object with a getter calls it.
- */
-function defineRequest(context: Context, make: () => Request): void {
-  let made: Request | undefined;
-  const get = (): Request => (made ??= make());
-  Object.defineProperty(context, "request", { get, enumerable: true, configurable: true });
-}
-
-interface Line {
-  level: string;
-  message: string;
-  who: Record<string, unknown>;
-  fields: Record<string, unknown> | undefined;
-}
-
-/** Logging never throws into user code, whatever it is given. */
-function writeLine({ level, message, who, fields }: Line): void {
-  const head = { time: new Date().toISOString(), level, message };
-  let line: string;
-  try {
-    line = JSON.stringify({ ...head, ...fields, ...head, ...who }, withoutCycles());
-  } catch (error) {
-    line = JSON.stringify({ ...head, ...who, fields: `cannot be shown: ${String(error)}` });
+      if (!this.signal.aborted) this.#options.onProgress?.(json);
+    };
   }
-  process.stdout.write(`${line}\n`);
+
+  /** The trace id, unless there is none that anybody else could know. */
+  get knownTrace(): string | undefined {
+    return (this.#trace ?? this.#from.trace)?.traceId;
+  }
+
+  get #from(): Origin {
+    return (this.#origin ??= this.#options.origin?.() ?? NOWHERE);
+  }
+
+  #createLog(): ContextLog {
+    const { who } = this.#options;
+    const write =
+      (level: LogLevel) =>
+      (message: string, fields?: Record<string, unknown>): void =>
+        writeEntry({ level, message, who, fields, trace: this.knownTrace, stream: "stdout" });
+    const [debug, info, warn, error] = LOG_LEVELS.map(write);
+    return { debug, info, warn, error } as ContextLog;
+  }
 }
 
-function withoutCycles(): (this: unknown, key: string, value: unknown) => unknown {
-  const ancestors: unknown[] = [];
-  return function (key, value) {
-    if (typeof value === "bigint") return value.toString();
-    if (value instanceof Error) return reportOf(value);
-    if (typeof value !== "object" || value === null) return value;
-    // `this` holds the value: whatever lies deeper than it is a sibling's child, no ancestor.
-    ancestors.length = ancestors.indexOf(this) + 1;
-    if (ancestors.includes(value)) return `[circular: ${key}]`;
-    ancestors.push(value);
-    return value;
-  };
-}
+const NOWHERE: Origin = { chain: [] };

@@ -3,8 +3,10 @@
 import { FlashError, reportOf } from "../contract/errors.ts";
 import { WORKER_ENV } from "../contract/worker-env.ts";
 import type { EndpointDeclaration } from "../contract/registry.ts";
-import { createLog, type Log } from "../kit/log.ts";
+import type { Log } from "../kit/log.ts";
+import { Call } from "./call.ts";
 import { Life } from "./life.ts";
+import { tagOutput, workerLog } from "./output.ts";
 import { importDeclarations, openArtifact, routesOf, type Served } from "./program.ts";
 import type { JobChannel } from "./queue/channel.ts";
 import type { Heartbeat } from "./queue/heartbeat.ts";
@@ -42,7 +44,8 @@ interface Start {
  */
 export async function serveWorker(options: WorkerOptions): Promise<void> {
   const { env, runtimeUrl, declarations = importDeclarations } = options;
-  const log = createLog({ write: (line) => process.stderr.write(line) });
+  if (env[WORKER_ENV.output] === "tagged") tagOutput(() => Call.current());
+  const log = workerLog();
   const life = new Life(log);
   if (options.onEnd !== undefined) life.onEnd(options.onEnd);
   let served: Served | undefined;

@@ -663,6 +663,8 @@ describe("a worker's call to another endpoint", () => {
       attempt: 1,
       log: console,
       progress: () => undefined,
+      trace: { traceId: "a".repeat(32), spanId: "b".repeat(16), isSampled: true },
+      chain: ["me"],
     };
     const storage = contextStorage();
     assert.ok(storage);

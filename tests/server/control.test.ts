@@ -378,6 +378,7 @@ describe("log files", () => {
     time: new Date(0).toISOString(),
     worker: "w",
     stream: "stdout" as const,
+    level: "info" as const,
     message,
   });
   const request = (tail: number) => ({ tail, follow: false, signal: new AbortController().signal });

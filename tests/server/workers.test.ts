@@ -5,6 +5,7 @@ import { once } from "node:events";
 import path from "node:path";
 import { describe, test } from "node:test";
 import type { WorkerLine } from "../../src/contract/compute.ts";
+import { tagText } from "../../src/contract/logs.ts";
 import { ManualClock } from "../../src/kit/clock.ts";
 import { FlashError } from "../../src/contract/errors.ts";
 import { Failures } from "../../src/server/workers/failures.ts";
@@ -18,8 +19,14 @@ import { TestServer, backwards, isAlive } from "./server-support.ts";
 describe("output", () => {
   function collect(clock = new ManualClock()) {
     const seen: WorkerLine[] = [];
-    const lines = new Lines({ stream: "stdout", clock, onLine: (line) => seen.push(line) });
-    return { lines, clock, texts: () => seen.map(({ text }) => text) };
+    const pauses: boolean[] = [];
+    const lines = new Lines({
+      stream: "stdout",
+      clock,
+      onLine: (line) => seen.push(line),
+      onPause: (isPaused) => pauses.push(isPaused),
+    });
+    return { lines, clock, seen, pauses, texts: () => seen.map(({ text }) => text) };
   }
 
   test("lines are cut at line ends, whatever the chunks are", () => {
@@ -37,12 +44,62 @@ describe("output", () => {
     assert.deepEqual(texts(), ["grüße €"]);
   });
 
-  test("a line without an end comes in bounded pieces", () => {
-    const { lines, texts } = collect();
+  test("a line without an end comes in bounded pieces, each marked and with the line's facts", () => {
+    const { lines, texts, seen } = collect();
+    lines.push(Buffer.from(tagText({ stream: "stderr", job: "j1" })));
     for (let part = 0; part < 5; part++) lines.push(Buffer.alloc(40_000, 97));
     lines.end();
-    assert.ok(texts().every((text) => text.length <= 64 * 1024));
+    assert.ok(texts().every((text) => text.length <= 64 * 1024 + 40_000));
     assert.equal(texts().join("").length, 200_000);
+    assert.ok(seen.every(({ job, stream }) => job === "j1" && stream === "stderr"));
+    assert.deepEqual(
+      seen.map(({ cut }) => cut === true),
+      [...seen.slice(1).map(() => true), false],
+    );
+  });
+
+  test("what a terminal would act upon is taken out", () => {
+    const { lines, texts } = collect();
+    lines.push(Buffer.from("\u001b[1;31mred\u001b[0m \u001b]0;title\u0007text\n"));
+    lines.push(Buffer.from("10%\r50%\r100%\n"));
+    lines.push(Buffer.from([0, 1, 2, 255, 254, 10]));
+    lines.push(Buffer.from("tab\tstays\n"));
+    assert.deepEqual(texts(), ["red text", "100%", "\ufffd\ufffd\ufffd", "tab\tstays"]);
+  });
+
+  test("a tag says whose line it is, and what is none is text", () => {
+    const { lines, clock, seen } = collect();
+    const tag = tagText({
+      level: "warn",
+      job: "j",
+      attempt: 2,
+      message: "two\nlines",
+      fields: { n: 1 },
+    });
+    lines.push(Buffer.from(`${tag}\n\u001e{"job":5,"level":"loud"}\u001ftext\n\u001enothing\n`));
+    const at = clock.now();
+    const facts = seen.map((line) => ({ ...line, at: line.at - at }));
+    assert.deepEqual(facts, [
+      {
+        stream: "stdout",
+        level: "warn",
+        job: "j",
+        attempt: 2,
+        text: "two\nlines",
+        fields: { n: 1 },
+        at: 0,
+      },
+      { stream: "stdout", text: "text", at: 0 },
+      { stream: "stdout", text: "\ufffdnothing", at: 0 },
+    ]);
+  });
+
+  test("who floods even so is not read until the second is over", () => {
+    const { lines, clock, pauses } = collect();
+    for (let part = 0; part < 16; part++) lines.push(Buffer.alloc(1024 * 1024, "x\n"));
+    assert.equal(pauses[0], true);
+    clock.advance(1000);
+    assert.equal(pauses.at(-1), false);
   });
 
   test("a flood is dropped for the rest of its second, and that is said", () => {

@@ -2,6 +2,8 @@
 
 import type { LogLine } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
+import { isLogLevel, LOG_LEVELS, type LogLevel } from "../../contract/logs.ts";
+import { fieldsText } from "../../kit/log.ts";
 import type { CommandDefinition } from "../command.ts";
 import type { Output } from "../output.ts";
 import { openProject } from "../project.ts";
@@ -15,9 +17,17 @@ import {
 interface Options extends TargetOptions {
   follow?: true;
   tail?: number;
+  since?: number;
+  worker?: string;
+  job?: string;
+  request?: string;
+  level?: LogLevel;
 }
 
 const DEFAULT_TAIL = 100;
+/** As many as the server gives at once. */
+const ALL = 10_000;
+const UNITS_MS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 export const logs: CommandDefinition = {
   description:
@@ -25,24 +35,53 @@ export const logs: CommandDefinition = {
   examples: [
     ["flash logs", "the newest 100 lines of all endpoints"],
     ["flash logs user-service -f", "one endpoint, and what comes"],
+    ["flash logs analyze --job 0198f2c1-… --since 1h", "what one job wrote"],
+    ["flash logs --level error --since 30m", "what went wrong lately"],
     ["flash logs --json --tail 1000", "for programs"],
   ],
   arguments: [["[endpoint]", "name of an endpoint; default: all"]],
   options: [
     ["-f, --follow", "go on until Ctrl-C"],
-    ["-n, --tail <lines>", `how many lines to begin with; default: ${DEFAULT_TAIL}`, parseTail],
+    [
+      "-n, --tail <lines>",
+      `how many lines to begin with; default: ${DEFAULT_TAIL}, with --since all (up to ${ALL})`,
+      parseTail,
+    ],
+    ["--since <time>", "nothing older: 30s, 10m, 2h, 3d, or an ISO 8601 time", parseSince],
+    ["--worker <id>", "lines of one worker"],
+    ["--job <id>", "lines of one job"],
+    ["--request <id>", "lines of one request: what its X-Request-Id header says"],
+    ["--level <level>", `lines of at least this level: ${LOG_LEVELS.join(", ")}`, parseLevel],
     ...TARGET_OPTIONS,
   ],
   async run(invocation) {
     const { args, cwd, env, output, signal } = invocation;
-    const { app, follow = false, tail = DEFAULT_TAIL } = invocation.options as Options;
+    const {
+      app,
+      follow = false,
+      tail,
+      since,
+      worker,
+      job,
+      request,
+      level,
+    } = invocation.options as Options;
     const [endpoint] = args;
     const project = openProject({ cwd, env, app });
     const { cloud } = await openDestination(invocation, project, { start: false });
     const { environment } = await chooseEnvironment(invocation, project, cloud);
     const lines = cloud.logs(
       { app: project.app, environment },
-      { tail, follow, ...(endpoint === undefined ? {} : { endpoint }) },
+      {
+        tail: tail ?? (since === undefined ? DEFAULT_TAIL : ALL),
+        follow,
+        ...(endpoint === undefined ? {} : { endpoint }),
+        ...(since === undefined ? {} : { since }),
+        ...(worker === undefined ? {} : { worker }),
+        ...(job === undefined ? {} : { job }),
+        ...(request === undefined ? {} : { request }),
+        ...(level === undefined ? {} : { level }),
+      },
       { signal },
     );
     for await (const line of lines) {
@@ -51,14 +90,37 @@ export const logs: CommandDefinition = {
   },
 };
 
-function lineText({ time, endpoint, worker, stream, message }: LogLine, output: Output): string {
+function lineText(line: LogLine, output: Output): string {
+  const { time, endpoint, worker, job, request, stream, level, message, fields = {} } = line;
   const { dim, red, yellow } = output.colors;
-  const where = dim(`${time} ${endpoint} ${worker}`);
-  if (stream === "system") return `${where} ${yellow(message)}`;
-  return `${where} ${stream === "stderr" ? red(message) : message}`;
+  const where = [time, endpoint, worker, job ?? request].filter((part) => part).join(" ");
+  const text = message + fieldsText(fields) + (line.cut === true ? "…" : "");
+  const paint = level === "error" ? red : stream === "system" || level === "warn" ? yellow : String;
+  return `${dim(where)} ${paint(text)}`;
 }
 
 function parseTail(text: string): number {
   if (/^\d{1,7}$/.test(text)) return Number(text);
   throw new FlashError("INVALID_USAGE", `--tail is a number of lines, got '${text}'.`);
+}
+
+function parseLevel(text: string): LogLevel {
+  const level = text.toLowerCase();
+  if (isLogLevel(level)) return level;
+  throw new FlashError(
+    "INVALID_USAGE",
+    `--level is one of ${LOG_LEVELS.join(", ")}, got '${text}'.`,
+  );
+}
+
+/** Epoch ms. */
+function parseSince(text: string): number {
+  const [, count, unit = ""] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
+  if (count !== undefined) return Date.now() - Number(count) * (UNITS_MS[unit] ?? 0);
+  const time = Date.parse(text);
+  if (!Number.isNaN(time)) return time;
+  throw new FlashError(
+    "INVALID_USAGE",
+    `--since is a time such as 10m, 2h or 2026-01-31T12:00:00Z, got '${text}'.`,
+  );
 }

@@ -7,6 +7,7 @@ import type {
   DeployRequest,
   EnvironmentsDocument,
   LogLine,
+  LogQuery,
   ReleasesDocument,
   RemovalDocument,
   ScalingDocument,
@@ -188,7 +189,7 @@ export class FlashServerCloud implements Cloud {
 
   async *logs(
     target: Target,
-    request: { endpoint?: string; tail: number; follow: boolean },
+    { tail, follow, since, ...filter }: LogQuery & { endpoint?: string },
     options: CloudOptions = {},
   ): AsyncGenerator<LogLine> {
     const lines = this.#client.lines({
@@ -196,12 +197,13 @@ export class FlashServerCloud implements Cloud {
       path: `${API}/logs`,
       query: {
         ...target,
-        endpoint: request.endpoint,
-        tail: String(request.tail),
-        follow: request.follow ? "1" : undefined,
+        ...filter,
+        tail: String(tail),
+        follow: follow ? "1" : undefined,
+        since: since === undefined ? undefined : String(since),
       },
       signal: options.signal,
-      ...(request.follow ? { idleMs: 0 } : {}),
+      ...(follow ? { idleMs: 0 } : {}),
     });
     for await (const line of lines) yield JSON.parse(line) as LogLine;
   }

@@ -9,9 +9,7 @@ import { clientSignal, type Principal } from "../gateway/http.ts";
 import type { EndpointFilter } from "./control.ts";
 import type { ControlCall, ControlHandlers } from "./control-api.ts";
 import { controlOpenApi } from "./control-openapi.ts";
-
-const DEFAULT_TAIL = 100;
-const MAX_TAIL = 10_000;
+import { logQueryOf } from "./log-query.ts";
 
 export const CONTROL_HANDLERS: ControlHandlers = {
   "builds.upload": ({ control, query, request }) =>
@@ -59,8 +57,7 @@ async function logs(call: ControlCall): Promise<void> {
   const { query, response } = call;
   const signal = clientSignal(response);
   const lines = await call.control.logs(filterOf(call), {
-    tail: tailOf(query),
-    follow: query.get("follow") === "1",
+    ...logQueryOf(query),
     signal,
   });
   response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
@@ -126,10 +123,4 @@ function baseUrl(text: string): string {
 /** A parameter that the table calls required, which has been checked. */
 export function required(query: URLSearchParams, name: string): string {
   return query.get(name) ?? "";
-}
-
-function tailOf(query: URLSearchParams): number {
-  const text = query.get("tail") ?? String(DEFAULT_TAIL);
-  if (/^\d{1,9}$/.test(text)) return Math.min(Number(text), MAX_TAIL);
-  throw new FlashError("INVALID_REQUEST", `'tail' must be a whole number, got '${text}'.`);
 }

@@ -21,6 +21,7 @@ import type {
   EndpointStatus,
   EnvironmentsDocument,
   LogLine,
+  LogQuery,
   ReleasesDocument,
   RemovalDocument,
   ScalingDocument,
@@ -188,12 +189,12 @@ export class Control {
   }
 
   /**
-   * Newest `tail` lines, oldest first; with `follow` every further one until `signal` aborts. Throws
+   * Newest `tail` lines that fit, oldest first; with `follow` every further one until `signal` aborts. Throws
    * `NOT_DEPLOYED`, `ENDPOINT_NOT_FOUND` before the first line.
    */
   async logs(
     filter: EndpointFilter,
-    request: { tail: number; follow: boolean; signal: AbortSignal },
+    request: LogQuery & { signal: AbortSignal },
   ): Promise<AsyncIterable<LogLine>> {
     await this.#active(filter.app, filter.environment);
     const rows = await this.#rows(filter);

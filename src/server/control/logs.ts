@@ -1,22 +1,22 @@
 /**
- * What workers write: one file an endpoint, `home/logs/<app>/<environment>/<endpoint>.ndjson`, and
- * listeners. Bounded everywhere: a file turns into `.1` at 8 MiB and replaces the earlier one, what
- * waits to be written is dropped beyond 1 MiB (and that is said), and a reader that does not keep up
- * loses lines, never the server its memory.
+ * What workers write: one log an endpoint, `home/logs/<app>/<environment>/<endpoint>.ndjson`, and those
+ * who follow it. Bounded everywhere: each log and all of them together in bytes, what waits to be
+ * written, and a reader that does not keep up loses lines, never the server its memory.
  */
 
-import { appendFile, mkdir, open, rename, stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
-import type { LogLine } from "../../contract/control.ts";
+import type { LogFilter, LogLine, LogQuery } from "../../contract/control.ts";
+import { isAtLeast } from "../../contract/logs.ts";
 import type { Clock } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
+import { LogFile } from "./log-file.ts";
 
-const MAX_FILE_BYTES = 8 * 1024 * 1024;
-const MAX_PENDING_BYTES = 1024 * 1024;
-/** Lines arriving within this time are written together, ms. */
-const FLUSH_MS = 50;
-/** From a file's end, at most this much is read for `tail`. */
-const MAX_TAIL_BYTES = 2 * 1024 * 1024;
+const MIB = 1024 * 1024;
+/** What the log of one endpoint may take on the disk, bytes. */
+export const LOG_BYTES: number = 16 * MIB;
+/** What all of them together may take, bytes. */
+export const ALL_LOGS_BYTES: number = 1024 * MIB;
 const MAX_FOLLOW_LINES = 10_000;
 
 /** Whose lines. */
@@ -26,154 +26,146 @@ export interface LogSource {
   endpoint: string;
 }
 
-type Listener = (line: LogLine) => void;
-
-/** The log of one endpoint. Everything that touches its file happens one after the other. */
-class EndpointLog {
-  readonly listeners = new Set<Listener>();
-  readonly #file: string;
-  readonly #clock: Clock;
-  readonly #onError: (error: unknown) => void;
-  #pending: string[] = [];
-  #pendingBytes = 0;
-  #dropped = 0;
-  #work: Promise<void> = Promise.resolve();
-  #cancelFlush: (() => void) | undefined;
-
-  constructor(file: string, clock: Clock, onError: (error: unknown) => void) {
-    this.#file = file;
-    this.#clock = clock;
-    this.#onError = onError;
-  }
-
-  add(line: LogLine): void {
-    for (const listener of this.listeners) listener(line);
-    const text = `${JSON.stringify(line)}\n`;
-    if (this.#pendingBytes + text.length > MAX_PENDING_BYTES) {
-      this.#dropped += 1;
-      return;
-    }
-    this.#pending.push(text);
-    this.#pendingBytes += text.length;
-    this.#cancelFlush ??= this.#clock.after(FLUSH_MS, () => void this.flush());
-  }
-
-  flush(): Promise<void> {
-    this.#cancelFlush?.();
-    this.#cancelFlush = undefined;
-    this.#work = this.#work.then(() => this.#write()).catch(this.#onError);
-    return this.#work;
-  }
-
-  /**
-   * The last `count` lines, and from then on every further one to `listener`: none is missed, none
-   * comes twice, because the listener joins in the same turn in which the unwritten lines are read.
-   */
-  async tail(count: number, listener?: Listener): Promise<LogLine[]> {
-    await this.flush();
-    let lines: LogLine[] = [];
-    const read = this.#work.then(async () => {
-      const current = await readTail(this.#file, count);
-      const earlier = current.length < count ? await readTail(`${this.#file}.1`, count) : [];
-      const unwritten = this.#pending.map((text) => JSON.parse(text) as LogLine);
-      lines = [...earlier, ...current, ...unwritten].slice(-count);
-      if (count === 0) lines = [];
-      if (listener !== undefined) this.listeners.add(listener);
-    });
-    this.#work = read.catch(this.#onError);
-    await read;
-    return lines;
-  }
-
-  async #write(): Promise<void> {
-    if (this.#pending.length === 0) return;
-    const dropped = this.#dropped;
-    const text = this.#pending.join("");
-    this.#pending = [];
-    this.#pendingBytes = 0;
-    this.#dropped = 0;
-    await mkdir(path.dirname(this.#file), { recursive: true, mode: 0o700 });
-    await this.#rotate();
-    await appendFile(this.#file, text, { mode: 0o600 });
-    if (dropped > 0) this.#onError(new Error(`${dropped} lines of output were not written`));
-  }
-
-  async #rotate(): Promise<void> {
-    const size = await stat(this.#file).then(
-      (found) => found.size,
-      () => 0,
-    );
-    if (size >= MAX_FILE_BYTES) await rename(this.#file, `${this.#file}.1`);
-  }
+export interface LogsOptions {
+  home: string;
+  clock: Clock;
+  log: Log;
+  /** Of one endpoint. Default {@link LOG_BYTES}. */
+  maxBytes?: number | undefined;
+  /** Of all endpoints. Default {@link ALL_LOGS_BYTES}. */
+  maxTotalBytes?: number | undefined;
 }
 
 export class Logs {
   readonly #folder: string;
-  readonly #clock: Clock;
-  readonly #log: Log;
-  readonly #books = new Map<string, EndpointLog>();
+  readonly #options: LogsOptions;
+  readonly #files = new Map<string, LogFile>();
+  #pruning: Promise<void> = Promise.resolve();
 
-  constructor(options: { home: string; clock: Clock; log: Log }) {
+  constructor(options: LogsOptions) {
     this.#folder = path.join(options.home, "logs");
-    this.#clock = options.clock;
-    this.#log = options.log;
+    this.#options = options;
   }
 
   add(source: LogSource, line: Omit<LogLine, "endpoint">): void {
-    this.#book(source).add({ ...line, endpoint: source.endpoint });
+    this.#file(source).add({ ...line, endpoint: source.endpoint });
   }
 
-  /** Newest `tail` lines of all sources, oldest first; then, with `follow`, further ones. */
+  /** Newest lines of all sources that fit, oldest first; then, with `follow`, further ones. */
   async *read(
     sources: readonly LogSource[],
-    request: { tail: number; follow: boolean; signal: AbortSignal },
+    request: LogQuery & { signal: AbortSignal },
   ): AsyncGenerator<LogLine> {
     const { tail, follow, signal } = request;
-    const queue = new LineQueue(signal);
-    const listener = follow ? (line: LogLine) => queue.push(line) : undefined;
-    const books = sources.map((source) => this.#book(source));
+    const fits = (line: LogLine): boolean => fitsFilter(line, request);
+    const since = request.since === undefined ? undefined : new Date(request.since).toISOString();
+    const queue = new LineQueue(signal, this.#options.clock);
+    const listener = follow ? (line: LogLine) => fits(line) && queue.push(line) : undefined;
+    const files = sources.map((source) => this.#file(source));
     try {
-      const tails = await Promise.all(books.map((book) => book.tail(tail, listener)));
+      const wanted = { count: tail, fits, since };
+      const tails = await Promise.all(files.map((file) => file.tail(wanted, listener)));
       const lines = tails.flat().sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
       yield* tail === 0 ? [] : lines.slice(-tail);
       if (follow) yield* queue.lines();
     } finally {
-      if (listener !== undefined) for (const book of books) book.listeners.delete(listener);
+      if (listener !== undefined) for (const file of files) file.listeners.delete(listener);
     }
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#books.values()].map((book) => book.flush()));
+    await Promise.all([...this.#files.values()].map((file) => file.flush()));
+    await this.#pruning;
   }
 
-  #book(source: LogSource): EndpointLog {
-    const key = keyOf(source);
-    let book = this.#books.get(key);
-    if (book === undefined) {
-      const { app, environment, endpoint } = source;
-      const file = path.join(this.#folder, app, environment, `${endpoint}.ndjson`);
-      book = new EndpointLog(file, this.#clock, (error) => {
-        this.#log.warn("a worker's log is incomplete", { endpoint: key, error: String(error) });
+  #file(source: LogSource): LogFile {
+    const { app, environment, endpoint } = source;
+    const key = `${app}/${environment}/${endpoint}`;
+    let file = this.#files.get(key);
+    if (file === undefined) {
+      const { clock, log, maxBytes = LOG_BYTES } = this.#options;
+      file = new LogFile({
+        file: path.join(this.#folder, app, environment, `${endpoint}.ndjson`),
+        maxBytes,
+        clock,
+        onError: (error) => {
+          log.warn("a worker's log is incomplete", { endpoint: key, error: String(error) });
+        },
+        onRotated: () => this.#prune(),
       });
-      this.#books.set(key, book);
+      this.#files.set(key, file);
     }
-    return book;
+    return file;
   }
+
+  /** Removes the oldest files while all of them take too much; one a worker writes to is never among them. */
+  #prune(): void {
+    const most = this.#options.maxTotalBytes ?? ALL_LOGS_BYTES;
+    this.#pruning = this.#pruning
+      .then(async () => {
+        const files = await logFiles(this.#folder);
+        let total = files.reduce((sum, { bytes }) => sum + bytes, 0);
+        const current = new Set(
+          [...this.#files.keys()].map((key) => path.join(this.#folder, `${key}.ndjson`)),
+        );
+        for (const { file, bytes } of files.sort((a, b) => a.changedAt - b.changedAt)) {
+          if (total <= most) return;
+          if (current.has(file)) continue;
+          await rm(file, { force: true });
+          total -= bytes;
+        }
+      })
+      .catch((error: unknown) => {
+        this.#options.log.warn("old logs could not be removed", { error: String(error) });
+      });
+  }
+}
+
+function fitsFilter(line: LogLine, { worker, job, request, level }: LogFilter): boolean {
+  return (
+    (worker === undefined || line.worker === worker) &&
+    (job === undefined || line.job === job) &&
+    (request === undefined || line.request === request) &&
+    (level === undefined || isAtLeast(line.level, level))
+  );
+}
+
+interface StoredFile {
+  file: string;
+  bytes: number;
+  changedAt: number;
+}
+
+async function logFiles(folder: string): Promise<StoredFile[]> {
+  const names = await readdir(folder, { recursive: true });
+  const files = names.filter((name) => /\.ndjson(\.1)?$/.test(name));
+  const found = await Promise.all(
+    files.map(async (name): Promise<StoredFile[]> => {
+      const file = path.join(folder, name);
+      const known = await stat(file).catch(() => undefined);
+      return known === undefined ? [] : [{ file, bytes: known.size, changedAt: known.mtimeMs }];
+    }),
+  );
+  return found.flat();
 }
 
 /** Lines on their way to a reader. */
 class LineQueue {
   readonly #signal: AbortSignal;
+  readonly #clock: Clock;
   #lines: LogLine[] = [];
+  #lost = 0;
   #wake: () => void = () => undefined;
 
-  constructor(signal: AbortSignal) {
+  constructor(signal: AbortSignal, clock: Clock) {
     this.#signal = signal;
+    this.#clock = clock;
     signal.addEventListener("abort", () => this.#wake(), { once: true });
   }
 
   push(line: LogLine): void {
     if (this.#lines.length < MAX_FOLLOW_LINES) this.#lines.push(line);
+    else this.#lost += 1;
     this.#wake();
   }
 
@@ -181,6 +173,8 @@ class LineQueue {
   async *lines(): AsyncGenerator<LogLine> {
     while (!this.#signal.aborted) {
       const lines = this.#lines;
+      const last = lines.at(-1);
+      if (this.#lost > 0 && last !== undefined) lines.push(this.#gap(last));
       this.#lines = [];
       yield* lines;
       if (this.#lines.length > 0 || this.#signal.aborted) continue;
@@ -189,40 +183,11 @@ class LineQueue {
       });
     }
   }
-}
 
-async function readTail(file: string, count: number): Promise<LogLine[]> {
-  if (count === 0) return [];
-  let handle;
-  try {
-    handle = await open(file, "r");
-  } catch {
-    return [];
+  #gap({ endpoint }: LogLine): LogLine {
+    const message = `… ${this.#lost} lines left out: they came faster than they were read`;
+    this.#lost = 0;
+    const time = new Date(this.#clock.now()).toISOString();
+    return { time, endpoint, worker: "", stream: "system", level: "warn", message };
   }
-  try {
-    const { size } = await handle.stat();
-    const from = Math.max(0, size - MAX_TAIL_BYTES);
-    const buffer = Buffer.alloc(size - from);
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, from);
-    const texts = buffer
-      .toString("utf8", 0, bytesRead)
-      .split("\n")
-      .slice(-count - 1);
-    return texts.flatMap(parseLine);
-  } finally {
-    await handle.close();
-  }
-}
-
-/** A line that a crash or the cut has broken is left out. */
-function parseLine(text: string): LogLine[] {
-  try {
-    return [JSON.parse(text) as LogLine];
-  } catch {
-    return [];
-  }
-}
-
-function keyOf({ app, environment, endpoint }: LogSource): string {
-  return `${app}/${environment}/${endpoint}`;
 }

@@ -241,6 +241,7 @@ function environment(spec: WorkerSpec, place: ProcessPlace): Record<string, stri
     ...inherited(place),
     ...spec.env,
     [WORKER_ENV.artifactDir]: spec.artifactDir,
+    [WORKER_ENV.output]: "tagged",
     ...(spec.kind === "lb" ? { [WORKER_ENV.socket]: socketOf(place) } : {}),
   };
 }

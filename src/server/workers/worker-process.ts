@@ -134,9 +134,13 @@ export class WorkerProcess {
   #readOutput(): void {
     const onLine = (line: WorkerLine): void => this.#onLine?.(line);
     for (const stream of ["stdout", "stderr"] as const) {
-      const lines = new Lines({ stream, clock: systemClock, onLine });
-      this.#child[stream]?.on("data", (chunk: Buffer) => lines.push(chunk));
-      this.#child[stream]?.once("close", () => lines.end());
+      const pipe = this.#child[stream];
+      const onPause = (isPaused: boolean): void => void (isPaused ? pipe?.pause() : pipe?.resume());
+      const lines = new Lines({ stream, clock: systemClock, onLine, onPause });
+      pipe?.on("data", (chunk: Buffer) => lines.push(chunk));
+      pipe?.once("close", () => lines.end());
+      // What a worker has left in a pipe that is not read would keep its end from being seen.
+      this.#child.once("exit", () => pipe?.resume());
     }
   }
 

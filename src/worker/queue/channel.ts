@@ -4,6 +4,8 @@
  * connection of its own to a Flash server.
  */
 
+import type { ORIGIN_MEMBER } from "../../contract/origin.ts";
+
 /** A job as the server hands it out. Unknown keys are allowed. */
 export interface JobMessage {
   id: string;
@@ -12,6 +14,8 @@ export interface JobMessage {
   attempt?: unknown;
   /** Longest run of this attempt, ms; only a Flash server sends it. */
   executionTimeout?: unknown;
+  /** Where the job comes from; only a Flash server sends it. See contract/origin.ts. */
+  [ORIGIN_MEMBER]?: unknown;
 }
 
 /** `refused`: the server understood and does not want it. `lost`: nobody took it in time. */

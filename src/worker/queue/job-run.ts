@@ -2,6 +2,7 @@
 
 import { inputParts } from "../../contract/binder.ts";
 import { FlashError } from "../../contract/errors.ts";
+import { ORIGIN_MEMBER, originOfMember } from "../../contract/origin.ts";
 import { Call } from "../call.ts";
 import { isStream, type Callable } from "../callable.ts";
 import { functionError, jobFailureBody } from "../failure.ts";
@@ -64,6 +65,10 @@ export class JobRun {
       who: { job: message.id, ...(this.#attempt === undefined ? {} : { attempt: this.#attempt }) },
       attempt: this.#attempt ?? 1,
       job: { id: message.id, endpoint },
+      origin: () => {
+        const origin = originOfMember(message[ORIGIN_MEMBER]);
+        return { ...origin, chain: [...origin.chain, options.target.labelOf(message.input)] };
+      },
       // The error is made when it is needed: its stack costs more than many jobs.
       limit: ms > 0 ? { ms, error: () => new FlashError("EXECUTION_TIMEOUT", text) } : undefined,
       onProgress: (value) => this.#showProgress(value),

@@ -6,6 +6,7 @@
 import { FlashError, reportOf } from "../../contract/errors.ts";
 import { instanceOf } from "../../contract/instance.ts";
 import { HOOKS } from "../../contract/method-names.ts";
+import { jobLabel } from "../../contract/origin.ts";
 import type { FunctionManifest } from "../../contract/manifest.ts";
 import type { AnyClass, AnyFunction, EndpointDeclaration } from "../../contract/registry.ts";
 import { isPlainJsonObject } from "../../contract/json.ts";
@@ -15,6 +16,8 @@ import { targetOf, type Served } from "../program.ts";
 export interface QueueTarget {
   /** The function for this input, and the input that is left for it. Throws `INVALID_INPUT`. */
   choose(input: unknown): { callable: Callable; input: unknown };
+  /** How chains of calls name that function. */
+  labelOf(input: unknown): string;
   /** Runs the instance's `close()`. */
   close(): Promise<void>;
 }
@@ -26,11 +29,13 @@ export async function createTarget(
 ): Promise<QueueTarget> {
   const { handler, type } = targetOf(served, declarations);
   const options = declarations.find((one) => one.target !== undefined)?.options ?? {};
+  const labelOf = (input: unknown): string => jobLabel(served.endpoint, input);
   if (type === undefined) {
     const [manifest] = served.endpoint.functions;
     if (manifest === undefined) throw nothingToRun(served, "function");
     const callable = new Callable({ manifest, handler, options, style: served.style });
-    return { choose: (input) => ({ callable, input }), close: () => Promise.resolve() };
+    const close = (): Promise<void> => Promise.resolve();
+    return { choose: (input) => ({ callable, input }), labelOf, close };
   }
   const self = await createInstance(type, served);
   const methods = new Map<string, Callable>();
@@ -46,6 +51,7 @@ export async function createTarget(
   if (methods.size === 0) throw nothingToRun(served, "public method");
   return {
     choose: (input) => chooseMethod(input, methods, type.name),
+    labelOf,
     close: () => closeInstance(self),
   };
 }

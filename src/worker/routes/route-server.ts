@@ -16,6 +16,7 @@ import { rm } from "node:fs/promises";
 import { FlashError, ERRORS } from "../../contract/errors.ts";
 import { linkPathOf } from "../../contract/lb-link.ts";
 import { LIMITS } from "../../contract/limits.ts";
+import { originOfHeaders, routeLabel } from "../../contract/origin.ts";
 import type { EndpointManifest, FunctionManifest } from "../../contract/manifest.ts";
 import { RouteTable } from "../../contract/routes.ts";
 import { DEADLINE_HEADER } from "../../contract/worker-env.ts";
@@ -189,6 +190,11 @@ export class RouteServer implements Service {
     const limit = limitOf(request, callable, this.#options.endpoint);
     const options: CallOptions = {
       who: { request: id },
+      origin: () => {
+        const origin = originOfHeaders(request.headers);
+        const label = routeLabel(this.#options.endpoint, callable.manifest.route);
+        return { ...origin, chain: [...origin.chain, label] };
+      },
       request: (signal) => webRequest(request, { signal, body: "none" }),
     };
     return limit === undefined ? options : { ...options, limit };

@@ -1,0 +1,96 @@
+/**
+ * Lines of output: what is known about one, and how a worker of ours says so.
+ *
+ * A worker under a compute driver that asks for it ({@link WORKER_ENV}.output) writes all it has to say
+ * on stdout, so that its lines stay in order, and begins those about which more is known than their
+ * text with a tag:
+ *
+ *   0x1E {"job":"…","attempt":1,"level":"warn"} 0x1F the text of the line
+ *   0x1E {"job":"…","level":"info","message":"…","fields":{…}} 0x1F
+ *
+ * Anything else is a line without a tag. So output that is no worker's, such as that of a child process
+ * or of the engine itself, needs no agreement.
+ */
+
+import { isPlainJsonObject } from "./json.ts";
+
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** What is known about a line beside its text. */
+export interface LineFacts {
+  level?: LogLevel;
+  /** The job that the writing function ran for, and the attempt. */
+  job?: string;
+  attempt?: number;
+  /** The request, on load-balanced endpoints. */
+  request?: string;
+  /** Trace id, when the call belongs to a trace. */
+  trace?: string;
+  /** What `context().log` was given beside the message. */
+  fields?: Record<string, unknown>;
+}
+
+export interface LineTag extends LineFacts {
+  /** Default `stdout`. */
+  stream?: "stderr";
+  /** Takes the place of the text: it may have several lines. */
+  message?: string;
+}
+
+const TAG_START = "\u001E";
+const TAG_END = "\u001F";
+
+/** What stands before the text of a tagged line. */
+export function tagText(tag: LineTag): string {
+  return `${TAG_START}${JSON.stringify(tag)}${TAG_END}`;
+}
+
+/** A tag and the text behind it; undefined when the line has none. */
+export function readTag(line: string): { tag: LineTag; text: string } | undefined {
+  if (!line.startsWith(TAG_START)) return undefined;
+  const end = line.indexOf(TAG_END);
+  if (end === -1) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(line.slice(1, end));
+  } catch {
+    return undefined;
+  }
+  return isPlainJsonObject(value)
+    ? { tag: checkedTag(value), text: line.slice(end + 1) }
+    : undefined;
+}
+
+/** User code can write to stdout what it likes: what does not fit is left out. */
+function checkedTag(value: Record<string, unknown>): LineTag {
+  const { stream, level, attempt, fields } = value;
+  return {
+    ...(stream === "stderr" ? { stream } : {}),
+    ...(isLogLevel(level) ? { level } : {}),
+    ...textMember(value, "job"),
+    ...(Number.isSafeInteger(attempt) ? { attempt: attempt as number } : {}),
+    ...textMember(value, "request"),
+    ...textMember(value, "trace"),
+    ...textMember(value, "message", Infinity),
+    ...(isPlainJsonObject(fields) ? { fields } : {}),
+  };
+}
+
+function textMember(
+  value: Record<string, unknown>,
+  name: "job" | "request" | "trace" | "message",
+  most = 256,
+): LineTag {
+  const text = value[name];
+  return typeof text === "string" && text.length <= most ? { [name]: text } : {};
+}
+
+export function isLogLevel(value: unknown): value is LogLevel {
+  return LOG_LEVELS.includes(value as LogLevel);
+}
+
+/** Of at least this level. */
+export function isAtLeast(level: LogLevel, least: LogLevel): boolean {
+  return LOG_LEVELS.indexOf(level) >= LOG_LEVELS.indexOf(least);
+}
