@@ -6,7 +6,7 @@
  *   control-handlers  what each route does
  *   control-openapi   the table as an OpenAPI document
  *   builds            artifacts, checked and unpacked
- *   logs              what workers write
+ *   logs              what workers write; log-file: of one endpoint; log-query: what is asked for
  *   key               the server key
  *   worker-keys       keys of workers that somebody else starts
  */
