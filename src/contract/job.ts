@@ -30,6 +30,10 @@ export interface NewJob {
   createdAt: number;
   /** Submissions with the same key within the ttl are one job. */
   idempotencyKey: string | null;
+  /** Whose job it is: at most `keyConcurrency` jobs of an endpoint with the same key run at once. */
+  key: string | null;
+  /** What the endpoint's options say; the same for all jobs of a release. Means nothing without a `key`. */
+  keyConcurrency: number;
 }
 
 export interface Job extends NewJob {

@@ -430,6 +430,18 @@ const JOB_SCHEMAS = {
       executionTimeout: { ...COUNT, description: "Longest run of an attempt, ms." },
       ttl: { ...COUNT, description: "Whole life from submission, ms." },
       lowPriority: { type: "boolean", description: "Never starts a worker." },
+      delayMs: { ...COUNT, description: "Starts that much later at the earliest, ms." },
+      runAt: {
+        oneOf: [{ type: "integer" }, { type: "string", format: "date-time" }],
+        description: "Starts then at the earliest: epoch ms or ISO 8601.",
+      },
+      key: {
+        type: "string",
+        minLength: 1,
+        maxLength: 255,
+        description:
+          "Jobs with the same key run one at a time, or as many as `keyConcurrency` says.",
+      },
     },
   },
   JobStream: {

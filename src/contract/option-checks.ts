@@ -46,6 +46,7 @@ export const OPTION_NAMES: readonly (keyof EndpointOptions)[] = [
   "minCudaVersion",
   "maxConcurrency",
   "retries",
+  "keyConcurrency",
   "input",
   "output",
 ];
@@ -216,7 +217,7 @@ const TEXT: Rule["isFine"] = (value) => typeof value === "string" && value.trim(
 
 const RULES: readonly Rule[] = [
   { options: ["id", "image"], isFine: TEXT, words: "a non-empty string" },
-  { options: ["gpuCount"], isFine: WHOLE_FROM_1, words: "a whole number >= 1" },
+  { options: ["gpuCount", "keyConcurrency"], isFine: WHOLE_FROM_1, words: "a whole number >= 1" },
   {
     options: ["executionTimeoutMs", "retries"],
     isFine: WHOLE_FROM_0,

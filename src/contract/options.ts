@@ -120,6 +120,11 @@ export interface EndpointOptions {
   maxConcurrency?: number;
   /** Further attempts after an attempt of a job threw an error. Queue endpoints only. Default 2. */
   retries?: number;
+  /**
+   * Jobs with the same key (`policy.key` of the submission) that run at once, over all workers. Default
+   * 1. However high it is, keys take turns. Queue endpoints only; jobs without a key are not limited.
+   */
+  keyConcurrency?: number;
   /** Validates the input instead of the function's types. */
   input?: StandardSchema;
   /** Validates the result. */
@@ -155,6 +160,7 @@ export interface ResolvedOptions {
   minCudaVersion: CudaVersion | null;
   maxConcurrency: number;
   retries: number;
+  keyConcurrency: number;
 }
 
 /** Resolves checked options. Throws `INVALID_OPTIONS` with the first mistake. */
@@ -191,6 +197,7 @@ export function resolveOptions(
     minCudaVersion: isCpu ? null : (options.minCudaVersion ?? CudaVersion.V12_8),
     maxConcurrency: options.maxConcurrency ?? 1,
     retries: options.retries ?? 2,
+    keyConcurrency: options.keyConcurrency ?? 1,
   };
 }
 

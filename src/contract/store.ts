@@ -38,6 +38,8 @@ export type Outcome =
   | { kind: "timed-out"; error: string };
 
 export interface JobStore {
+  /** A server starts and believes that it is `now`, even if it was later when the last one ended. */
+  begin(now: number): Promise<void>;
   /**
    * Accepts jobs, all or none. With an idempotency key that is already known for the endpoint the
    * earlier job is returned instead.

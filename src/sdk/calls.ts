@@ -23,7 +23,7 @@ import { jobFailure } from "./failure.ts";
 import { EndpointJob } from "./job.ts";
 import { RemoteJob, chunksOf, hold, submit, submitAndHold, type Codec } from "./jobs.ts";
 import { Deadline } from "./pause.ts";
-import type { CallOptions } from "./types.ts";
+import type { SubmitOptions } from "./types.ts";
 
 /** A route's function took longer than this, ms. Source: the seeds. */
 export const ROUTE_TIMEOUT_MS = 30_000;
@@ -34,7 +34,7 @@ const HOLD_TIMEOUT_MS = LIMITS.waitDefaultMs;
 export interface RemoteCall {
   peer: Peer;
   args: readonly unknown[];
-  options: CallOptions;
+  options: SubmitOptions;
   /** `executionTimeoutMs` of the endpoint, when it has one. */
   executionTimeoutMs: number | undefined;
 }
@@ -176,7 +176,16 @@ async function encodeJob(
   const isChoice = description.form === "class" && description.functions.length > 1;
   const full = isChoice ? { ...input, method } : input;
   // The platform drops an empty input on the way; the marker keeps it, and workers remove it.
-  return { signature, body: { input: Object.keys(full).length === 0 ? { __empty: true } : full } };
+  const sent = Object.keys(full).length === 0 ? { __empty: true } : full;
+  return { signature, body: { input: sent, ...askedFor(options) } };
+}
+
+/** What a submission says beside its input. */
+function askedFor({ webhook, policy }: SubmitOptions): Pick<SubmitOptions, "webhook" | "policy"> {
+  return {
+    ...(webhook === undefined ? {} : { webhook }),
+    ...(policy === undefined ? {} : { policy }),
+  };
 }
 
 /** Runs `work`; when the answer suggests that the endpoint has changed, its description is asked for again. */

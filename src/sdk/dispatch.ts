@@ -19,7 +19,7 @@ import type { EndpointJob } from "./job.ts";
 import { startLocalJob } from "./local-job.ts";
 import type { LiveTarget } from "./live-calls.ts";
 import { notDeployedError, placeCall } from "./place.ts";
-import type { CallOptions } from "./types.ts";
+import type { CallOptions, SubmitOptions } from "./types.ts";
 
 interface RouteTarget {
   handle: Handle;
@@ -61,7 +61,7 @@ export async function callRouteAt(
 export async function callQueue(
   target: QueueTarget,
   args: readonly unknown[],
-  options: CallOptions,
+  options: SubmitOptions,
 ): Promise<unknown> {
   const { handle, method } = target;
   const place = placeCall(handle);
@@ -86,7 +86,7 @@ export async function callQueue(
 export async function submitJob(
   target: QueueTarget,
   args: readonly unknown[],
-  { operation, ...options }: CallOptions & { operation: "run" | "runsync" },
+  { operation, ...options }: SubmitOptions & { operation: "run" | "runsync" },
 ): Promise<EndpointJob> {
   const { handle, method } = target;
   const place = placeCall(handle);
@@ -103,7 +103,7 @@ export async function submitJob(
 export async function* streamJob(
   target: QueueTarget,
   args: readonly unknown[],
-  options: CallOptions,
+  options: SubmitOptions,
 ): AsyncGenerator {
   const { handle, method } = target;
   const place = placeCall(handle);

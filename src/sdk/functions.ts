@@ -15,6 +15,7 @@ import type {
   QueueClass,
   QueueFunction,
   RouteFunction,
+  SubmitOptions,
 } from "./types.ts";
 
 /** A function of a queue endpoint; `method` when it is one of a class. */
@@ -75,7 +76,7 @@ export function routeFunction<F extends AnyFunction>(
   return declared(call, handle, route) as unknown as RouteFunction<F>;
 }
 
-function queueCallable(target: QueueTarget, options: CallOptions = {}): object {
+function queueCallable(target: QueueTarget, options: SubmitOptions = {}): object {
   const call = (...args: unknown[]): Promise<unknown> =>
     dispatched(({ callQueue }) => callQueue(target, args, options));
   const submit =
@@ -87,7 +88,7 @@ function queueCallable(target: QueueTarget, options: CallOptions = {}): object {
     run: submit("run"),
     runsync: submit("runsync"),
     stream: (...args: unknown[]) => streamOf(target, args, options),
-    with: (more: CallOptions) => queueCallable(target, { ...options, ...more }),
+    with: (more: SubmitOptions) => queueCallable(target, { ...options, ...more }),
     endpoint: infoOf(target.handle),
   });
   return declared(call, target.handle);
@@ -101,7 +102,7 @@ function dispatched<T>(work: (dispatch: typeof import("./dispatch.ts")) => Promi
 async function* streamOf(
   target: QueueTarget,
   args: readonly unknown[],
-  options: CallOptions,
+  options: SubmitOptions,
 ): AsyncGenerator {
   if (isDescribing()) throw describingError();
   const { streamJob } = await import("./dispatch.ts");

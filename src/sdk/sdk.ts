@@ -85,6 +85,7 @@ export type {
   ResultOf,
   RouteFunction,
   RouteRegistrar,
+  JobPolicyRequest,
   SubmitOptions,
 } from "./types.ts";
 export {

@@ -46,8 +46,8 @@ export interface QueueCall<F extends AnyFunction> {
   run(...args: Parameters<F>): Promise<EndpointJob<ResultOf<F>>>;
   /** Submits a job and waits up to 90 s; the job may still be running then. */
   runsync(...args: Parameters<F>): Promise<EndpointJob<ResultOf<F>>>;
-  /** The same function with other settings. */
-  with(options: CallOptions): QueueFunction<F>;
+  /** The same function with other settings, such as `{ policy: { key: "customer-7" } }`. */
+  with(options: SubmitOptions): QueueFunction<F>;
   readonly endpoint: EndpointInfo;
 }
 
@@ -130,11 +130,30 @@ export interface RequestOptions extends CallOptions {
   query?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
 }
 
-/** Settings of a client's job. */
+/** Settings of a job. In process `webhook` and `policy` mean nothing. */
 export interface SubmitOptions extends CallOptions {
   /** Called with the job document when the job has ended. */
   webhook?: string;
-  policy?: { executionTimeout?: number; ttl?: number; lowPriority?: boolean };
+  policy?: JobPolicyRequest;
+}
+
+/** What a submission may ask for. Durations are ms. */
+export interface JobPolicyRequest {
+  /** Longest run of one attempt, 5 s to 7 days. Default: the endpoint's. */
+  executionTimeout?: number;
+  /** The job's whole life, 10 s to 7 days. Default 24 h. */
+  ttl?: number;
+  /** Never starts a worker. */
+  lowPriority?: boolean;
+  /** Starts that much later at the earliest. */
+  delayMs?: number;
+  /** Starts then at the earliest: epoch ms or ISO 8601. */
+  runAt?: number | string;
+  /**
+   * Whose job it is: jobs with the same key run `keyConcurrency` at a time (an option of the endpoint,
+   * default 1), and keys take turns, so that nobody waits for all jobs of somebody else.
+   */
+  key?: string;
 }
 
 /** Sends an HTTP request. JSON answers are parsed, other text is a string, the rest a Uint8Array. */

@@ -106,6 +106,7 @@ describe("further mistakes", () => {
     [{ cpu: [] }, "cpu list must not be empty"],
     [{ gpuCount: 0 }, "gpuCount must be a whole number >= 1, got 0"],
     [{ executionTimeoutMs: -1 }, "executionTimeoutMs must be a whole number >= 0, got -1"],
+    [{ keyConcurrency: 0 }, "keyConcurrency must be a whole number >= 1, got 0"],
     [{ retries: 1.5 }, "retries must be a whole number >= 0, got 1.5"],
     [{ scalerValue: Number.NaN }, "scalerValue must be a number >= 1, got NaN"],
     [{ scalerType: "FAST" }, 'scalerType must be one of QUEUE_DELAY, REQUEST_COUNT, got "FAST"'],
@@ -235,6 +236,7 @@ describe("the resolved form", () => {
       minCudaVersion: "12.8",
       maxConcurrency: 1,
       retries: 2,
+      keyConcurrency: 1,
     });
   });
 

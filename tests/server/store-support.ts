@@ -25,6 +25,8 @@ export function newJob(changes: Partial<NewJob> = {}): NewJob {
     runAt: 1000,
     createdAt: 1000,
     idempotencyKey: null,
+    key: null,
+    keyConcurrency: 1,
     ...changes,
   };
 }

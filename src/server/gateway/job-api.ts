@@ -78,6 +78,8 @@ interface Operation {
   handle(call: Call): Promise<void>;
 }
 
+/** For clients that cannot set `policy.key`, which wins. */
+const JOB_KEY_HEADER = "x-flash-job-key";
 const REQUESTS_DEFAULT = 50;
 const REQUESTS_MAX = 1000;
 
@@ -180,7 +182,8 @@ async function readSubmission(
   const maxBytes = via === "run" ? LIMITS.runBodyBytes : LIMITS.runsyncBodyBytes;
   const body = parseBody((await readBody(request, maxBytes)).toString("utf8"));
   const ttl = clamped(query.get("ttl"), LIMITS.ttlMinMs, LIMITS.ttlMaxMs);
-  const key = call.id === "" ? request.headers["idempotency-key"] : call.id;
+  const idempotencyKey = call.id === "" ? request.headers["idempotency-key"] : call.id;
+  const key = body.key ?? request.headers[JOB_KEY_HEADER];
   checkInput(endpoint.manifest, body.input);
   const { options } = endpoint.manifest;
   const target = {
@@ -188,10 +191,18 @@ async function readSubmission(
     releaseId: endpoint.releaseId,
     executionTimeoutMs: options.executionTimeoutMs,
     retries: options.retries,
+    keyConcurrency: options.keyConcurrency,
   };
   const policy = { ...body.policy, ...(ttl === undefined ? {} : { ttl }) };
-  const idempotencyKey = typeof key === "string" ? { idempotencyKey: checkKey(key) } : {};
-  return { target, body: { ...body, policy, ...idempotencyKey } };
+  return {
+    target,
+    body: {
+      ...body,
+      policy,
+      ...(typeof idempotencyKey === "string" ? { idempotencyKey: checkKey(idempotencyKey) } : {}),
+      ...(typeof key === "string" ? { key } : {}),
+    },
+  };
 }
 
 // --- asking

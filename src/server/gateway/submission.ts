@@ -32,7 +32,7 @@ export function parseBody(text: string): JobRequest {
   if (isTooDeep(s3Config)) {
     throw new FlashError("NOT_ACCEPTED", "The job was not accepted: s3Config is nested too deep.");
   }
-  const { runAt, delayMs, ...limits } = isPlainJsonObject(policy) ? withoutNulls(policy) : {};
+  const { runAt, delayMs, key, ...limits } = isPlainJsonObject(policy) ? withoutNulls(policy) : {};
   return {
     // The Go client leaves an empty input out.
     input: body["input"] === undefined ? {} : body["input"],
@@ -41,6 +41,7 @@ export function parseBody(text: string): JobRequest {
     policy: limits,
     ...(runAt === undefined ? {} : { runAt: timeOf(runAt) }),
     ...(delayMs === undefined ? {} : { delayMs: delayMs as number }),
+    ...(key === undefined ? {} : { key: key as string }),
     ...(isPlainJsonObject(s3Config) ? { extra: { s3Config } } : {}),
   };
 }

@@ -156,6 +156,8 @@ export class Jobs {
       runAt: rules.readRunAt(request, now, policy.ttlMs),
       createdAt: now,
       idempotencyKey: request.idempotencyKey ?? null,
+      key: rules.readKey(request.key),
+      keyConcurrency: target.keyConcurrency ?? 1,
     };
     return await this.#moves.submit(job);
   }

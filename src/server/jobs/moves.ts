@@ -77,6 +77,7 @@ export class Moves {
 
   /** Recovery, then timers. */
   async start(livingWorkers: ReadonlySet<string> | undefined): Promise<void> {
+    await this.#store.jobs.begin(this.#now());
     const running = await this.#store.jobs.running();
     const orphans = running.filter(({ workerId }) => livingWorkers?.has(workerId) !== true);
     for (const job of running) {
@@ -170,6 +171,7 @@ export class Moves {
     if (outcome.kind === "requeued" && outcome.runAt <= now) {
       this.polls.ring(job.endpointId, job.releaseId);
     }
+    this.#freeKey(job);
     const settled = await settling;
     this.attempts.remove(job.id, job.attempt);
     if (settled === undefined) return undefined;
@@ -204,6 +206,7 @@ export class Moves {
     if (job?.state !== "CANCELLED") return job;
     // Taken between the look and the move or not: the record says whether a worker has it.
     if (job.workerId !== null) this.stops.add(job.workerId, id);
+    this.#freeKey(job);
     this.#settled(job);
     return job;
   }
@@ -290,6 +293,7 @@ export class Moves {
   #expired(job: Job): void {
     if (job.workerId !== null) this.stops.add(job.workerId, job.id);
     this.attempts.remove(job.id, job.attempt);
+    this.#freeKey(job);
     this.#settled(job);
   }
 
@@ -308,6 +312,11 @@ export class Moves {
   #queued(job: Job): void {
     if (job.runAt > this.#now()) this.#sweeper.wakeAt(job.runAt);
     else this.onQueued.emit(job.endpointId);
+  }
+
+  /** One job less of its key: another one may start, of any release. */
+  #freeKey({ key, workerId, endpointId }: Job): void {
+    if (key !== null && workerId !== null) this.polls.ringEach(endpointId);
   }
 
   #settled(job: Job): void {

@@ -113,6 +113,14 @@ export class Polls {
     return false;
   }
 
+  /** Something is there to be taken, of a release that nobody knows: one poll of each looks. */
+  ringEach(endpointId: string): void {
+    const polls = [...(this.#waiting.get(endpointId) ?? [])];
+    for (const releaseId of new Set(polls.map((poll) => poll.releaseId))) {
+      this.ring(endpointId, releaseId);
+    }
+  }
+
   drain(workerId: string): void {
     this.#draining.add(workerId);
     for (const polls of this.#waiting.values()) {

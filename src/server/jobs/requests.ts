@@ -12,6 +12,8 @@ export interface JobRequest {
   /** Further top-level keys for the worker, such as `s3Config`. */
   extra?: Record<string, unknown>;
   idempotencyKey?: string;
+  /** Whose job it is: jobs with the same key run `keyConcurrency` at a time, and keys take turns. */
+  key?: string;
   /** The earliest start. */
   runAt?: number;
   /** The same, from now on. */
@@ -25,6 +27,8 @@ export interface JobTarget {
   /** 0 means the platform's default. */
   executionTimeoutMs: number;
   retries: number;
+  /** Jobs with the same key that may run at once. Default 1. */
+  keyConcurrency?: number;
 }
 
 /** How failures of an endpoint's jobs are treated. `isCode`: the endpoint runs a function of the user's. */

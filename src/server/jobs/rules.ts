@@ -13,6 +13,8 @@ import { isPrivateHost } from "./private-address.ts";
 export const RETRY_BACKOFF: BackoffPolicy = { baseMs: 500, factor: 2, capMs: 30_000, jitter: 0.2 };
 
 const MIB = 1024 * 1024;
+/** Of `policy.key`; it is part of several indexes. */
+const MAX_KEY_LENGTH = 255;
 /** Lines of a lost worker's output that the error quotes. */
 const QUOTED_LINES = 10;
 
@@ -50,6 +52,14 @@ export function readWebhook(webhook: string | undefined, allowPrivate: boolean):
     throw refused([{ path: "webhook", message: "must not point into a private network" }]);
   }
   return webhook;
+}
+
+/** Null when there is none. Throws `NOT_ACCEPTED` for what cannot be a key. */
+export function readKey(key: unknown): string | null {
+  if (key === undefined) return null;
+  if (typeof key === "string" && key.length > 0 && key.length <= MAX_KEY_LENGTH) return key;
+  const message = `must be a text of 1 to ${MAX_KEY_LENGTH} characters`;
+  throw refused([{ path: "policy.key", message }]);
 }
 
 /** The earliest start. Throws `NOT_ACCEPTED` when the job would be over before. */

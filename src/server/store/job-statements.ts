@@ -32,13 +32,16 @@ export interface JobRow {
   webhook: string | null;
   extra: string | null;
   error: string | null;
+  key: string | null;
   output: string | null;
   input: string | null;
 }
 
 const NARROW = `seq, id, lane, state, attempt, failures, run_at, expires_at, created_at, started_at, finished_at,
-  drop_at, lease_until, worker_id, via, execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, error`;
+  drop_at, lease_until, worker_id, via, execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, error, key`;
 const ALL = `${NARROW}, output, input`;
+/** What {@link rowOf} reads. */
+export const COLUMNS = ALL;
 
 /**
  * A row of {@link ALL} from an array. SQLite gives arrays at a fraction of the price of objects, which
@@ -69,8 +72,9 @@ export function rowOf(columns: readonly unknown[]): JobRow {
     webhook: at[18],
     extra: at[19],
     error: at[20],
-    output: at[21],
-    input: at[22],
+    key: at[21],
+    output: at[22],
+    input: at[23],
   };
 }
 
@@ -90,8 +94,8 @@ export function prepareStatements(db: DatabaseSync) {
   };
   return {
     insert: sql(`INSERT INTO jobs (id, lane, state, run_at, expires_at, created_at, via,
-      execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, input)
-      VALUES (?, ?, 'IN_QUEUE', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+      execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, input, key)
+      VALUES (?, ?, 'IN_QUEUE', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     insertLargeInput: sql("INSERT INTO large_inputs (job, input) VALUES (?, ?)"),
     largeInput: sql("SELECT input FROM large_inputs WHERE job = ?"),
     insertKey: sql("INSERT INTO idempotency_keys (endpoint_id, key, job) VALUES (?, ?, ?)"),
@@ -227,6 +231,8 @@ export class JobReader {
       runAt: row.run_at,
       createdAt: row.created_at,
       idempotencyKey: row.idempotency_key,
+      key: row.key,
+      keyConcurrency: lane.keyConcurrency,
       state: row.state,
       output: row.output,
       error: row.error,

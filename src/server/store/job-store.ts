@@ -12,7 +12,8 @@ import {
   type JobRow,
   type Statements,
 } from "./job-statements.ts";
-import type { Lanes } from "./lanes.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
+import type { Lane, Lanes } from "./lanes.ts";
 
 /** Inputs with more characters than this live in a table of their own. */
 const INLINE_INPUT = 1024;
@@ -23,7 +24,6 @@ const DRAIN_CHARACTERS = 8 * 1024 * 1024;
 interface Counters {
   id: number;
   release_id: string;
-  low: number;
   waiting: number;
   running: number;
   kept_completed: number;
@@ -53,6 +53,7 @@ export class SqliteJobStore implements JobStore {
   readonly #lanes: Lanes;
   readonly #sql: Statements;
   readonly #read: JobReader;
+  readonly #keyed: KeyedQueue;
   /** Rows of taken jobs whose end changes only what it names, and of which nothing has to be fetched. */
   readonly #places = new WeakMap<TakenJob, number>();
 
@@ -60,7 +61,12 @@ export class SqliteJobStore implements JobStore {
     this.#committer = options.committer;
     this.#lanes = options.lanes;
     this.#sql = prepareStatements(options.db);
+    this.#keyed = new KeyedQueue(options.db);
     this.#read = new JobReader(options.lanes, this.#sql.largeInput);
+  }
+
+  begin(now: number): Promise<void> {
+    return this.#committer.commit(() => this.#keyed.believe(now));
   }
 
   submit(jobs: readonly NewJob[]): Promise<Job[]> {
@@ -76,7 +82,13 @@ export class SqliteJobStore implements JobStore {
     }
     const { policy } = job;
     const isLarge = job.input.length > INLINE_INPUT;
-    const lane = this.#lanes.obtain(job.endpointId, job.releaseId, policy.lowPriority);
+    const lane = this.#lanes.obtain({
+      endpointId: job.endpointId,
+      releaseId: job.releaseId,
+      lowPriority: policy.lowPriority,
+      isKeyed: job.key !== null,
+      keyConcurrency: job.keyConcurrency,
+    });
     const { lastInsertRowid } = this.#sql.insert.run(
       job.id,
       lane.id,
@@ -90,6 +102,7 @@ export class SqliteJobStore implements JobStore {
       job.webhook,
       job.extra,
       isLarge ? null : job.input,
+      job.key,
     );
     if (isLarge) this.#sql.insertLargeInput.run(lastInsertRowid, job.input);
     if (job.idempotencyKey !== null) {
@@ -101,9 +114,35 @@ export class SqliteJobStore implements JobStore {
   async take(request: TakeRequest): Promise<TakenJob[]> {
     // With nothing on its way to the disk, an empty queue is known to be empty without a transaction.
     if (this.#committer.isIdle && !this.#hasDue(request)) return [];
-    return this.#committer.commit(() =>
-      this.#dueJobs(request).map((row) => this.#takeOne(request, row)),
+    return this.#committer.commit(() => {
+      const lanes = this.#lanes.of(request.endpointId, request.releaseId);
+      if (lanes.some(({ isKeyed }) => isKeyed)) return this.#takeTurns(request, lanes);
+      return this.#dueJobs(request, lanes).map((row) => this.#takeOne(request, row));
+    });
+  }
+
+  /** Jobs without a key stand in one line with the keys of the others: see keyed-queue. */
+  #takeTurns(request: TakeRequest, lanes: readonly Lane[]): TakenJob[] {
+    const { now, limit } = request;
+    const keyed = lanes.filter(({ isKeyed }) => isKeyed);
+    const plain = this.#dueJobs(
+      request,
+      lanes.filter(({ isKeyed }) => !isKeyed),
     );
+    const taken: TakenJob[] = [];
+    while (taken.length < limit) {
+      const turn = this.#keyed.next(keyed, now);
+      const [first] = plain;
+      if (first !== undefined && (turn === undefined || first.run_at <= turn.at)) {
+        plain.shift();
+        taken.push(this.#takeOne(request, first));
+      } else if (turn === undefined) return taken;
+      else {
+        this.#keyed.serve(turn.row, this.#lanes.get(turn.row.lane), now);
+        taken.push(this.#takeOne(request, turn.row));
+      }
+    }
+    return taken;
   }
 
   /** The row was read in the same transaction, so what becomes of it is known. */
@@ -119,12 +158,15 @@ export class SqliteJobStore implements JobStore {
 
   #hasDue({ endpointId, releaseId, now }: TakeRequest): boolean {
     const lanes = this.#lanes.of(endpointId, releaseId);
-    return lanes.some(({ id }) => this.#sql.hasDue.get(id, now, now) !== undefined);
+    return lanes.some((lane) =>
+      lane.isKeyed
+        ? this.#keyed.hasTurn(lane, now)
+        : this.#sql.hasDue.get(lane.id, now, now) !== undefined,
+    );
   }
 
-  /** The oldest due jobs over all lanes of the endpoint. */
-  #dueJobs({ endpointId, releaseId, now, limit }: TakeRequest): JobRow[] {
-    const lanes = this.#lanes.of(endpointId, releaseId);
+  /** The oldest due jobs over these lanes. */
+  #dueJobs({ now, limit }: TakeRequest, lanes: readonly Lane[]): JobRow[] {
     const due = lanes.flatMap(({ id }) =>
       (this.#sql.due.all(id, now, now, limit) as unknown as unknown[][]).map(rowOf),
     );
@@ -325,19 +367,25 @@ export class SqliteJobStore implements JobStore {
       const { release_id: releaseId } = lane;
       const sums = releases.get(releaseId) ?? { ...NO_JOBS, releaseId, oldestAt: now };
       sums.running += lane.running;
-      // Delayed jobs are few beside a long queue, so they are counted and the due ones are the rest.
-      const delayed =
-        lane.waiting === 0 ? 0 : Number(this.#sql.delayed.get(lane.id, now)?.["jobs"]);
-      const due = lane.waiting - delayed;
-      if (lane.low === 1) sums.lowPriority += due;
-      else if (due > 0) {
-        sums.waiting += due;
-        const first = Number(this.#sql.first.get(lane.id)?.["run_at"]);
-        sums.oldestAt = Math.min(sums.oldestAt, first);
+      const due = this.#due(lane, now);
+      if (this.#lanes.get(lane.id).lowPriority) sums.lowPriority += due.jobs;
+      else if (due.jobs > 0) {
+        sums.waiting += due.jobs;
+        sums.oldestAt = Math.min(sums.oldestAt, due.oldestAt);
       }
       releases.set(releaseId, sums);
     }
     return [...releases.values()];
+  }
+
+  /** Jobs that may start now. */
+  #due({ id, waiting }: Counters, now: number): { jobs: number; oldestAt: number } {
+    if (waiting === 0) return { jobs: 0, oldestAt: now };
+    const lane = this.#lanes.get(id);
+    if (lane.isKeyed) return this.#keyed.startable(lane, now);
+    // Delayed jobs are few beside a long queue, so they are counted and the due ones are the rest.
+    const jobs = waiting - Number(this.#sql.delayed.get(id, now)?.["jobs"]);
+    return { jobs, oldestAt: jobs > 0 ? Number(this.#sql.first.get(id)?.["run_at"]) : now };
   }
 
   async busyEndpoints(): Promise<string[]> {

@@ -1,6 +1,6 @@
 /**
- * Lanes: endpoint, release and priority as one small number, so that a job's row and its place in the
- * queue's index stay narrow. Lanes are never renumbered, so what is cached here cannot become wrong,
+ * Lanes: endpoint, release, priority and whether its jobs have keys as one small number, so that a
+ * job's row and its place in the queue's index stay narrow. Lanes are never renumbered, so what is cached here cannot become wrong,
  * except when the transaction that added a lane is undone: then {@link Lanes.forget} is called.
  */
 
@@ -11,14 +11,26 @@ export interface Lane {
   endpointId: string;
   releaseId: string;
   lowPriority: boolean;
+  /** Its jobs have keys, and take turns: see keyed-queue. */
+  isKeyed: boolean;
+  /** Jobs of one key that may run at once. */
+  keyConcurrency: number;
 }
+
+/** What a job says about the lane it belongs into. */
+export type LaneOf = Omit<Lane, "id">;
 
 interface LaneRow {
   id: number;
   endpoint_id: string;
   release_id: string;
-  low: number;
+  kind: number;
+  key_concurrency: number;
 }
+
+/** Bits of `kind`. */
+const LOW = 1;
+const KEYED = 2;
 
 export class Lanes {
   readonly #byId = new Map<number, Lane>();
@@ -28,18 +40,23 @@ export class Lanes {
   #isLoaded = false;
 
   constructor(db: DatabaseSync) {
-    this.#select = db.prepare("SELECT id, endpoint_id, release_id, low FROM lanes ORDER BY id");
-    this.#insert = db.prepare(
-      "INSERT INTO lanes (endpoint_id, release_id, low) VALUES (?, ?, ?) RETURNING id",
+    this.#select = db.prepare(
+      "SELECT id, endpoint_id, release_id, kind, key_concurrency FROM lanes ORDER BY id",
     );
+    this.#insert = db.prepare(`INSERT INTO lanes (endpoint_id, release_id, kind, key_concurrency)
+      VALUES (?, ?, ?, ?) RETURNING id`);
   }
 
   /** The lane for a new job; added when it is the first. Call inside a transaction. */
-  obtain(endpointId: string, releaseId: string, lowPriority: boolean): Lane {
-    const known = this.of(endpointId, releaseId).find((lane) => lane.lowPriority === lowPriority);
+  obtain(job: LaneOf): Lane {
+    const known = this.of(job.endpointId, job.releaseId).find(
+      (lane) => lane.lowPriority === job.lowPriority && lane.isKeyed === job.isKeyed,
+    );
     if (known !== undefined) return known;
-    const row = this.#insert.get(endpointId, releaseId, lowPriority ? 1 : 0);
-    const lane = { id: Number(row?.["id"]), endpointId, releaseId, lowPriority };
+    const kind = (job.lowPriority ? LOW : 0) + (job.isKeyed ? KEYED : 0);
+    const { endpointId, releaseId, keyConcurrency } = job;
+    const row = this.#insert.get(endpointId, releaseId, kind, keyConcurrency);
+    const lane = { id: Number(row?.["id"]), ...job };
     this.#remember(lane);
     return lane;
   }
@@ -71,7 +88,9 @@ export class Lanes {
         id: row.id,
         endpointId: row.endpoint_id,
         releaseId: row.release_id,
-        lowPriority: row.low === 1,
+        lowPriority: (row.kind & LOW) !== 0,
+        isKeyed: (row.kind & KEYED) !== 0,
+        keyConcurrency: row.key_concurrency,
       });
     }
     this.#isLoaded = true;

@@ -5,9 +5,10 @@
  *   database         opening: lock, durability, permissions, room on the disk
  *   schema           tables, triggers, migrations
  *   commit           group commit
- *   lanes            endpoint, release and priority as one number
+ *   lanes            endpoint, release, priority and whether jobs have keys, as one number
  *   job-statements   the statements about jobs, and reading a job
  *   job-store        the verbs of jobs
+ *   keyed-queue      whose turn it is among keys; key-schema: lines and counters of keys
  *   webhook-store    webhooks that wait for delivery
  *   batch-store      batches; batch-schema: how requests follow their jobs
  *   worker-key-store keys of workers that somebody else starts

@@ -9,6 +9,7 @@
 
 import type { Job } from "../../../src/contract/job.ts";
 import type { JobState } from "../../../src/contract/states.ts";
+import { Turns } from "./turns.ts";
 
 /** A worker's silence after which its attempt is lost, ms. */
 const LEASE_MS = 5000;
@@ -21,6 +22,7 @@ const RETENTION_MS = { run: 30 * 60_000, runsync: 60_000 } as const;
 export interface EndpointRules {
   retries: number;
   isCode: boolean;
+  keyConcurrency: number;
 }
 
 export interface Attempt {
@@ -38,7 +40,10 @@ export interface ModelJob {
   readonly endpoint: string;
   readonly via: "run" | "runsync";
   readonly input: string;
+  /** Its idempotency key. */
   readonly key: string | null;
+  /** Its key: whose job it is. */
+  readonly tenant: string | null;
   readonly ttlMs: number;
   readonly executionTimeoutMs: number;
   readonly lowPriority: boolean;
@@ -77,6 +82,7 @@ export class Reference {
   readonly jobs = new Map<string, ModelJob>();
   readonly rules: Readonly<Record<string, EndpointRules>>;
   readonly totals = new Map<string, Totals>();
+  readonly #turns = new Turns();
   /** Workers that have pinged, and whether they ever listed a job. */
   #present = new Map<string, { hasListed: boolean }>();
   #order = 0;
@@ -94,7 +100,15 @@ export class Reference {
   add(
     job: Pick<
       ModelJob,
-      "id" | "endpoint" | "via" | "input" | "key" | "ttlMs" | "executionTimeoutMs" | "lowPriority"
+      | "id"
+      | "endpoint"
+      | "via"
+      | "input"
+      | "key"
+      | "tenant"
+      | "ttlMs"
+      | "executionTimeoutMs"
+      | "lowPriority"
     > & { runAt: number },
   ): void {
     this.jobs.set(job.id, {
@@ -124,12 +138,17 @@ export class Reference {
   }
 
   /** Jobs of an endpoint that may start now, in the order in which they have to. */
-  due(endpoint: string): ModelJob[] {
-    const { now } = this.times;
-    return [...this.jobs.values()]
-      .filter((job) => job.endpoint === endpoint && job.state === "IN_QUEUE")
-      .filter((job) => job.runAt <= now && job.expiresAt > now)
-      .sort((a, b) => a.runAt - b.runAt || a.order - b.order);
+  due(endpoint: string, limit = Infinity): ModelJob[] {
+    const jobs = [...this.jobs.values()].filter((job) => job.endpoint === endpoint);
+    const queued = jobs.filter(({ state }) => state === "IN_QUEUE");
+    const running = jobs.filter(({ state }) => state === "IN_PROGRESS");
+    const concurrency = this.rules[endpoint]?.keyConcurrency ?? 1;
+    return this.#turns.next({ queued, running }, { now: this.times.now, limit, concurrency });
+  }
+
+  /** A take has brought this job: its key has had its turn. In the order of the takes. */
+  served(job: ModelJob): void {
+    this.#turns.serve(job, this.times.now);
   }
 
   heldBy(worker: string): ModelJob[] {
@@ -230,6 +249,7 @@ export class Reference {
   /** The server has started again: attempts of workers that are not there any more were never made. */
   restart(living: ReadonlySet<string>, startedAt: ReadonlyMap<string, number>): void {
     this.#present = new Map();
+    this.#turns.restart(this.times.now);
     for (const job of this.jobs.values()) {
       if (job.running === undefined) continue;
       if (!living.has(job.running.worker)) this.#requeue(job, job.runAt, 0);
@@ -256,6 +276,7 @@ export class Reference {
       if (takenBy !== undefined && copy.state === "IN_QUEUE") this.take(copy, takenBy);
       if (this.#fits(copy, seen)) {
         Object.assign(job, copy);
+        this.#leave(job);
         if (seen === undefined) this.jobs.delete(job.id);
         return undefined;
       }
@@ -295,6 +316,16 @@ export class Reference {
     const totals = this.#totalsOf(job);
     if (job.state === "COMPLETED") totals.completed += 1;
     if (job.state === "FAILED" || job.state === "TIMED_OUT") totals.failed += 1;
+    this.#leave(job);
+  }
+
+  /** A key is forgotten when nothing of it waits or runs. */
+  #leave({ endpoint, tenant }: ModelJob): void {
+    const own = [...this.jobs.values()].filter(
+      (job) => job.endpoint === endpoint && job.tenant === tenant,
+    );
+    const [first] = own;
+    if (first !== undefined && own.every(isOver)) this.#turns.forget(first);
   }
 
   #requeue(job: ModelJob, runAt: number, failures = 1): void {

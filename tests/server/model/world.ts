@@ -5,6 +5,7 @@
  * Invariants that are checked after every step, beside the comparison of every job:
  *   a job's attempt number never goes back, and grows by one with each take;
  *   a final record never changes, unless its retry was asked for;
+ *   no more jobs of a key run than its endpoint allows, and keys take turns;
  *   a take never brings more than was asked for, nor leaves an earlier job behind;
  *   nobody waits for a job that is there, nor for an end that has come;
  *   a worker is never told to stop a job that it rightly runs;
@@ -19,7 +20,7 @@ import { isFinal, JOB_STATES } from "../../../src/contract/states.ts";
 import type { Durability, TakenJob } from "../../../src/contract/store.ts";
 import { ManualClock } from "../../../src/kit/clock.ts";
 import { silentLog } from "../../../src/kit/log.ts";
-import { Jobs } from "../../../src/server/jobs/jobs.ts";
+import { Jobs, type JobTarget } from "../../../src/server/jobs/jobs.ts";
 import type { Failpoints } from "../../../src/server/store/commit.ts";
 import { openStore, type SqliteStore } from "../../../src/server/store/store.ts";
 import { settleDown } from "../jobs-support.ts";
@@ -27,9 +28,9 @@ import { Random } from "../../support/random.ts";
 import { isOver, Reference, STEP_MS, type ModelJob } from "./reference.ts";
 
 const RULES = {
-  code: { retries: 2, isCode: true },
-  strict: { retries: 0, isCode: true },
-  image: { retries: 1, isCode: false },
+  code: { retries: 2, isCode: true, keyConcurrency: 1 },
+  strict: { retries: 0, isCode: true, keyConcurrency: 2 },
+  image: { retries: 1, isCode: false, keyConcurrency: 1 },
 } as const;
 const ENDPOINTS = Object.keys(RULES) as (keyof typeof RULES)[];
 const RELEASE = "rel_1";
@@ -37,6 +38,7 @@ const OPEN_JOBS = 30;
 /** The sweep comes every second; this much later nothing may be left that has expired. */
 const SWEEP_TOLERANCE_MS = 1000 + 2 * STEP_MS;
 const KEYS = 6;
+const TENANTS = 2;
 
 const STEPS = {
   submit: 22,
@@ -111,6 +113,8 @@ export class World {
   #homes = 0;
   #names = 0;
   #looks = 0;
+  /** Jobs that polls have brought since the last look. */
+  #taken = new Map<string, string>();
   /** The last steps, for the report of a failure. */
   readonly log: string[] = [];
   readonly counts = { steps: 0, jobs: 0, ends: 0, crashes: 0 };
@@ -176,15 +180,17 @@ export class World {
       ttl: random.pick([10_000, 60_000, 600_000]) ?? 60_000,
       lowPriority: random.chance(0.2),
     };
+    const tenant = random.chance(0.5) ? `tenant-${random.between(1, TENANTS)}` : null;
     const delayMs = random.chance(0.2) ? random.between(1, Math.min(20_000, policy.ttl - 1)) : 0;
     const { now } = this.#model.times;
     const runAt = now + delayMs;
     const job = await this.#jobs.submit(
-      { endpointId: endpoint, releaseId: RELEASE, executionTimeoutMs: 0, retries: 0 },
+      targetOf(endpoint),
       {
         input: undefined,
         inputText: input,
         policy,
+        ...(tenant === null ? {} : { key: tenant }),
         ...(delayMs > 0 ? { runAt } : {}),
         ...(key === null ? {} : { idempotencyKey: key }),
       },
@@ -196,7 +202,7 @@ export class World {
       return job.id;
     }
     const { lowPriority, ttl: ttlMs, executionTimeout: executionTimeoutMs } = policy;
-    const known = { id: job.id, endpoint, via, input, key, runAt } as const;
+    const known = { id: job.id, endpoint, via, input, key, tenant, runAt } as const;
     this.#model.add({ ...known, ttlMs, executionTimeoutMs, lowPriority });
     this.counts.jobs += 1;
     if (random.chance(0.3)) this.#wait(job.id);
@@ -271,13 +277,16 @@ export class World {
       limit,
       holdMs: 0,
     });
-    const expected = this.#model.due(endpoint).slice(0, limit);
+    const expected = this.#model.due(endpoint, limit);
     assert.deepEqual(
       taken.map((job) => job.id),
       expected.map((job) => job.id),
       "jobs handed out",
     );
-    for (const job of expected) this.#model.take(job, id);
+    for (const job of expected) {
+      this.#model.take(job, id);
+      this.#model.served(job);
+    }
     this.#hold(worker, taken);
   }
 
@@ -299,6 +308,7 @@ export class World {
       })
       .then((taken) => {
         poll.taken = taken;
+        for (const { id } of taken) this.#taken.set(id, worker.id);
       });
   }
 
@@ -510,11 +520,11 @@ export class World {
     const endpoint = "code";
     const input = JSON.stringify({ n: this.#names++ });
     const { now } = this.#model.times;
-    const known = { endpoint, via: "run", input, key: null, runAt: now } as const;
+    const known = { endpoint, via: "run", input, key: null, tenant: null, runAt: now } as const;
     let id: string | undefined;
     const over = this.#jobs
       .submit(
-        { endpointId: endpoint, releaseId: RELEASE, executionTimeoutMs: 0, retries: 0 },
+        targetOf(endpoint),
         { input: undefined, inputText: input, policy: { ttl: 60_000, executionTimeout: 5000 } },
         "run",
       )
@@ -565,10 +575,10 @@ export class World {
   async #settle(): Promise<void> {
     await settleDown(this.#store);
     this.#readTimes();
-    const taken = new Map<string, string>();
-    for (const worker of this.#workers.values()) {
-      for (const { id } of this.#collectPoll(worker)) taken.set(id, worker.id);
-    }
+    const taken = this.#taken;
+    this.#taken = new Map();
+    for (const worker of this.#workers.values()) this.#collectPoll(worker);
+    this.#serve(taken);
     // Those that have ended are looked at once at their end, and then less often: they must not change.
     const isThorough = this.#looks++ % 8 === 0;
     for (const job of this.#model.jobs.values()) {
@@ -579,12 +589,19 @@ export class World {
     if (isThorough) for (const endpoint of ENDPOINTS) await this.#count(endpoint);
   }
 
-  #collectPoll(worker: TestWorker): readonly TakenJob[] {
+  #collectPoll(worker: TestWorker): void {
     const taken = worker.poll?.taken;
-    if (taken === undefined) return [];
+    if (taken === undefined) return;
     worker.poll = undefined;
     this.#hold(worker, taken);
-    return taken;
+  }
+
+  /** In the order in which polls were answered. */
+  #serve(taken: ReadonlyMap<string, string>): void {
+    for (const id of taken.keys()) {
+      const job = this.#model.jobs.get(id);
+      if (job !== undefined) this.#model.served(job);
+    }
   }
 
   #hold(worker: TestWorker, taken: readonly TakenJob[]): void {
@@ -680,9 +697,19 @@ export class World {
     });
     const unseen = retried - (expected?.retried ?? 0);
     assert.ok(unseen >= 0 && unseen <= (this.#unsure.get(endpointId) ?? 0), `retried: ${retried}`);
+    this.#countKeys(endpointId, inState("IN_PROGRESS"));
     for (const { id, capacity } of this.#workers.values()) {
       const running = inState("IN_PROGRESS").filter((job) => job.workerId === id);
       assert.ok(running.length <= capacity, `${id} runs ${running.length} of ${capacity}`);
+    }
+  }
+
+  #countKeys(endpointId: keyof typeof RULES, running: readonly Job[]): void {
+    const counts = new Map<string, number>();
+    for (const { key } of running) if (key !== null) counts.set(key, (counts.get(key) ?? 0) + 1);
+    for (const [key, count] of counts) {
+      const most = RULES[endpointId].keyConcurrency;
+      assert.ok(count <= most, `${count} jobs of ${key} run at ${endpointId}`);
     }
   }
 
@@ -709,7 +736,11 @@ export class World {
     const limit = worker.capacity;
     const request = { endpointId: endpoint, workerId: worker.id, limit, holdMs: 0 };
     const taken = await this.#jobs.take(request);
-    for (const { id } of taken) this.#model.take(this.#model.jobs.get(id) as ModelJob, worker.id);
+    for (const { id } of taken) {
+      const job = this.#model.jobs.get(id) as ModelJob;
+      this.#model.take(job, worker.id);
+      this.#model.served(job);
+    }
     this.#hold(worker, taken);
     for (const held of worker.held.values()) await this.#post(worker, held, { outputText: "1" });
     await this.#settle();
@@ -788,6 +819,12 @@ export class World {
     this.log.push(`${this.counts.steps} ${text}`);
     if (this.log.length > 60) this.log.shift();
   }
+}
+
+function targetOf(endpoint: keyof typeof RULES): JobTarget {
+  const { keyConcurrency } = RULES[endpoint];
+  const rest = { releaseId: RELEASE, executionTimeoutMs: 0, retries: 0 };
+  return { endpointId: endpoint, keyConcurrency, ...rest };
 }
 
 /** Something that a server was doing when it was killed. */
