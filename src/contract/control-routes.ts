@@ -48,6 +48,8 @@ export interface ControlRoute {
 
 const STRING: JsonSchema = { type: "string" };
 
+const WHOLE = { schema: { type: "integer" } } as const;
+
 const APP = part("app", "app", true);
 const ENVIRONMENT = part("environment", "environment", true);
 const ENDPOINT = part("endpoint", "endpoint", true);
@@ -199,6 +201,40 @@ export const CONTROL_ROUTES = {
     touches: "server",
     answer: { kind: "json", document: "StoppingDocument", status: 202 },
     changes: true,
+  }),
+  "keys.list": control("GET", "/keys", "Keys, newest first, without the keys themselves", {
+    access: ANY,
+    touches: "server",
+    narrowest: "endpoint",
+    answer: json("KeysDocument"),
+  }),
+  "keys.create": control("POST", "/keys", "Makes a key; the answer is the only one that has it", {
+    access: ADMIN,
+    touches: "server",
+    body: { kind: "json", document: "KeyRequest" },
+    answer: json("NewKeyDocument"),
+    changes: true,
+    isSecret: true,
+  }),
+  "keys.revoke": control("DELETE", "/keys", "Voids a key at once; everybody may void their own", {
+    access: ANY,
+    touches: "server",
+    narrowest: "endpoint",
+    query: [parameter("key", "Id, or name.", { required: true })],
+    answer: json("KeyDocument"),
+    changes: true,
+  }),
+  "audit.list": control("GET", "/audit", "Who changed what, newest first", {
+    access: ADMIN,
+    touches: "server",
+    narrowest: "endpoint",
+    query: [
+      optional(APP, "Default: all."),
+      optional(ENVIRONMENT, "Default: all."),
+      parameter("before", "Only entries before the one with this id.", WHOLE),
+      parameter("limit", "100 by default, at most 1000.", WHOLE),
+    ],
+    answer: json("AuditDocument"),
   }),
   "openapi.read": control("GET", "/openapi.json", "This document", {
     access: ANY,

@@ -4,6 +4,7 @@
  * no member too many.
  */
 
+import { VERBS } from "./access.ts";
 import { LOG_LEVELS } from "./logs.ts";
 import type { JsonSchema } from "./schema.ts";
 import { RELEASE_STATES, WORKER_STATES } from "./states.ts";
@@ -52,6 +53,22 @@ const ENDPOINT = {
 const PLACE = { app: STRING, environment: STRING };
 
 const DEPLOYED = { ...PLACE, build: STRING, release: STRING, target: STRING };
+
+const VERB_LIST: JsonSchema = { type: "array", items: { enum: [...VERBS] }, minItems: 1 };
+
+const PARTS = { app: nullable(STRING), environment: nullable(STRING), endpoint: nullable(STRING) };
+
+const KEY = {
+  id: STRING,
+  name: STRING,
+  verbs: VERB_LIST,
+  ...PARTS,
+  state: { enum: ["active", "expired", "revoked"] },
+  createdAt: TIME,
+  createdBy: STRING,
+  expiresAt: nullable(TIME),
+  lastUsedAt: nullable(TIME),
+};
 
 export const DOCUMENTS = {
   BuildDocument: object({ id: STRING, app: STRING, digest: STRING, bytes: INTEGER }),
@@ -144,6 +161,32 @@ export const DOCUMENTS = {
     startedAt: TIME,
   }),
   StoppingDocument: object({ status: { const: "stopping" } }),
+  KeyRequest: object({
+    name: STRING,
+    verbs: VERB_LIST,
+    "app?": STRING,
+    "environment?": STRING,
+    "endpoint?": STRING,
+    "expiresInS?": nullable({ type: "integer", minimum: 1, maximum: 10 * 366 * 86_400 }),
+  }),
+  KeyDocument: object(KEY),
+  NewKeyDocument: object({ ...KEY, key: STRING }),
+  KeysDocument: object({ keys: list(object(KEY)) }),
+  AuditDocument: object({
+    entries: list(
+      object({
+        id: INTEGER,
+        time: TIME,
+        actor: STRING,
+        actorName: STRING,
+        action: STRING,
+        ...PARTS,
+        subject: nullable(STRING),
+        from: STRING,
+        result: STRING,
+      }),
+    ),
+  }),
   OpenApiDocument: ANY_OBJECT,
 } as const satisfies Record<string, JsonSchema>;
 

@@ -5,6 +5,7 @@
  * control-schemas.
  */
 
+import type { Scope, Verb } from "./access.ts";
 import type { EndpointKind } from "./options.ts";
 import type { HttpMethod } from "./routes.ts";
 import type { FunctionManifest } from "./manifest.ts";
@@ -192,4 +193,62 @@ export interface ServerDocument {
   home: string;
   durability: Durability;
   startedAt: string;
+}
+
+/** Body of `POST /api/v1/keys`. */
+export interface KeyRequest {
+  name: string;
+  verbs: Verb[];
+  /** Left out: all of them. */
+  app?: string;
+  environment?: string;
+  endpoint?: string;
+  /** Seconds from now; null: never. Default: 90 days, or as long as the key that makes it. */
+  expiresInS?: number | null;
+}
+
+export interface KeyDocument extends Scope {
+  id: string;
+  name: string;
+  verbs: Verb[];
+  state: "active" | "expired" | "revoked";
+  /** ISO 8601, as all times. */
+  createdAt: string;
+  /** Name of the key that made it; `operator` for the server key. */
+  createdBy: string;
+  expiresAt: string | null;
+  lastUsedAt: string | null;
+}
+
+/** `flash keys create --json`: the key is told here and never again. */
+export interface NewKeyDocument extends KeyDocument {
+  key: string;
+}
+
+/** `flash keys list --json`, newest first. */
+export interface KeysDocument {
+  keys: KeyDocument[];
+}
+
+/** `flash audit --json`, newest first. */
+export interface AuditDocument {
+  entries: {
+    id: number;
+    /** ISO 8601. */
+    time: string;
+    /** Key id, worker id, or `operator`. */
+    actor: string;
+    actorName: string;
+    /** Name of the route, such as `deployments.create`. */
+    action: string;
+    app: string | null;
+    environment: string | null;
+    endpoint: string | null;
+    /** What else it was about: a build, a key, the name of a secret. */
+    subject: string | null;
+    /** Address of the caller. */
+    from: string;
+    /** `ok`, or an error code. */
+    result: string;
+  }[];
 }

@@ -5,6 +5,7 @@
  */
 
 import type { BatchStore } from "./batch.ts";
+import type { AuditStore, KeyStore, SecretStore } from "./identity.ts";
 import type { Manifest } from "./manifest.ts";
 import type { Job, JobCounts, NewJob } from "./job.ts";
 import type { JobState, ReleaseState } from "./states.ts";
@@ -19,6 +20,9 @@ export interface Store {
   readonly control: ControlStore;
   readonly workerKeys: WorkerKeyStore;
   readonly batches: BatchStore;
+  readonly keys: KeyStore;
+  readonly secrets: SecretStore;
+  readonly audit: AuditStore;
   /** Idempotent; waits for what is under way. */
   close(): Promise<void>;
 }

@@ -8,6 +8,7 @@
  *   scaler/    how many workers there should be
  *   workers/   the workers there are, and the process driver
  *   control/   builds, deployments, status, logs
+ *   identity/  keys, the audit trail
  *
  * It does not build and never runs user code itself.
  */
@@ -32,6 +33,9 @@ import { WorkerKeys } from "./control/worker-keys.ts";
 import { Keyring } from "./gateway/auth.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { RateLimits } from "./gateway/rate-limits.ts";
+import { AuditTrail } from "./identity/audit.ts";
+import type { Identity } from "./identity/identity.ts";
+import { Keys } from "./identity/keys.ts";
 import { Batches, type BatchTarget } from "./jobs/batches.ts";
 import { Jobs } from "./jobs/jobs.ts";
 import { Scaler } from "./scaler/scaler.ts";
@@ -103,6 +107,7 @@ export class FlashServer {
       parts.gateway.handleUpgrade(request, socket, head),
     );
     await options.compute.reclaim();
+    await parts.identity.keys.load();
     await parts.fleet.load();
     await listen(parts, options);
     const server = new FlashServer(parts, key);
@@ -153,7 +158,8 @@ export class FlashServer {
   }
 
   async #close(graceMs: number): Promise<void> {
-    const { gateway, listener, scaler, fleet, jobs, batches, logs, options } = this.#parts;
+    const { gateway, listener, scaler, fleet, jobs, batches, identity, logs, options } =
+      this.#parts;
     gateway.close();
     await scaler.close();
     // Workers that finish their jobs may need a new connection to say so.
@@ -173,6 +179,7 @@ export class FlashServer {
     listener.closeAllConnections();
     await quiet;
     await logs.close();
+    await identity.keys.close();
     await options.compute.close();
     await options.store.close();
   }
@@ -188,6 +195,7 @@ interface Parts {
   scaler: Scaler;
   control: Control;
   workerKeys: WorkerKeys;
+  identity: Identity;
   logs: Logs;
   /** Known once the server listens. */
   url: string;
@@ -198,7 +206,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
   const { store, home, version } = options;
   const clock = options.clock ?? systemClock;
   const log = options.log ?? silentLog;
-  const keyring = new Keyring(key);
+  const keyring = new Keyring({ serverKey: key, clock });
   const builds = new Builds({ store: store.control, home, clock });
   const logs = new Logs({ home, clock, log });
   const jobs = new Jobs({
@@ -236,6 +244,10 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     url: () => parts.url,
     stop: () => parts.onStop(),
   });
+  const identity = {
+    keys: new Keys({ store: store.keys, keyring, clock, log }),
+    audit: new AuditTrail({ store: store.audit, clock }),
+  };
   const isLoopback = isLoopbackAddress(options.host ?? "127.0.0.1");
   const limits = options.rateLimits === true ? new RateLimits(clock) : undefined;
   const gateway = new Gateway({
@@ -244,6 +256,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     batches,
     batchStore: store.batches,
     control,
+    identity,
     keyring,
     clock,
     log,
@@ -260,6 +273,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     scaler,
     control,
     workerKeys,
+    identity,
     logs,
     url: "",
     onStop: () => undefined,

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test, type TestContext } from "node:test";
+import { ManualClock } from "../../src/kit/clock.ts";
 import type { EndpointDocument } from "../../src/contract/control.ts";
 import { OTHER_ROUTES } from "../../src/contract/api-routes.ts";
 import { authorize, Keyring } from "../../src/server/gateway/auth.ts";
@@ -39,7 +40,7 @@ describe("targets", () => {
 
 describe("keys", () => {
   test("the server key and admitted secrets open, in either form; expelled ones do not", () => {
-    const keyring = new Keyring("server-key");
+    const keyring = new Keyring({ serverKey: "server-key", clock: new ManualClock() });
     assert.deepEqual(keyring.find("Bearer server-key"), { kind: "operator" });
     assert.deepEqual(keyring.find("bearer   server-key"), { kind: "operator" });
     assert.deepEqual(keyring.find("server-key"), { kind: "operator" });

@@ -4,7 +4,7 @@
  * a body that fit.
  */
 
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { Resource } from "../../contract/access.ts";
 import {
   CONTROL_ROUTES,
@@ -16,37 +16,12 @@ import { DOCUMENTS, type DocumentName } from "../../contract/control-schemas.ts"
 import { FlashError, type Issue } from "../../contract/errors.ts";
 import { compileSchema, type Validator } from "../../contract/validator.ts";
 import { authorize } from "../gateway/auth.ts";
-import { readBody, sendJson, type Principal } from "../gateway/http.ts";
-import type { Control } from "./control.ts";
+import { readBody, sendJson } from "../gateway/http.ts";
+import type { ControlCall, ControlRequest } from "./control-call.ts";
 import { CONTROL_HANDLERS } from "./control-handlers.ts";
 
 /** Bodies of the control API are a few names; an artifact is not read here. */
 const MAX_BODY_BYTES = 64 * 1024;
-
-export interface ControlRequest {
-  control: Control;
-  principal: Principal;
-  method: string;
-  /** What follows `/api/v1`. */
-  path: string;
-  query: URLSearchParams;
-  request: IncomingMessage;
-  response: ServerResponse;
-}
-
-/** A call as a handler gets it. */
-export interface ControlCall extends ControlRequest {
-  route: ControlRoute;
-  /** What the call is about, as its parameters or its body say. */
-  resource: Resource;
-  /** Fits the document that the route names; undefined where it names none. */
-  body: unknown;
-}
-
-/** Returns the answer's document, or undefined after it has answered itself. */
-export type ControlHandler = (call: ControlCall) => Promise<unknown>;
-
-export type ControlHandlers = Record<ControlRouteName, ControlHandler>;
 
 /** Answers a call, or throws the error that says why not. */
 export async function handleControl(given: ControlRequest): Promise<void> {
@@ -57,11 +32,32 @@ export async function handleControl(given: ControlRequest): Promise<void> {
   const body =
     route.body?.kind === "json" ? await readDocument(route.body.document, request) : undefined;
   const resource = { ...queried(route, query), ...named(body) };
-  authorize(principal, route, resource);
-  const document = await CONTROL_HANDLERS[name]({ ...given, route, resource, body });
+  const call: ControlCall = { ...given, route, resource, body };
+  const document = await audited(name, call, async () => {
+    authorize(principal, route, resource);
+    return await CONTROL_HANDLERS[name](call);
+  });
   if (route.answer.kind !== "json") return;
   const headers = route.isSecret === true ? { "cache-control": "no-store" } : undefined;
   sendJson(response, route.answer.status ?? 200, document, headers);
+}
+
+/** A change is in the audit trail before its caller hears how it went. */
+async function audited<T>(action: string, call: ControlCall, run: () => Promise<T>): Promise<T> {
+  const { route, principal, resource, request, identity } = call;
+  if (route.changes !== true) return await run();
+  const from = request.socket.remoteAddress ?? "";
+  const write = (result: string): Promise<void> =>
+    identity.audit.write({ principal, action, resource, subject: call.subject, from, result });
+  let value: T;
+  try {
+    value = await run();
+  } catch (error) {
+    await write(FlashError.is(error) ? error.code : "INTERNAL");
+    throw error;
+  }
+  await write("ok");
+  return value;
 }
 
 function findRoute({ path, method, response }: ControlRequest): ControlRouteName {

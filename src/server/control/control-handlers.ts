@@ -6,15 +6,24 @@ import { isInScope, type Resource } from "../../contract/access.ts";
 import type { DeployRequest, LogLine } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { clientSignal, type Principal } from "../gateway/http.ts";
+import { IDENTITY_HANDLERS } from "../identity/identity-handlers.ts";
 import type { EndpointFilter } from "./control.ts";
-import type { ControlCall, ControlHandlers } from "./control-api.ts";
+import type { ControlCall, ControlHandlers } from "./control-call.ts";
+import { required } from "./control-call.ts";
 import { controlOpenApi } from "./control-openapi.ts";
 import { logQueryOf } from "./log-query.ts";
 
 export const CONTROL_HANDLERS: ControlHandlers = {
-  "builds.upload": ({ control, query, request }) =>
-    control.putBuild(required(query, "app"), request),
-  "deployments.create": ({ control, body }) => control.deploy(body as DeployRequest),
+  "builds.upload": async (call) => {
+    const build = await call.control.putBuild(required(call.query, "app"), call.request);
+    call.subject = build.id;
+    return build;
+  },
+  "deployments.create": (call) => {
+    const request = call.body as DeployRequest;
+    call.subject = request.build;
+    return call.control.deploy(request);
+  },
   "environments.list": environments,
   "releases.list": (call) => call.control.releases(...environmentOf(call)),
   "status.read": status,
@@ -25,10 +34,13 @@ export const CONTROL_HANDLERS: ControlHandlers = {
   "scaling.explain": (call) =>
     call.control.explain(...environmentOf(call), required(call.query, "name")),
   "workers.add": addWorker,
-  "workers.remove": (call) =>
-    call.control.removeWorker(oneEndpoint(call), required(call.query, "worker")),
+  "workers.remove": (call) => {
+    call.subject = required(call.query, "worker");
+    return call.control.removeWorker(oneEndpoint(call), call.subject);
+  },
   "server.read": async ({ control }) => control.server(),
   "server.stop": stop,
+  ...IDENTITY_HANDLERS,
   "openapi.read": async ({ control }) => {
     const { version, url } = control.server();
     return controlOpenApi({ version, url });
@@ -81,7 +93,10 @@ async function writeLines(
 
 async function addWorker(call: ControlCall): Promise<unknown> {
   const url = call.query.get("url");
-  return await call.control.addWorker(oneEndpoint(call), ...(url === null ? [] : [baseUrl(url)]));
+  const own = url === null ? [] : [baseUrl(url)];
+  const document = await call.control.addWorker(oneEndpoint(call), ...own);
+  call.subject = document.worker;
+  return document;
 }
 
 async function stop({ control, response }: ControlCall): Promise<unknown> {
@@ -118,9 +133,4 @@ function baseUrl(text: string): string {
     return `${url.origin}${url.pathname}`.replace(/\/+$/, "");
   }
   throw new FlashError("INVALID_REQUEST", `'url' must be an http or https URL, got '${text}'.`);
-}
-
-/** A parameter that the table calls required, which has been checked. */
-export function required(query: URLSearchParams, name: string): string {
-  return query.get(name) ?? "";
 }

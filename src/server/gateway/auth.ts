@@ -1,6 +1,6 @@
 /**
- * Who may come in: the server key, and the secrets of the workers that live. Keys are compared by
- * their digests, so the time a comparison takes says nothing about the key.
+ * Who may come in: the server key, the keys that were made, and the secrets of the workers that live.
+ * Keys are compared by their digests, so the time a comparison takes says nothing about the key.
  */
 
 import { hash, timingSafeEqual } from "node:crypto";
@@ -8,18 +8,82 @@ import type { IncomingMessage } from "node:http";
 import { hasVerb, outOfScope, type KeyAccess, type Resource } from "../../contract/access.ts";
 import type { ApiRoute } from "../../contract/api-routes.ts";
 import { FlashError } from "../../contract/errors.ts";
+import type { KeyRow } from "../../contract/identity.ts";
+import type { Clock } from "../../kit/clock.ts";
+import { isWholeKey, looksLikeKey } from "../identity/key-text.ts";
+import { FailedAttempts } from "./failed-attempts.ts";
 import type { Principal } from "./http.ts";
 
 const OPERATOR: Principal = { kind: "operator" };
 
+/** A key that somebody made, as the ring holds it. */
+interface HeldKey {
+  digest: Buffer;
+  principal: Principal & { kind: "key" };
+  /** Epoch ms. */
+  expiresAt: number | null;
+  isRevoked: boolean;
+  lastUsedAt: number | null;
+}
+
+/** What a connection has shown before, with the header it came in: it is sent every time. */
+interface Proof {
+  header: Buffer;
+  /** Undefined: the server key. */
+  key: HeldKey | undefined;
+}
+
+export interface KeyringOptions {
+  serverKey: string;
+  clock: Clock;
+}
+
 export class Keyring {
   readonly #serverKey: Buffer;
-  /** Connections that have shown the server key, with the header it came in: it is sent every time. */
-  readonly #proven = new WeakMap<object, Buffer>();
+  readonly #clock: Clock;
+  readonly #failed: FailedAttempts;
+  readonly #proven = new WeakMap<object, Proof>();
   readonly #workers = new Map<string, Principal & { kind: "worker" }>();
+  readonly #keys = new Map<string, HeldKey>();
 
-  constructor(serverKey: string) {
+  constructor({ serverKey, clock }: KeyringOptions) {
     this.#serverKey = digest(serverKey);
+    this.#clock = clock;
+    this.#failed = new FailedAttempts(clock);
+  }
+
+  /** Makes a key known. Void ones too: their holders are told why they do not open any more. */
+  hold(row: KeyRow): void {
+    const { id, name, verbs, scope, expiresAt, lastUsedAt } = row;
+    this.#keys.set(row.digest, {
+      digest: Buffer.from(row.digest, "base64"),
+      principal: { kind: "key", id, name, verbs, scope },
+      expiresAt,
+      isRevoked: row.revokedAt !== null,
+      lastUsedAt,
+    });
+  }
+
+  /** From this moment on it opens nothing. */
+  revoke(id: string): void {
+    for (const key of this.#keys.values()) if (key.principal.id === id) key.isRevoked = true;
+  }
+
+  /** When a key ends, epoch ms; null: never. */
+  expiryOf(id: string): number | null {
+    for (const { principal, expiresAt } of this.#keys.values()) {
+      if (principal.id === id) return expiresAt;
+    }
+    return null;
+  }
+
+  /** When each key was last used, epoch ms. */
+  lastUses(): Map<string, number> {
+    const uses = new Map<string, number>();
+    for (const { principal, lastUsedAt } of this.#keys.values()) {
+      if (lastUsedAt !== null) uses.set(principal.id, lastUsedAt);
+    }
+    return uses;
   }
 
   /** Makes a worker's secret valid. */
@@ -56,23 +120,68 @@ export class Keyring {
     if (key === undefined) return undefined;
     const given = digest(key);
     if (timingSafeEqual(given, this.#serverKey)) return OPERATOR;
+    const held = this.#held(given);
+    if (held !== undefined)
+      return this.#whyVoid(held) === undefined ? use(held, this.#clock) : undefined;
     return this.#workers.get(given.toString("base64"));
   }
 
-  /** {@link find} for a request. Throws `UNAUTHORIZED`. */
+  /** {@link find} for a request. Throws `UNAUTHORIZED`, and `OVERLOADED` after too many wrong keys. */
   require({ headers: { authorization }, socket }: IncomingMessage): Principal {
-    const given = Buffer.from(authorization ?? "");
-    const proven = this.#proven.get(socket);
-    if (proven?.length === given.length && timingSafeEqual(proven, given)) return OPERATOR;
+    const header = Buffer.from(authorization ?? "");
+    const proof = this.#proven.get(socket);
+    if (proof?.header.length === header.length && timingSafeEqual(proof.header, header)) {
+      if (proof.key === undefined) return OPERATOR;
+      if (this.#whyVoid(proof.key) === undefined) return use(proof.key, this.#clock);
+    }
     const principal = this.find(authorization);
-    if (principal === OPERATOR) this.#proven.set(socket, given);
+    if (principal === OPERATOR) this.#proven.set(socket, { header, key: undefined });
+    if (principal?.kind === "key") {
+      this.#proven.set(socket, { header, key: this.#held(digest(keyOf(authorization) ?? "")) });
+    }
     if (principal !== undefined) return principal;
-    throw new FlashError(
-      "UNAUTHORIZED",
-      keyOf(authorization) === undefined ? "The request has no key." : "The key is not valid.",
-      { hint: "Send 'Authorization: Bearer <key>'; 'flash token' prints the key of this server." },
-    );
+    throw this.#refusal(authorization, socket.remoteAddress ?? "");
   }
+
+  /** Found by its digest, which tells nothing about other keys; compared once more in constant time. */
+  #held(given: Buffer): HeldKey | undefined {
+    const held = this.#keys.get(given.toString("base64"));
+    return held !== undefined && timingSafeEqual(held.digest, given) ? held : undefined;
+  }
+
+  #whyVoid({ isRevoked, expiresAt }: HeldKey): "revoked" | "expired" | undefined {
+    if (isRevoked) return "revoked";
+    return expiresAt !== null && expiresAt <= this.#clock.now() ? "expired" : undefined;
+  }
+
+  #refusal(authorization: string | undefined, address: string): FlashError {
+    const key = keyOf(authorization);
+    if (key === undefined) return unauthorized("The request has no key.");
+    const held = this.#held(digest(key));
+    const why = held === undefined ? undefined : this.#whyVoid(held);
+    if (held !== undefined && why !== undefined) {
+      const { name } = held.principal;
+      return unauthorized(
+        `The key '${name}' ${why === "revoked" ? "has been revoked" : "has expired"}.`,
+      );
+    }
+    this.#failed.note(address);
+    if (looksLikeKey(key) && !isWholeKey(key)) {
+      return unauthorized("The key is not whole: it was cut off or mistyped.");
+    }
+    return unauthorized("The key is not valid.");
+  }
+}
+
+function use(held: HeldKey, clock: Clock): Principal {
+  held.lastUsedAt = clock.now();
+  return held.principal;
+}
+
+function unauthorized(message: string): FlashError {
+  return new FlashError("UNAUTHORIZED", message, {
+    hint: "Send 'Authorization: Bearer <key>'; 'flash token' prints the key of this server.",
+  });
 }
 
 /** Throws `FORBIDDEN` when a route does not open to this caller, for this resource. */

@@ -29,6 +29,7 @@ import { sleep } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Control } from "../control/control.ts";
 import { handleControl } from "../control/control-api.ts";
+import type { Identity } from "../identity/identity.ts";
 import type { Batches } from "../jobs/batches.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { Fleet } from "../workers/fleet.ts";
@@ -50,6 +51,7 @@ export interface GatewayOptions {
   batches: Batches;
   batchStore: BatchStore;
   control: Control;
+  identity: Identity;
   keyring: Keyring;
   clock: Clock;
   log: Log;
@@ -156,10 +158,11 @@ export class Gateway {
     if (request.headers.expect !== undefined) response.writeContinue();
     if (target.kind === "v2") return await this.#answerJobs(target, principal, request, response);
     if (target.kind === "control") {
-      const { control } = this.#options;
+      const { control, identity } = this.#options;
       const { path, query } = target;
       const method = request.method ?? "GET";
-      return await handleControl({ control, principal, method, path, query, request, response });
+      const call = { control, identity, principal, method, path, query };
+      return await handleControl({ ...call, request, response });
     }
     throw new FlashError("NOT_FOUND", `Nothing is served at '${target.path}'.`, {
       hint: "Queue endpoints are at /v2/{id}, load-balanced ones at /lb/{id}, control at /api/v1.",

@@ -10,6 +10,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { FlashError } from "../../contract/errors.ts";
 import { BATCHES } from "./batch-schema.ts";
+import { IDENTITY } from "./identity-schema.ts";
 import { KEYS } from "./key-schema.ts";
 
 const JOBS_AND_CONTROL = `
@@ -196,7 +197,14 @@ ALTER TABLE chunks ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;
 UPDATE chunks SET attempt = (SELECT attempt FROM jobs WHERE seq = chunks.job);
 `;
 
-const STEPS: readonly string[] = [JOBS_AND_CONTROL, WORKER_KEYS, CHUNKS_BY_ATTEMPT, BATCHES, KEYS];
+const STEPS: readonly string[] = [
+  JOBS_AND_CONTROL,
+  WORKER_KEYS,
+  CHUNKS_BY_ATTEMPT,
+  BATCHES,
+  KEYS,
+  IDENTITY,
+];
 
 /** The schema version this program writes. */
 export const SCHEMA_VERSION: number = STEPS.length;

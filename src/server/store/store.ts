@@ -12,17 +12,21 @@
  *   webhook-store    webhooks that wait for delivery
  *   batch-store      batches; batch-schema: how requests follow their jobs
  *   worker-key-store keys of workers that somebody else starts
+ *   key-store, secret-store, audit-store, and their identity-schema
  *   control-store    builds, releases, environments, endpoints, settings
  */
 
 import type { DatabaseSync } from "node:sqlite";
 import type { ControlStore, Durability, Store } from "../../contract/store.ts";
+import { SqliteAuditStore } from "./audit-store.ts";
 import { SqliteBatchStore } from "./batch-store.ts";
 import { Committer, type Failpoints } from "./commit.ts";
 import { SqliteControlStore } from "./control-store.ts";
 import { openDatabase, type OpenDatabase } from "./database.ts";
 import { SqliteJobStore } from "./job-store.ts";
+import { SqliteKeyStore } from "./key-store.ts";
 import { Lanes } from "./lanes.ts";
+import { SqliteSecretStore } from "./secret-store.ts";
 import { SqliteWebhookStore } from "./webhook-store.ts";
 import { SqliteWorkerKeyStore } from "./worker-key-store.ts";
 
@@ -50,6 +54,9 @@ export class SqliteStore implements Store {
   readonly control: ControlStore;
   readonly workerKeys: SqliteWorkerKeyStore;
   readonly batches: SqliteBatchStore;
+  readonly keys: SqliteKeyStore;
+  readonly secrets: SqliteSecretStore;
+  readonly audit: SqliteAuditStore;
   readonly #database: OpenDatabase;
   readonly #committer: Committer;
   #closing: Promise<void> | undefined;
@@ -72,6 +79,9 @@ export class SqliteStore implements Store {
     this.webhooks = new SqliteWebhookStore({ db, committer });
     this.control = new SqliteControlStore({ db, committer, jobs: this.jobs });
     this.batches = new SqliteBatchStore({ db, committer });
+    this.keys = new SqliteKeyStore({ db, committer });
+    this.secrets = new SqliteSecretStore({ db, committer });
+    this.audit = new SqliteAuditStore({ db, committer });
     this.workerKeys = new SqliteWorkerKeyStore({ db, committer });
   }
 
