@@ -23,7 +23,8 @@ export class SqliteKeyStore implements KeyStore {
     this.#committer = committer;
     this.#namesake = db.prepare(`SELECT id FROM api_keys
       WHERE name = ?1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?2)`);
-    this.#add = db.prepare(`INSERT INTO api_keys (id, name, digest, verbs, app, environment, endpoint,
+    this.#add =
+      db.prepare(`INSERT INTO api_keys (id, name, digest, verbs, app, environment, endpoint,
       created_at, created_by, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     this.#list = db.prepare(`SELECT ${KEY} FROM api_keys ORDER BY created_at DESC, id`);
     this.#revoke = db.prepare(
