@@ -107,7 +107,13 @@ describe("flushing", () => {
       flushes.push(one);
       return one.promise;
     };
-    const committer = new Committer({ db, flush, hasRoom: () => true, onRollback() {} });
+    const committer = new Committer({
+      db,
+      flush,
+      hasRoom: () => true,
+      beforeCommit() {},
+      onRollback() {},
+    });
     return { committer, flushes, add: () => committer.commit(() => insert.run()) };
   }
 
@@ -154,7 +160,13 @@ describe("a full disk", () => {
     t.after(() => db.close());
     db.exec("CREATE TABLE things (text TEXT); INSERT INTO things VALUES ('old')");
     db.exec("PRAGMA max_page_count = 8");
-    const committer = new Committer({ db, hasRoom: () => true, onRollback() {}, failpoints: {} });
+    const committer = new Committer({
+      db,
+      hasRoom: () => true,
+      beforeCommit() {},
+      onRollback() {},
+      failpoints: {},
+    });
     return { db, committer };
   }
 
@@ -174,7 +186,13 @@ describe("a full disk", () => {
 
   test("refuses new work before it touches the disk while there is no room", async (t) => {
     const { db } = smallDatabase(t);
-    const committer = new Committer({ db, hasRoom: () => false, onRollback() {}, failpoints: {} });
+    const committer = new Committer({
+      db,
+      hasRoom: () => false,
+      beforeCommit() {},
+      onRollback() {},
+      failpoints: {},
+    });
     await assert.rejects(
       committer.commit(() => assert.fail("must not run"), { accepts: true }),
       hasCode("STORAGE_FULL"),

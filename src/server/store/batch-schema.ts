@@ -1,9 +1,5 @@
 /** Batches, as a step of the schema. */
 
-/**
- * A request follows its job by triggers, in the same transaction as every move: results of a batch are
- * kept longer than those of jobs, and no crash comes between the two.
- */
 export const BATCHES = `
 CREATE TABLE batches (
   seq INTEGER PRIMARY KEY,

@@ -1,13 +1,15 @@
-/** {@link BatchStore} over SQLite. What jobs do to requests of batches is done by triggers: batch-schema. */
+/** {@link BatchStore} over SQLite. */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import type {
-  BatchRefusal,
-  BatchRequestRow,
-  BatchRow,
-  BatchStore,
-  NewBatchRequest,
+import {
+  BATCH_REQUEST_PREFIX,
+  type BatchRefusal,
+  type BatchRequestRow,
+  type BatchRow,
+  type BatchStore,
+  type NewBatchRequest,
 } from "../../contract/batch.ts";
+import type { Job } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { Committer } from "./commit.ts";
 
@@ -59,6 +61,10 @@ function prepare(db: DatabaseSync) {
       sql(`UPDATE batch_requests SET status = 'CANCELLED', finished_at = ?, input = NULL
       WHERE batch = ? AND status = 'PENDING'`),
     inQueue: sql("SELECT id FROM batch_requests WHERE batch = ? AND status = 'IN_QUEUE'"),
+    submitted: sql("UPDATE batch_requests SET status = 'IN_QUEUE', input = NULL WHERE id = ?"),
+    moved:
+      sql(`UPDATE batch_requests SET status = ?, started_at = ?, finished_at = ?, error = ?, output = ?
+      WHERE id = ?`),
     next: sql(`SELECT batch_requests.id, batches.id AS batchId, input
       FROM batches JOIN batch_requests ON batch = batches.seq
       WHERE endpoint_id = ? AND finalized_at IS NOT NULL AND cancelled_at IS NULL AND status = 'PENDING'
@@ -76,6 +82,22 @@ export class SqliteBatchStore implements BatchStore {
   constructor({ db, committer }: { db: DatabaseSync; committer: Committer }) {
     this.#committer = committer;
     this.#sql = prepare(db);
+  }
+
+  /**
+   * A request follows its job in the transaction that moves it: results of a batch are kept longer than
+   * those of jobs, and no crash comes between the two. Call inside that transaction.
+   */
+  follow(job: Job): void {
+    if (!job.id.startsWith(BATCH_REQUEST_PREFIX)) return;
+    const { id, state, startedAt, finishedAt, error } = job;
+    const output = state === "COMPLETED" || state === "FAILED" ? job.output : null;
+    this.#sql.moved.run(state, startedAt, finishedAt, error, output, id);
+  }
+
+  /** The same for a request that has become a job: the job has its input from now on. */
+  submitted(jobId: string): void {
+    if (jobId.startsWith(BATCH_REQUEST_PREFIX)) this.#sql.submitted.run(jobId);
   }
 
   create(

@@ -42,6 +42,8 @@ export interface CommitterOptions {
   flushNow?: (() => void) | undefined;
   /** False when the disk has too little room for new work. */
   hasRoom: () => boolean;
+  /** Called inside a transaction, after its operations: for what is written once for all of them. */
+  beforeCommit: () => void;
   /** Called when an operation was undone, for caches of the database's content. */
   onRollback: () => void;
   failpoints?: Failpoints;
@@ -270,7 +272,9 @@ export class Committer {
     if (this.#db.isTransaction) return undefined;
     this.#begin.run();
     try {
-      return group.map(({ run }) => ({ value: run() }));
+      const results = group.map(({ run }) => ({ value: run() }));
+      this.#options.beforeCommit();
+      return results;
     } catch (error) {
       if (isStorageError(error)) throw error;
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
@@ -284,6 +288,7 @@ export class Committer {
     this.#db.exec("SAVEPOINT one");
     try {
       const value = operation.run();
+      this.#options.beforeCommit();
       this.#db.exec("RELEASE one");
       return { value };
     } catch (error) {

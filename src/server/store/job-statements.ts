@@ -81,6 +81,10 @@ export function rowOf(columns: readonly unknown[]): JobRow {
 /** A keyed job is remembered for its whole ttl, or a late repetition would run a second time. */
 const DROP_AT = "drop_at = iif(idempotency_key IS NULL, :dropAt, max(:dropAt, expires_at))";
 
+const DROPPED = "seq, lane, state, idempotency_key";
+/** A row of {@link DROPPED}. */
+export type DroppedRow = [seq: number, lane: number, state: JobState, key: string | null];
+
 export type Statements = ReturnType<typeof prepareStatements>;
 
 // Prepared once: preparing costs more than most of these take to run.
@@ -105,9 +109,10 @@ export function prepareStatements(db: DatabaseSync) {
 
     hasDue: sql(`SELECT 1 FROM jobs
       WHERE lane = ? AND state = 'IN_QUEUE' AND run_at <= ? AND expires_at > ? LIMIT 1`),
+    // For a bare parameter as its limit SQLite would prepare the statement again with every number.
     due: arrays(`SELECT ${ALL} FROM jobs
       WHERE lane = ? AND state = 'IN_QUEUE' AND run_at <= ? AND expires_at > ?
-      ORDER BY run_at, seq LIMIT ?`),
+      ORDER BY run_at, seq LIMIT ? + 0`),
     take: sql(`UPDATE jobs SET state = 'IN_PROGRESS', attempt = ?, worker_id = ?,
       started_at = ?, lease_until = ?, output = NULL
       WHERE seq = ? AND state = 'IN_QUEUE'`),
@@ -168,9 +173,13 @@ export function prepareStatements(db: DatabaseSync) {
       WHERE seq IN (SELECT seq FROM jobs WHERE state IN ('IN_QUEUE', 'IN_PROGRESS')
         AND expires_at <= :now ORDER BY expires_at LIMIT :limit)
       RETURNING ${ALL}`),
-    drop: sql(`DELETE FROM jobs WHERE seq IN
-      (SELECT seq FROM jobs WHERE drop_at <= ? ORDER BY drop_at LIMIT ?)`),
-    dropOne: sql("DELETE FROM jobs WHERE id = ?"),
+    drop: arrays(`DELETE FROM jobs WHERE seq IN
+      (SELECT seq FROM jobs WHERE drop_at <= ? ORDER BY drop_at LIMIT ?) RETURNING ${DROPPED}`),
+    dropOne: arrays(`DELETE FROM jobs WHERE id = ? RETURNING ${DROPPED}`),
+    /** Of a JSON array of jobs. */
+    dropInputs: sql("DELETE FROM large_inputs WHERE job IN (SELECT value FROM json_each(?))"),
+    dropStreams: sql("DELETE FROM chunks WHERE job IN (SELECT value FROM json_each(?))"),
+    dropKey: sql("DELETE FROM idempotency_keys WHERE endpoint_id = ? AND key = ? AND job = ?"),
 
     list: sql(`SELECT ${NARROW}, NULL AS output, 'null' AS input FROM jobs
       WHERE lane IN (SELECT id FROM lanes WHERE endpoint_id = :endpointId)
@@ -205,6 +214,8 @@ export class JobReader {
     this.#largeInput = largeInput;
   }
 
+  one(row: JobRow): Job;
+  one(row: unknown): Job | undefined;
   one(row: unknown): Job | undefined {
     return row === undefined ? undefined : this.#read(row as JobRow);
   }

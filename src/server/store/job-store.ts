@@ -4,65 +4,77 @@ import type { DatabaseSync } from "node:sqlite";
 import { jobDocumentText, type Job, type JobCounts, type NewJob } from "../../contract/job.ts";
 import type { JobState } from "../../contract/states.ts";
 import type { JobStore, Outcome, TakenJob } from "../../contract/store.ts";
+import type { SqliteBatchStore } from "./batch-store.ts";
 import type { Committer } from "./commit.ts";
+import { JobQueries, type QueueSums } from "./job-queries.ts";
 import {
   JobReader,
   prepareStatements,
   rowOf,
+  type DroppedRow,
   type JobRow,
   type Statements,
 } from "./job-statements.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
-import type { Lane, Lanes } from "./lanes.ts";
+import type { Lane, Lanes, Move } from "./lanes.ts";
 
 /** Inputs with more characters than this live in a table of their own. */
 const INLINE_INPUT = 1024;
 /** One answer of a stream carries about this much text at most. */
 const DRAIN_CHARACTERS = 8 * 1024 * 1024;
 
-/** A lane's counters. */
-interface Counters {
-  id: number;
-  release_id: string;
-  waiting: number;
-  running: number;
-  kept_completed: number;
-  kept_failed: number;
-  kept_cancelled: number;
-  kept_timed_out: number;
-  completed: number;
-  failed: number;
-  retried: number;
-}
-
-const COUNTER_OF: Record<JobState, keyof Counters> = {
-  IN_QUEUE: "waiting",
-  IN_PROGRESS: "running",
-  COMPLETED: "kept_completed",
-  FAILED: "kept_failed",
-  CANCELLED: "kept_cancelled",
-  TIMED_OUT: "kept_timed_out",
-};
-
 type TakeRequest = Parameters<JobStore["take"]>[0];
 type FinalOutcome = Exclude<Outcome, { kind: "requeued" }>;
 type SettleRequest = Parameters<JobStore["settle"]>[0];
 
+export interface JobStoreOptions {
+  db: DatabaseSync;
+  committer: Committer;
+  lanes: Lanes;
+  batches: SqliteBatchStore;
+}
+
+/** Where a job's row is. */
+interface Place {
+  seq: number;
+  lane: number;
+}
+
 export class SqliteJobStore implements JobStore {
   readonly #committer: Committer;
   readonly #lanes: Lanes;
+  readonly #batches: SqliteBatchStore;
   readonly #sql: Statements;
   readonly #read: JobReader;
   readonly #keyed: KeyedQueue;
+  readonly #queries: JobQueries;
   /** Rows of taken jobs whose end changes only what it names, and of which nothing has to be fetched. */
-  readonly #places = new WeakMap<TakenJob, number>();
+  readonly #places = new WeakMap<TakenJob, Place>();
 
-  constructor(options: { db: DatabaseSync; committer: Committer; lanes: Lanes }) {
+  constructor(options: JobStoreOptions) {
     this.#committer = options.committer;
     this.#lanes = options.lanes;
+    this.#batches = options.batches;
     this.#sql = prepareStatements(options.db);
     this.#keyed = new KeyedQueue(options.db);
     this.#read = new JobReader(options.lanes, this.#sql.largeInput);
+    const { lanes } = options;
+    this.#queries = new JobQueries({ sql: this.#sql, read: this.#read, lanes, keyed: this.#keyed });
+  }
+
+  /** Every move is told here, in the transaction that makes it. */
+  #moved(lane: number, job: Job, move: Move): void {
+    this.#lanes.moved(lane, { to: job.state, ...move });
+    this.#batches.follow(job);
+    const { key, state } = job;
+    if (key !== null) this.#keyed.moved({ lane: this.#lanes.get(lane), key }, move.from, state);
+  }
+
+  /** The same for a row. `from`: where the row came from, which it does not tell. */
+  #movedRow(row: unknown, move: Move): Job {
+    const job = this.#read.one(row as JobRow);
+    this.#moved((row as JobRow).lane, job, move);
+    return job;
   }
 
   begin(now: number): Promise<void> {
@@ -78,7 +90,7 @@ export class SqliteJobStore implements JobStore {
       const earlier = this.#read.one(this.#sql.byKey.get(job.endpointId, job.idempotencyKey));
       if (earlier !== undefined && (earlier.dropAt ?? Infinity) > job.createdAt) return earlier;
       // Its retention is over: nobody can see it any more, although no sweep has dropped it yet.
-      if (earlier !== undefined) this.#sql.dropOne.run(earlier.id);
+      if (earlier !== undefined) this.#dropped(this.#sql.dropOne.all(earlier.id));
     }
     const { policy } = job;
     const isLarge = job.input.length > INLINE_INPUT;
@@ -108,6 +120,10 @@ export class SqliteJobStore implements JobStore {
     if (job.idempotencyKey !== null) {
       this.#sql.insertKey.run(job.endpointId, job.idempotencyKey, lastInsertRowid);
     }
+    this.#lanes.moved(lane.id, { to: "IN_QUEUE" });
+    this.#batches.submitted(job.id);
+    const { key } = job;
+    if (key !== null) this.#keyed.moved({ lane, key }, undefined, "IN_QUEUE");
     return { ...job, ...UNTOUCHED, expiresAt: job.createdAt + policy.ttlMs };
   }
 
@@ -151,8 +167,9 @@ export class SqliteJobStore implements JobStore {
     this.#sql.take.run(attempt, workerId, now, leaseUntil, row.seq);
     const change = { attempt, worker_id: workerId, started_at: now, lease_until: leaseUntil };
     Object.assign(row, change, { state: "IN_PROGRESS", output: null });
-    const taken = this.#read.one(row) as TakenJob;
-    if (row.idempotency_key === null && row.input !== null) this.#places.set(taken, row.seq);
+    const taken = this.#movedRow(row, { from: "IN_QUEUE" }) as TakenJob;
+    const { seq, lane } = row;
+    if (row.idempotency_key === null && row.input !== null) this.#places.set(taken, { seq, lane });
     return taken;
   }
 
@@ -187,14 +204,16 @@ export class SqliteJobStore implements JobStore {
     { runAt, blameless }: Outcome & { kind: "requeued" },
   ): Job | undefined {
     const row = this.#sql.requeue.get(runAt, blameless === true ? 0 : 1, jobId, attempt);
-    if (row !== undefined) this.#sql.dropUnreadChunks.run({ seq: Number(row["seq"]) });
-    return this.#read.one(row);
+    if (row === undefined) return undefined;
+    this.#sql.dropUnreadChunks.run({ seq: Number(row["seq"]) });
+    return this.#movedRow(row, { from: "IN_PROGRESS", isRetry: blameless !== true });
   }
 
   #finish(request: SettleRequest, outcome: FinalOutcome): Job | undefined {
     const { jobId, attempt, now, retentionMs, taken } = request;
-    if (taken !== undefined && this.#places.has(taken)) {
-      return this.#finishPlain(request, taken, outcome);
+    const place = taken === undefined ? undefined : this.#places.get(taken);
+    if (taken !== undefined && place !== undefined) {
+      return this.#finishPlain({ request, taken, place }, outcome);
     }
     const row = this.#sql.finish.get({
       id: jobId,
@@ -205,14 +224,14 @@ export class SqliteJobStore implements JobStore {
       output: outcome.kind === "timed-out" ? null : outcome.output,
       error: outcome.kind === "completed" ? null : outcome.error,
     });
-    return this.#ended(this.#read.one(row), now);
+    return row === undefined ? undefined : this.#ended(row, "IN_PROGRESS", now);
   }
 
   #finishPlain(
-    { now, retentionMs }: SettleRequest,
-    taken: TakenJob,
+    { request, taken, place }: { request: SettleRequest; taken: TakenJob; place: Place },
     outcome: FinalOutcome,
   ): Job | undefined {
+    const { now, retentionMs } = request;
     const end = {
       state: FINAL_STATE[outcome.kind],
       output: outcome.kind === "timed-out" ? null : outcome.output,
@@ -223,22 +242,30 @@ export class SqliteJobStore implements JobStore {
     };
     const { state, output, error, dropAt } = end;
     const { id, attempt } = taken;
-    const seq = this.#places.get(taken) ?? 0;
     const finish = this.#sql.finishPlain;
-    const { changes } = finish.run(state, output, error, now, dropAt, seq, id, attempt);
-    return changes === 1 ? this.#ended({ ...taken, ...end }, now) : undefined;
-  }
-
-  /** The webhook is written down in the step that ends the job: neither can be lost without the other. */
-  #ended<T extends Job | undefined>(job: T, now: number): T {
-    if (job !== undefined && job.webhook !== null) {
-      this.#sql.addWebhook.run(job.id, job.webhook, jobDocumentText(job), now, now);
-    }
+    const { changes } = finish.run(state, output, error, now, dropAt, place.seq, id, attempt);
+    if (changes !== 1) return undefined;
+    const job = { ...taken, ...end };
+    this.#moved(place.lane, job, { from: "IN_PROGRESS" });
+    this.#writeWebhook(job, now);
     return job;
   }
 
+  #ended(row: unknown, from: JobState, now: number): Job {
+    const job = this.#movedRow(row, { from });
+    this.#writeWebhook(job, now);
+    return job;
+  }
+
+  /** Jobs that were queued or running. */
   #allEnded(rows: readonly unknown[], now: number): Job[] {
-    return this.#read.all(rows).map((job) => this.#ended(job, now));
+    return rows.map((row) => this.#ended(row, stateBefore(row as JobRow), now));
+  }
+
+  /** In the step that ends the job: neither can be lost without the other. */
+  #writeWebhook(job: Job, now: number): void {
+    if (job.webhook === null) return;
+    this.#sql.addWebhook.run(job.id, job.webhook, jobDocumentText(job), now, now);
   }
 
   progress(jobId: string, attempt: number, output: string): Promise<boolean> {
@@ -285,17 +312,19 @@ export class SqliteJobStore implements JobStore {
   cancel(jobId: string, now: number, retentionMs: number): Promise<Job | undefined> {
     return this.#committer.commit(() => {
       const row = this.#sql.cancel.get({ id: jobId, now, dropAt: now + retentionMs });
-      if (row !== undefined) return this.#ended(this.#read.one(row), now);
+      if (row !== undefined) return this.#ended(row, stateBefore(row as unknown as JobRow), now);
       return this.#read.one(this.#sql.byId.get(jobId));
     });
   }
 
   retry(jobId: string, now: number): Promise<{ job: Job; moved: boolean } | undefined> {
     return this.#committer.commit(() => {
+      const before = this.#read.one(this.#sql.byId.get(jobId));
       const row = this.#sql.retry.get({ id: jobId, now });
-      if (row !== undefined) this.#sql.dropChunks.run(Number(row["seq"]));
-      const job = this.#read.one(row ?? this.#sql.byId.get(jobId));
-      return job === undefined ? undefined : { job, moved: row !== undefined };
+      if (before === undefined || row === undefined) return before && { job: before, moved: false };
+      this.#sql.dropChunks.run(Number(row["seq"]));
+      const job = this.#movedRow(row, { from: before.state, isRetry: true });
+      return { job, moved: true };
     });
   }
 
@@ -331,86 +360,28 @@ export class SqliteJobStore implements JobStore {
     return job;
   }
 
-  async list({
-    endpointId,
-    states,
-    offset,
-    limit,
-  }: Parameters<JobStore["list"]>[0]): Promise<{ jobs: Job[]; total: number }> {
-    const rows = this.#sql.list.all({
-      endpointId,
-      states: states === undefined ? null : JSON.stringify(states),
-      offset,
-      limit,
-    });
-    const counted = states ?? (Object.keys(COUNTER_OF) as JobState[]);
-    const lanes = this.#counters(endpointId);
-    const total = sum(counted.flatMap((state) => lanes.map((lane) => lane[COUNTER_OF[state]])));
-    return { jobs: this.#read.all(rows), total };
+  list(request: Parameters<JobStore["list"]>[0]): ReturnType<JobStore["list"]> {
+    return this.#queries.list(request);
   }
 
-  async counts(endpointId: string): Promise<JobCounts> {
-    const lanes = this.#counters(endpointId);
-    return {
-      completed: sum(lanes.map(({ completed }) => completed)),
-      failed: sum(lanes.map(({ failed }) => failed)),
-      inProgress: sum(lanes.map(({ running }) => running)),
-      inQueue: sum(lanes.map(({ waiting }) => waiting)),
-      retried: sum(lanes.map(({ retried }) => retried)),
-    };
+  counts(endpointId: string): Promise<JobCounts> {
+    return this.#queries.counts(endpointId);
   }
 
-  async queue(endpointId: string, now: number): Promise<QueueSums[]> {
-    const releases = new Map<string, QueueSums>();
-    for (const lane of this.#counters(endpointId)) {
-      if (lane.waiting === 0 && lane.running === 0) continue;
-      const { release_id: releaseId } = lane;
-      const sums = releases.get(releaseId) ?? { ...NO_JOBS, releaseId, oldestAt: now };
-      sums.running += lane.running;
-      const due = this.#due(lane, now);
-      if (this.#lanes.get(lane.id).lowPriority) sums.lowPriority += due.jobs;
-      else if (due.jobs > 0) {
-        sums.waiting += due.jobs;
-        sums.oldestAt = Math.min(sums.oldestAt, due.oldestAt);
-      }
-      releases.set(releaseId, sums);
-    }
-    return [...releases.values()];
+  queue(endpointId: string, now: number): Promise<QueueSums[]> {
+    return this.#queries.queue(endpointId, now);
   }
 
-  /** Jobs that may start now. */
-  #due({ id, waiting }: Counters, now: number): { jobs: number; oldestAt: number } {
-    if (waiting === 0) return { jobs: 0, oldestAt: now };
-    const lane = this.#lanes.get(id);
-    if (lane.isKeyed) return this.#keyed.startable(lane, now);
-    // Delayed jobs are few beside a long queue, so they are counted and the due ones are the rest.
-    const jobs = waiting - Number(this.#sql.delayed.get(id, now)?.["jobs"]);
-    return { jobs, oldestAt: jobs > 0 ? Number(this.#sql.first.get(id)?.["run_at"]) : now };
+  busyEndpoints(): Promise<string[]> {
+    return this.#queries.busyEndpoints();
   }
 
-  async busyEndpoints(): Promise<string[]> {
-    return this.#sql.busy.all().map((row) => String(row["endpoint_id"]));
+  nextRunAt(now: number): Promise<number | undefined> {
+    return this.#queries.nextRunAt(now);
   }
 
-  async nextRunAt(now: number): Promise<number | undefined> {
-    const times = this.#sql.waitingLanes
-      .all()
-      .map((lane) => this.#sql.nextRunAt.get(Number(lane["id"]), now)?.["run_at"])
-      .filter((time) => time !== undefined)
-      .map(Number);
-    return times.length === 0 ? undefined : Math.min(...times);
-  }
-
-  async running(
-    filter: { workerId?: string; endpointId?: string; expiredAt?: number } = {},
-  ): Promise<TakenJob[]> {
-    const { workerId, endpointId, expiredAt } = filter;
-    const rows =
-      workerId === undefined ? this.#sql.running.all() : this.#sql.runningOf.all(workerId);
-    return this.#read
-      .all(rows)
-      .filter((job) => endpointId === undefined || job.endpointId === endpointId)
-      .filter((job) => expiredAt === undefined || isOver(job, expiredAt)) as TakenJob[];
+  running(filter: Parameters<JobStore["running"]>[0] = {}): Promise<TakenJob[]> {
+    return this.#queries.running(filter);
   }
 
   expire(now: number, limit: number): Promise<Job[]> {
@@ -418,17 +389,29 @@ export class SqliteJobStore implements JobStore {
   }
 
   drop(now: number, limit: number): Promise<number> {
-    return this.#committer.commit(() => Number(this.#sql.drop.run(now, limit).changes));
+    return this.#committer.commit(() => this.#dropped(this.#sql.drop.all(now, limit)));
   }
 
-  #counters(endpointId: string): Counters[] {
-    return this.#sql.counters.all(endpointId) as unknown as Counters[];
+  /** What belonged to rows that are gone goes with them. Returns how many. */
+  #dropped(rows: unknown): number {
+    const dropped = rows as DroppedRow[];
+    for (const [seq, lane, from, key] of dropped) {
+      this.#lanes.moved(lane, { from });
+      if (key !== null) this.#sql.dropKey.run(this.#lanes.get(lane).endpointId, key, seq);
+    }
+    if (dropped.length > 0) {
+      const seqs = JSON.stringify(dropped.map(([seq]) => seq));
+      this.#sql.dropInputs.run(seqs);
+      this.#sql.dropStreams.run(seqs);
+    }
+    return dropped.length;
   }
 }
 
-const NO_JOBS = { waiting: 0, lowPriority: 0, running: 0 };
-
-type QueueSums = Awaited<ReturnType<JobStore["queue"]>>[number];
+/** Only a running job has a worker; its end keeps the name. */
+function stateBefore({ worker_id: workerId }: JobRow): JobState {
+  return workerId === null ? "IN_QUEUE" : "IN_PROGRESS";
+}
 
 interface ChunkRow {
   position: number;
@@ -466,12 +449,3 @@ const UNTOUCHED = {
   finishedAt: null,
   dropAt: null,
 } as const;
-
-function isOver(job: Job, at: number): boolean {
-  const hasLapsed = job.leaseUntil !== null && job.leaseUntil <= at;
-  return hasLapsed || (job.startedAt ?? at) + job.policy.executionTimeoutMs <= at;
-}
-
-function sum(values: readonly (number | string)[]): number {
-  return values.reduce((total: number, value) => total + Number(value), 0);
-}

@@ -20,8 +20,7 @@ const OPEN_LINE = `
 
 /**
  * Jobs with keys have lanes of their own, and a key has one line in each lane that has jobs of it
- * waiting. Triggers keep lines and counters, so that no statement can move a job and forget its key.
- * Rows go when nothing of the key waits or runs: there are never more of them than open jobs.
+ * waiting. The triggers did what keyed-queue does now; a later step drops them.
  */
 export const KEYS = `
 ALTER TABLE lanes RENAME COLUMN low TO kind;

@@ -6,11 +6,12 @@
  *      later: the key that has waited longest is next, and one that was served goes to the end.
  *   3  While as many of its jobs run as its concurrency allows, it does not stand in the line at all.
  *
- * Jobs without a key stand in the same line, each for itself. Lines and counters are kept by the
- * triggers of key-schema, in the transaction of every move.
+ * Jobs without a key stand in the same line, each for itself. Lines and counters follow every move of
+ * a job, in its transaction: see {@link KeyedQueue.moved}.
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { JobState } from "../../contract/states.ts";
 import { REFRESH_LINES } from "./key-schema.ts";
 import { COLUMNS, rowOf, type JobRow } from "./job-statements.ts";
 import type { Lane } from "./lanes.ts";
@@ -44,6 +45,7 @@ export class KeyedQueue {
   readonly #serve: StatementSync;
   readonly #startable: StatementSync;
   readonly #setBack: readonly StatementSync[];
+  readonly #follow: ReturnType<typeof prepareFollowing>;
   #turn: number;
 
   constructor(db: DatabaseSync) {
@@ -65,6 +67,7 @@ export class KeyedQueue {
       db.prepare("UPDATE keys SET served_at = :now WHERE served_at > :now"),
       db.prepare(`${REFRESH_LINES} WHERE at > :now`),
     ];
+    this.#follow = prepareFollowing(db);
     const last = db.prepare("SELECT max(turn) AS turn FROM keys").get();
     this.#turn = Number(last?.["turn"] ?? 0);
   }
@@ -103,6 +106,22 @@ export class KeyedQueue {
     for (const statement of this.#setBack) statement.run({ now });
   }
 
+  /** A job with a key has moved, or is new. To be called after the move, in its transaction. */
+  moved(job: { lane: Lane; key: string }, from: JobState | undefined, to: JobState): void {
+    const { lane, key } = job;
+    const at = { endpoint: lane.endpointId, key };
+    const here = { ...at, lane: lane.id };
+    const by = (state: JobState): number => Number(to === state) - Number(from === state);
+    const sql = this.#follow;
+    sql.openKey.run(at);
+    sql.openLine.run(here);
+    sql.countRunning.run({ ...at, by: by("IN_PROGRESS") });
+    sql.countWaiting.run({ ...here, by: by("IN_QUEUE") });
+    sql.refresh.run(at);
+    sql.closeLine.run(here);
+    sql.closeKey.run(at);
+  }
+
   #firstIn(lane: Lane, now: number): Found | undefined {
     // A line whose first jobs have expired may have nothing due; a sweep will put it in order.
     for (let skipped = 0; ; skipped++) {
@@ -123,4 +142,23 @@ function isEarlier(a: Found, b: Found): boolean {
     a.row.run_at - b.row.run_at ||
     a.row.seq - b.row.seq;
   return difference < 0;
+}
+
+/** Rows go when nothing of the key waits or runs: there are never more of them than open jobs. */
+function prepareFollowing(db: DatabaseSync) {
+  const sql = (text: string): StatementSync => db.prepare(text);
+  const ofKey = "endpoint_id = :endpoint AND key = :key";
+  return {
+    openKey: sql("INSERT OR IGNORE INTO keys (endpoint_id, key) VALUES (:endpoint, :key)"),
+    openLine: sql(`INSERT OR IGNORE INTO key_lines (endpoint_id, key, lane)
+      VALUES (:endpoint, :key, :lane)`),
+    countRunning: sql(`UPDATE keys SET running = running + :by WHERE ${ofKey}`),
+    countWaiting: sql(
+      `UPDATE key_lines SET waiting = waiting + :by WHERE ${ofKey} AND lane = :lane`,
+    ),
+    refresh: sql(`${REFRESH_LINES} WHERE ${ofKey}`),
+    closeLine: sql(`DELETE FROM key_lines WHERE ${ofKey} AND lane = :lane AND waiting = 0`),
+    closeKey: sql(`DELETE FROM keys WHERE ${ofKey} AND running = 0
+      AND NOT EXISTS (SELECT 1 FROM key_lines WHERE ${ofKey})`),
+  };
 }

@@ -2,9 +2,7 @@
  * The shape of `flash.db`, as steps that only ever go forward: a step that has shipped is never
  * changed, a new one is added at the end.
  *
- * A lane is all jobs of one endpoint, one release and one priority. Its counters are kept by triggers,
- * so that no statement can move a job and forget to count it, and so that asking for the length of a
- * queue costs the same for ten jobs and for a million.
+ * A lane is all jobs of one endpoint, one release and one priority; lanes keeps its counters.
  */
 
 import type { DatabaseSync } from "node:sqlite";
@@ -197,6 +195,21 @@ ALTER TABLE chunks ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;
 UPDATE chunks SET attempt = (SELECT attempt FROM jobs WHERE seq = chunks.job);
 `;
 
+/**
+ * What these triggers did is done by the statements that move jobs: a trigger makes SQLite copy every
+ * page that a statement touches before it touches it, in case the trigger fails.
+ */
+const MOVES_WITHOUT_TRIGGERS = `
+DROP TRIGGER jobs_added;
+DROP TRIGGER jobs_moved;
+DROP TRIGGER jobs_dropped;
+DROP TRIGGER keyed_jobs_dropped;
+DROP TRIGGER batch_jobs_added;
+DROP TRIGGER batch_jobs_moved;
+DROP TRIGGER keyed_jobs_added;
+DROP TRIGGER keyed_jobs_moved;
+`;
+
 const STEPS: readonly string[] = [
   JOBS_AND_CONTROL,
   WORKER_KEYS,
@@ -204,6 +217,7 @@ const STEPS: readonly string[] = [
   BATCHES,
   KEYS,
   IDENTITY,
+  MOVES_WITHOUT_TRIGGERS,
 ];
 
 /** The schema version this program writes. */

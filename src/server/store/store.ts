@@ -7,10 +7,10 @@
  *   commit           group commit
  *   lanes            endpoint, release, priority and whether jobs have keys, as one number
  *   job-statements   the statements about jobs, and reading a job
- *   job-store        the verbs of jobs
- *   keyed-queue      whose turn it is among keys; key-schema: lines and counters of keys
+ *   job-store        the verbs of jobs; job-queries: questions about many
+ *   keyed-queue      whose turn it is among keys: lines and counters of keys
  *   webhook-store    webhooks that wait for delivery
- *   batch-store      batches; batch-schema: how requests follow their jobs
+ *   batch-store      batches, and how their requests follow their jobs
  *   worker-key-store keys of workers that somebody else starts
  *   key-store, secret-store, audit-store, and their identity-schema
  *   control-store    builds, releases, environments, endpoints, settings
@@ -71,14 +71,15 @@ export class SqliteStore implements Store {
       flush: this.#database.flush,
       flushNow: this.#database.flushNow,
       hasRoom: () => this.#database.hasRoom(),
+      beforeCommit: () => lanes.writeMoves(),
       onRollback: () => lanes.forget(),
       failpoints,
     });
     const committer = this.#committer;
-    this.jobs = new SqliteJobStore({ db, committer, lanes });
+    this.batches = new SqliteBatchStore({ db, committer });
+    this.jobs = new SqliteJobStore({ db, committer, lanes, batches: this.batches });
     this.webhooks = new SqliteWebhookStore({ db, committer });
     this.control = new SqliteControlStore({ db, committer, jobs: this.jobs });
-    this.batches = new SqliteBatchStore({ db, committer });
     this.keys = new SqliteKeyStore({ db, committer });
     this.secrets = new SqliteSecretStore({ db, committer });
     this.audit = new SqliteAuditStore({ db, committer });

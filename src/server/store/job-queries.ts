@@ -1,0 +1,133 @@
+/** Questions about many jobs: pages, counts, and what the scaler and the timers have to know. */
+
+import type { Job, JobCounts } from "../../contract/job.ts";
+import type { JobState } from "../../contract/states.ts";
+import type { JobStore, TakenJob } from "../../contract/store.ts";
+import type { JobReader, Statements } from "./job-statements.ts";
+import type { KeyedQueue } from "./keyed-queue.ts";
+import { COUNTER_OF, type LaneCounters, type Lanes } from "./lanes.ts";
+
+export type QueueSums = Awaited<ReturnType<JobStore["queue"]>>[number];
+
+interface Counters extends LaneCounters {
+  id: number;
+  release_id: string;
+}
+
+export interface JobQueriesOptions {
+  sql: Statements;
+  read: JobReader;
+  lanes: Lanes;
+  keyed: KeyedQueue;
+}
+
+const NO_JOBS = { waiting: 0, lowPriority: 0, running: 0 };
+
+export class JobQueries {
+  readonly #sql: Statements;
+  readonly #read: JobReader;
+  readonly #lanes: Lanes;
+  readonly #keyed: KeyedQueue;
+
+  constructor(options: JobQueriesOptions) {
+    this.#sql = options.sql;
+    this.#read = options.read;
+    this.#lanes = options.lanes;
+    this.#keyed = options.keyed;
+  }
+
+  async list({
+    endpointId,
+    states,
+    offset,
+    limit,
+  }: Parameters<JobStore["list"]>[0]): Promise<{ jobs: Job[]; total: number }> {
+    const rows = this.#sql.list.all({
+      endpointId,
+      states: states === undefined ? null : JSON.stringify(states),
+      offset,
+      limit,
+    });
+    const counted = states ?? (Object.keys(COUNTER_OF) as JobState[]);
+    const lanes = this.#counters(endpointId);
+    const total = sum(counted.flatMap((state) => lanes.map((lane) => lane[COUNTER_OF[state]])));
+    return { jobs: this.#read.all(rows), total };
+  }
+
+  async counts(endpointId: string): Promise<JobCounts> {
+    const lanes = this.#counters(endpointId);
+    return {
+      completed: sum(lanes.map(({ completed }) => completed)),
+      failed: sum(lanes.map(({ failed }) => failed)),
+      inProgress: sum(lanes.map(({ running }) => running)),
+      inQueue: sum(lanes.map(({ waiting }) => waiting)),
+      retried: sum(lanes.map(({ retried }) => retried)),
+    };
+  }
+
+  async queue(endpointId: string, now: number): Promise<QueueSums[]> {
+    const releases = new Map<string, QueueSums>();
+    for (const lane of this.#counters(endpointId)) {
+      if (lane.waiting === 0 && lane.running === 0) continue;
+      const { release_id: releaseId } = lane;
+      const sums = releases.get(releaseId) ?? { ...NO_JOBS, releaseId, oldestAt: now };
+      sums.running += lane.running;
+      const due = this.#due(lane, now);
+      if (this.#lanes.get(lane.id).lowPriority) sums.lowPriority += due.jobs;
+      else if (due.jobs > 0) {
+        sums.waiting += due.jobs;
+        sums.oldestAt = Math.min(sums.oldestAt, due.oldestAt);
+      }
+      releases.set(releaseId, sums);
+    }
+    return [...releases.values()];
+  }
+
+  /** Jobs that may start now. */
+  #due({ id, waiting }: Counters, now: number): { jobs: number; oldestAt: number } {
+    if (waiting === 0) return { jobs: 0, oldestAt: now };
+    const lane = this.#lanes.get(id);
+    if (lane.isKeyed) return this.#keyed.startable(lane, now);
+    // Delayed jobs are few beside a long queue, so they are counted and the due ones are the rest.
+    const jobs = waiting - Number(this.#sql.delayed.get(id, now)?.["jobs"]);
+    return { jobs, oldestAt: jobs > 0 ? Number(this.#sql.first.get(id)?.["run_at"]) : now };
+  }
+
+  async busyEndpoints(): Promise<string[]> {
+    return this.#sql.busy.all().map((row) => String(row["endpoint_id"]));
+  }
+
+  async nextRunAt(now: number): Promise<number | undefined> {
+    const times = this.#sql.waitingLanes
+      .all()
+      .map((lane) => this.#sql.nextRunAt.get(Number(lane["id"]), now)?.["run_at"])
+      .filter((time) => time !== undefined)
+      .map(Number);
+    return times.length === 0 ? undefined : Math.min(...times);
+  }
+
+  async running(
+    filter: { workerId?: string; endpointId?: string; expiredAt?: number } = {},
+  ): Promise<TakenJob[]> {
+    const { workerId, endpointId, expiredAt } = filter;
+    const rows =
+      workerId === undefined ? this.#sql.running.all() : this.#sql.runningOf.all(workerId);
+    return this.#read
+      .all(rows)
+      .filter((job) => endpointId === undefined || job.endpointId === endpointId)
+      .filter((job) => expiredAt === undefined || isOver(job, expiredAt)) as TakenJob[];
+  }
+
+  #counters(endpointId: string): Counters[] {
+    return this.#sql.counters.all(endpointId) as unknown as Counters[];
+  }
+}
+
+function isOver(job: Job, at: number): boolean {
+  const hasLapsed = job.leaseUntil !== null && job.leaseUntil <= at;
+  return hasLapsed || (job.startedAt ?? at) + job.policy.executionTimeoutMs <= at;
+}
+
+function sum(values: readonly (number | string)[]): number {
+  return values.reduce((total: number, value) => total + Number(value), 0);
+}
