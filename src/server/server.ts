@@ -4,6 +4,7 @@
  *
  *   store/     what must survive (SQLite)
  *   jobs/      what happens to jobs
+ *   edge/      connections, and the reading of plain requests
  *   gateway/   every HTTP request
  *   scaler/    how many workers there should be
  *   workers/   the workers there are, and the process driver
@@ -30,6 +31,7 @@ import { Control } from "./control/control.ts";
 import { readOrCreateKey } from "./control/key.ts";
 import { Logs } from "./control/logs.ts";
 import { WorkerKeys } from "./control/worker-keys.ts";
+import { Edge } from "./edge/edge.ts";
 import { Keyring } from "./gateway/auth.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { RateLimits } from "./gateway/rate-limits.ts";
@@ -158,7 +160,7 @@ export class FlashServer {
   }
 
   async #close(graceMs: number): Promise<void> {
-    const { gateway, listener, scaler, fleet, jobs, batches, identity, logs, options } =
+    const { gateway, listener, edge, scaler, fleet, jobs, batches, identity, logs, options } =
       this.#parts;
     gateway.close();
     await scaler.close();
@@ -167,6 +169,7 @@ export class FlashServer {
     const quiet = new Promise<void>((resolve) => {
       listener.close(() => resolve());
     });
+    edge.close();
     listener.closeIdleConnections();
     // Ends every long poll: those clients get an answer before their connections end.
     await batches.close();
@@ -176,6 +179,7 @@ export class FlashServer {
     lastWords.abort();
     // Of workers that others have started: they come again when there is a server again.
     gateway.closeLinks();
+    edge.closeAll();
     listener.closeAllConnections();
     await quiet;
     await logs.close();
@@ -188,6 +192,7 @@ export class FlashServer {
 interface Parts {
   options: FlashServerOptions;
   listener: http.Server;
+  edge: Edge;
   gateway: Gateway;
   fleet: Fleet;
   jobs: Jobs;
@@ -263,9 +268,13 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     isLoopback,
     limits,
   });
+  const listener = http.createServer(HTTP_OPTIONS);
+  const respond = gateway.respond.bind(gateway);
+  const edge = new Edge({ server: listener, event: "connection", respond, clock: systemClock });
   const parts: Parts = {
     options,
-    listener: http.createServer(HTTP_OPTIONS),
+    listener,
+    edge,
     gateway,
     fleet,
     jobs,

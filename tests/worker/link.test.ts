@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
 import { after, before, describe, test } from "node:test";
-import { LB_LINK_GREETING, linkPathOf } from "../../src/contract/lb-link.ts";
+import { LB_LINK_GREETING, headParts, linkPathOf } from "../../src/contract/lb-link.ts";
 import { RequestLink, type RequestStream } from "../../src/server/workers/request-link.ts";
 import type { Owner } from "../support/temp.ts";
 import { until } from "../support/until.ts";
@@ -95,8 +95,8 @@ function ask(link: RequestLink, method: string, path: string, options: Ask = {})
     {
       isLast: body === undefined,
       events: {
-        onHead: ([status], isLast) => {
-          answer.status = Number(status);
+        onHead: (payload, isLast) => {
+          answer.status = Number(headParts(payload)[0]);
           if (isLast) finish("whole");
         },
         onBody: (bytes, isLast) => {

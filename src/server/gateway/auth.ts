@@ -4,7 +4,6 @@
  */
 
 import { hash, timingSafeEqual } from "node:crypto";
-import type { IncomingMessage } from "node:http";
 import { hasVerb, outOfScope, type KeyAccess, type Resource } from "../../contract/access.ts";
 import type { ApiRoute } from "../../contract/api-routes.ts";
 import { FlashError } from "../../contract/errors.ts";
@@ -13,6 +12,12 @@ import type { Clock } from "../../kit/clock.ts";
 import { isWholeKey, looksLikeKey } from "../identity/key-text.ts";
 import { FailedAttempts } from "./failed-attempts.ts";
 import type { Principal } from "./http.ts";
+
+/** What is looked at of a request. */
+interface Keyed {
+  headers: { readonly authorization?: string | undefined };
+  socket: object;
+}
 
 const OPERATOR: Principal = { kind: "operator" };
 
@@ -127,7 +132,14 @@ export class Keyring {
   }
 
   /** {@link find} for a request. Throws `UNAUTHORIZED`, and `OVERLOADED` after too many wrong keys. */
-  require({ headers: { authorization }, socket }: IncomingMessage): Principal {
+  require(request: Keyed & { socket: { remoteAddress?: string | undefined } }): Principal {
+    const principal = this.recognise(request);
+    if (principal !== undefined) return principal;
+    throw this.#refusal(request.headers.authorization, request.socket.remoteAddress ?? "");
+  }
+
+  /** {@link find} for a request, remembered for its connection. It refuses nobody, and counts no failure. */
+  recognise({ headers: { authorization }, socket }: Keyed): Principal | undefined {
     const header = Buffer.from(authorization ?? "");
     const proof = this.#proven.get(socket);
     if (proof?.header.length === header.length && timingSafeEqual(proof.header, header)) {
@@ -139,8 +151,7 @@ export class Keyring {
     if (principal?.kind === "key") {
       this.#proven.set(socket, { header, key: this.#held(digest(keyOf(authorization) ?? "")) });
     }
-    if (principal !== undefined) return principal;
-    throw this.#refusal(authorization, socket.remoteAddress ?? "");
+    return principal;
   }
 
   /** Found by its digest, which tells nothing about other keys; compared once more in constant time. */

@@ -1,6 +1,6 @@
 /**
  * The front door: who calls, what they want, and who answers. Every request of every plane comes
- * through `handle`; nothing behind it sees a request without a key or outside the caller's scope.
+ * through `handle`, or through `respond` when it is plain (server/edge); nothing behind it sees a request without a key or outside the caller's scope.
  *
  *   target       where a request wants to go
  *   auth         keys, and how far a worker's secret reaches
@@ -23,12 +23,13 @@ import { FlashError } from "../../contract/errors.ts";
 import type { Resource } from "../../contract/access.ts";
 import { LINK_PROTOCOL } from "../../contract/job-link.ts";
 import type { BatchStore } from "../../contract/batch.ts";
-import { NAME_HEADERS } from "../../contract/worker-env.ts";
+import { NAME_HEADERS, WORKER_ID_HEADER } from "../../contract/worker-env.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { sleep } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Control } from "../control/control.ts";
 import { handleControl } from "../control/control-api.ts";
+import type { PlainExchange } from "../edge/exchange.ts";
 import type { Identity } from "../identity/identity.ts";
 import type { Batches } from "../jobs/batches.ts";
 import type { Jobs } from "../jobs/jobs.ts";
@@ -40,8 +41,10 @@ import { sendJson, sendProblem, type Principal } from "./http.ts";
 import { handleJobApi, type WorkerCounts } from "./job-api.ts";
 import { JobLink } from "./job-link.ts";
 import { serveLoadBalanced } from "./lb.ts";
+import { servePlain, workerHead } from "./lb-plain.ts";
 import { refuseUpgrade, serveUpgrade, type UpgradeRequest } from "./lb-upgrade.ts";
 import type { RateLimits } from "./rate-limits.ts";
+import { readAffinity, type Affinity } from "../workers/select.ts";
 import { hostName, isLocalName, readTarget, type Target } from "./target.ts";
 import { handleWorkerApi } from "./worker-api.ts";
 
@@ -115,10 +118,7 @@ export class Gateway {
   /** Answers a request. Never throws. */
   handle(request: IncomingMessage, response: ServerResponse): void {
     this.#answering += 1;
-    response.once("close", () => {
-      this.#answering -= 1;
-      if (this.#answering === 0) this.#onQuiet();
-    });
+    response.once("close", () => this.#answered());
     void this.#answer(request, response).catch((error: unknown) => {
       if (!FlashError.is(error)) {
         this.#options.log.error("a request failed inside the server", {
@@ -129,6 +129,52 @@ export class Gateway {
       if (response.headersSent) response.destroy();
       else sendProblem(response, error, platformForm(error));
     });
+  }
+
+  /**
+   * Answers a plain request if it is one of those that have a way of their own at the edge. For what it
+   * does not take, and for every refusal, the same request comes to `handle`.
+   */
+  respond(exchange: PlainExchange): boolean {
+    if (this.#state !== "open") return false;
+    const plan = this.#planOf(exchange);
+    if (plan === undefined) return false;
+    this.#answering += 1;
+    exchange.onOver = () => this.#answered();
+    if (this.#answerPlain(exchange, plan)) return true;
+    exchange.onOver = undefined;
+    this.#answered();
+    return false;
+  }
+
+  #answerPlain(exchange: PlainExchange, { id, ...plan }: Plan): boolean {
+    const { headers } = exchange.head;
+    const principal = this.#options.keyring.recognise({ headers, socket: exchange.socket });
+    if (principal === undefined) return false;
+    let pool: Pool;
+    try {
+      pool = this.#loadBalanced(id, { headers }, principal);
+    } catch {
+      return false;
+    }
+    return servePlain({ ...plan, exchange, pool, isOperator: principal.kind === "operator" });
+  }
+
+  /** What follows from the head alone, once for every head that a connection has. */
+  #planOf(exchange: PlainExchange): Plan | undefined {
+    const { head } = exchange;
+    if (head.plan instanceof Plan) return head.plan;
+    if (this.#options.isLoopback && !isLocalName(hostName(head.host))) return undefined;
+    const target = readTarget(head.target, head.host);
+    if (target.kind !== "lb") return undefined;
+    const plan = new Plan(exchange, target);
+    head.plan = plan;
+    return plan;
+  }
+
+  #answered(): void {
+    this.#answering -= 1;
+    if (this.#answering === 0) this.#onQuiet();
   }
 
   /** Answers an upgrade request. Never throws. */
@@ -211,7 +257,7 @@ export class Gateway {
     await serveUpgrade(pool, target.path, { request, socket, head });
   }
 
-  #loadBalanced(id: string, request: IncomingMessage, principal: Principal): Pool {
+  #loadBalanced(id: string, request: Named, principal: Principal): Pool {
     const pool = this.#endpoint(id, request, { principal, route: OTHER_ROUTES.request });
     if (pool.row.kind === "lb") return pool;
     throw new FlashError("WRONG_ENDPOINT_KIND", "not allowed for QB API", {
@@ -340,7 +386,7 @@ export class Gateway {
   }
 
   /** The endpoint of that id, or of the name headers when the id is `flash`. */
-  #endpoint(id: string, request: IncomingMessage, caller: Caller): Pool {
+  #endpoint(id: string, request: Named, caller: Caller): Pool {
     const pool = id === BY_NAME ? this.#byName(request, caller) : this.#options.fleet.pool(id);
     if (pool === undefined) {
       throw new FlashError("ENDPOINT_NOT_FOUND", `There is no endpoint '${id}'.`, {
@@ -351,7 +397,7 @@ export class Gateway {
     return pool;
   }
 
-  #byName(request: IncomingMessage, { principal, route }: Caller): Pool {
+  #byName(request: Named, { principal, route }: Caller): Pool {
     const app = nameOf(request, "app");
     const environment = nameOf(request, "environment");
     const name = nameOf(request, "endpoint");
@@ -379,6 +425,26 @@ function routeOf(target: Target & { kind: "v2" }, request: IncomingMessage): Cal
 
 function resourceOf({ row: { app, environment, name } }: Pool): Resource {
   return { app, environment, endpoint: name };
+}
+
+/** The headers of a request, which may name an endpoint. */
+interface Named {
+  headers: Readonly<Partial<Record<string, string | string[]>>>;
+}
+
+/** Where a plain request goes, and what a worker gets of its head. */
+class Plan {
+  readonly id: string;
+  readonly path: string;
+  readonly affinity: Affinity;
+  readonly head: Buffer;
+
+  constructor(exchange: PlainExchange, { id, path }: Target & { kind: "lb" }) {
+    this.id = id;
+    this.path = path;
+    this.affinity = readAffinity(exchange.head.headers[WORKER_ID_HEADER]);
+    this.head = workerHead(exchange, path);
+  }
 }
 
 /** Also when the connection ended before anybody listened. */
@@ -411,7 +477,7 @@ function platformForm(error: unknown): Record<string, unknown> {
   return isWrongKind ? { error: error.message } : {};
 }
 
-function nameOf(request: IncomingMessage, part: keyof typeof NAME_HEADERS): string {
+function nameOf(request: Named, part: keyof typeof NAME_HEADERS): string {
   const value = request.headers[NAME_HEADERS[part]];
   if (typeof value === "string" && value !== "") return value;
   throw new FlashError("INVALID_REQUEST", `The header '${NAME_HEADERS[part]}' is missing.`, {

@@ -102,12 +102,22 @@ export function sendProblem(
   failure: unknown,
   extra: Readonly<Record<string, unknown>> = {},
 ): void {
+  const { status, text, headers } = problemAnswer(failure, extra);
+  sendJsonText(response, status, text, headers);
+}
+
+/** What {@link sendProblem} answers. */
+export function problemAnswer(
+  failure: unknown,
+  extra: Readonly<Record<string, unknown>> = {},
+): { status: number; text: string; headers: Record<string, string> } {
   const error = FlashError.is(failure)
     ? failure
     : new FlashError("INTERNAL", "The server failed to answer this request.", {
         hint: "The server's log names the cause.",
       });
-  sendJson(response, error.status, { ...problemOf(error), ...extra }, problemHeaders(error));
+  const text = JSON.stringify({ ...problemOf(error), ...extra });
+  return { status: error.status, text, headers: problemHeaders(error) };
 }
 
 function problemHeaders(error: FlashError): Record<string, string> {

@@ -10,7 +10,14 @@ import { hasBody } from "./lb-headers.ts";
 /** Bodies up to this size can be sent again, bytes. */
 const MAX_KEPT = 256 * 1024;
 /** Sending them twice has the effect of sending them once. Source: RFC 9110 9.2.2. */
-const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+export const IDEMPOTENT: ReadonlySet<string> = new Set([
+  "GET",
+  "HEAD",
+  "OPTIONS",
+  "TRACE",
+  "PUT",
+  "DELETE",
+]);
 
 /** Where a body goes. */
 export interface BodySink {

@@ -11,11 +11,12 @@
 
 import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { FlashError } from "../../contract/errors.ts";
+import type { FlashError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { WorkerLink } from "../workers/link.ts";
 import { pairsOf, type BodySink, type RequestBody } from "./lb-body.ts";
-import { headersForClient, headersForWorker } from "./lb-headers.ts";
+import { factsOf, headersForClient, headersForWorker } from "./lb-headers.ts";
+import { answerTooLarge, answerUnfit, notInTime, requestTooLarge } from "./lb-refusals.ts";
 
 export type Outcome =
   | { kind: "answered" }
@@ -66,7 +67,7 @@ class Hop {
     this.#upstream = worker.link.request({
       method: exchange.request.method ?? "GET",
       path: exchange.path,
-      headers: headersForWorker(exchange.request, worker.liveSecret),
+      headers: headersForWorker(factsOf(exchange.request), worker.liveSecret),
     });
     this.#timer = setTimeout(() => this.#tooSlow(), exchange.timeoutMs);
   }
@@ -216,36 +217,4 @@ function sinkOf(upstream: ClientRequest): BodySink {
     },
     onDrain: (run) => void upstream.on("drain", run),
   };
-}
-
-export function notInTime(endpoint: string, timeoutMs: number): FlashError {
-  return new FlashError(
-    "EXECUTION_TIMEOUT",
-    `'${endpoint}' did not answer within ${timeoutMs / 1000} s.`,
-    { hint: "Answer earlier, stream the answer, or make it a queue endpoint." },
-  );
-}
-
-export function requestTooLarge(): FlashError {
-  return new FlashError(
-    "PAYLOAD_TOO_LARGE",
-    `The body is larger than ${LIMITS.lbBodyBytes} bytes, the limit of load-balanced requests.`,
-    { hint: "Send a URL to the data instead of the data." },
-  );
-}
-
-export function answerUnfit(endpoint: string, cause: unknown): FlashError {
-  return new FlashError(
-    "INVALID_OUTPUT",
-    `The answer of '${endpoint}' is not valid HTTP: ${(cause as Error).message}`,
-    { status: 502, cause },
-  );
-}
-
-export function answerTooLarge(endpoint: string): FlashError {
-  return new FlashError(
-    "INVALID_OUTPUT",
-    `The answer of '${endpoint}' is larger than ${LIMITS.lbBodyBytes} bytes.`,
-    { hint: "Answer with a URL to the data, or stream it as events.", status: 502 },
-  );
 }

@@ -4,7 +4,8 @@
  * worker can never disagree about where a message ends.
  */
 
-import type { IncomingMessage } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { LIVE_SECRET_HEADER } from "../../contract/live.ts";
 import { WORKER_ID_HEADER } from "../../contract/worker-env.ts";
@@ -39,9 +40,34 @@ const NOT_FOR_WORKER = new Set([
 
 const NO_BODY_METHODS = new Set(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"]);
 
+/** What is needed of a request, whoever has read it. */
+export interface RequestFacts {
+  readonly method: string;
+  /** Names and values, in turn. */
+  readonly rawHeaders: readonly string[];
+  /** By lower-case name, as node:http joins them. */
+  readonly headers: Readonly<IncomingHttpHeaders>;
+  /** Address of the client. */
+  readonly peer: string;
+  readonly isEncrypted: boolean;
+}
+
+export function factsOf(request: IncomingMessage): RequestFacts {
+  const { method = "GET", rawHeaders, headers, socket } = request;
+  return { method, rawHeaders, headers, ...peerOf(socket) };
+}
+
+/** What there is to know of the other end of a connection. */
+export function peerOf(socket: Socket): Pick<RequestFacts, "peer" | "isEncrypted"> {
+  return {
+    peer: socket.remoteAddress ?? "unknown",
+    isEncrypted: (socket as Partial<TLSSocket>).encrypted === true,
+  };
+}
+
 /** True when the request carries a body. */
-export function hasBody(request: IncomingMessage): boolean {
-  const { "transfer-encoding": encoding, "content-length": length } = request.headers;
+export function hasBody({ headers }: Pick<RequestFacts, "headers">): boolean {
+  const { "transfer-encoding": encoding, "content-length": length } = headers;
   return encoding !== undefined || Number(length ?? 0) > 0;
 }
 
@@ -49,17 +75,17 @@ export function hasBody(request: IncomingMessage): boolean {
  * The request's headers for the worker, with framing and `X-Forwarded-…` of our own. `liveSecret` lets the
  * request run code on a live worker.
  */
-export function headersForWorker(request: IncomingMessage, liveSecret?: string): string[] {
+export function headersForWorker(request: RequestFacts, liveSecret?: string): string[] {
   const headers = withoutHop(request.rawHeaders, request.headers.connection, NOT_FOR_WORKER);
   const { "content-length": length, "x-forwarded-for": before, host } = request.headers;
-  const peer = request.socket.remoteAddress ?? "unknown";
+  const { peer } = request;
   headers.push("X-Forwarded-For", before === undefined ? peer : `${String(before)}, ${peer}`);
   if (host !== undefined) headers.push("X-Forwarded-Host", host);
   if (liveSecret !== undefined) headers.push(LIVE_SECRET_HEADER, liveSecret);
-  headers.push("X-Forwarded-Proto", isEncrypted(request) ? "https" : "http");
+  headers.push("X-Forwarded-Proto", request.isEncrypted ? "https" : "http");
   // Said outright: with a header list node:http would send a GET's chunked body without framing.
   if (!hasBody(request)) {
-    if (!NO_BODY_METHODS.has(request.method ?? "")) headers.push("Content-Length", "0");
+    if (!NO_BODY_METHODS.has(request.method)) headers.push("Content-Length", "0");
   } else if (length === undefined) headers.push("Transfer-Encoding", "chunked");
   else headers.push("Content-Length", length);
   return headers;
@@ -106,8 +132,4 @@ function namesIn(connection: string): ReadonlySet<string> {
   const names = connection.split(",").map((name) => name.trim().toLowerCase());
   // Framing is never the client's to take away.
   return new Set(names.filter((name) => name !== "content-length" && name !== "host"));
-}
-
-function isEncrypted(request: IncomingMessage): boolean {
-  return (request.socket as Partial<TLSSocket>).encrypted === true;
 }

@@ -11,7 +11,7 @@ import type { Pool } from "../workers/pool.ts";
 import type { PoolWorker } from "../workers/pool-worker.ts";
 import { readAffinity } from "../workers/select.ts";
 import { affinityHeader } from "./lb.ts";
-import { headersForClient, headersForWorker } from "./lb-headers.ts";
+import { factsOf, headersForClient, headersForWorker } from "./lb-headers.ts";
 
 export interface UpgradeRequest {
   request: IncomingMessage;
@@ -67,7 +67,7 @@ function connect(worker: PoolWorker, path: string, upgrade: UpgradeRequest): Pro
       lost(new Error("the worker has no address"));
       return;
     }
-    const headers = headersForWorker(request);
+    const headers = headersForWorker(factsOf(request));
     headers.push("Connection", "Upgrade", "Upgrade", request.headers.upgrade ?? "websocket");
     const upstream = link.upgrade({ method: request.method ?? "GET", path, headers });
     socket.once("close", () => upstream.destroy());

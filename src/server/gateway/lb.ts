@@ -2,10 +2,14 @@
  * The data plane of load-balanced endpoints: holds a request until a worker is there, forwards it, and
  * answers itself when no worker can.
  *
+ *   lb-plain     the same for plain requests, at the edge
  *   lb-headers   what passes and what ends at the gateway
  *   lb-body      the request's body: streamed, counted, kept as far as it may be sent again
  *   lb-forward   one try with one worker, over HTTP
  *   lb-link      the same over the request link of a worker of ours
+ *   lb-client    the client's side of it, when node:http has read the request
+ *   lb-answer    a worker's answer on the link
+ *   lb-refusals  what the gateway says itself
  *   lb-upgrade   WebSockets
  *
  *   1  A body is not read before a worker is connected.
@@ -22,11 +26,13 @@ import type { PoolWorker } from "../workers/pool-worker.ts";
 import { readAffinity, type Affinity } from "../workers/select.ts";
 import { clientSignal, sendProblem } from "./http.ts";
 import { RequestBody } from "./lb-body.ts";
-import { forwardOverLink } from "./lb-link.ts";
-import { forward, requestTooLarge, type Exchange, type Outcome } from "./lb-forward.ts";
+import { NodeClient } from "./lb-client.ts";
+import { forward, type Exchange, type Outcome } from "./lb-forward.ts";
+import { forwardOverLink, type LinkedWorker } from "./lb-link.ts";
+import { refusalMembers, requestTooLarge, workerLost } from "./lb-refusals.ts";
 
 /** Workers that are tried for one request. */
-const MAX_TRIES = 5;
+export const MAX_TRIES = 5;
 
 /** Answers a request with path `path` (query included) for a load-balanced endpoint. */
 export async function serveLoadBalanced(
@@ -102,7 +108,7 @@ async function tryWorker(pool: Pool, worker: PoolWorker, exchange: Exchange): Pr
     const outcome =
       frames === undefined
         ? await forward(exchange, { ...to, link })
-        : await forwardOverLink(exchange, { ...to, frames });
+        : await overLink(exchange, { ...to, frames });
     // Its other kept-alive connections are as dead as this one; a try with each would use up the tries.
     if (outcome.kind === "lost") pool.suspect(worker);
     return outcome;
@@ -111,8 +117,17 @@ async function tryWorker(pool: Pool, worker: PoolWorker, exchange: Exchange): Pr
   }
 }
 
+function overLink(exchange: Exchange, worker: LinkedWorker): Promise<Outcome> {
+  return new Promise((resolve) => {
+    forwardOverLink(new NodeClient(exchange), worker, resolve);
+  });
+}
+
 /** A live worker runs the code of a request that has its secret: only the server's key gets it. */
-function liveSecret({ version, secret }: PoolWorker, { isOperator }: Exchange): string | undefined {
+export function liveSecret(
+  { version, secret }: PoolWorker,
+  { isOperator }: { isOperator: boolean },
+): string | undefined {
   return isOperator && version.manifest.executes !== undefined ? secret : undefined;
 }
 
@@ -132,22 +147,11 @@ function refuse(
   if (workerId !== undefined && !response.headersSent) {
     response.setHeader("X-Runpod-Worker-Id", workerId);
   }
-  const reason = FlashError.is(error) ? error.details?.["reason"] : undefined;
-  sendProblem(response, error, {
-    // The platform's own shape, for its clients.
-    ...(FlashError.is(error) ? { error: error.message } : {}),
-    ...(reason === undefined ? {} : { reason }),
-  });
+  sendProblem(response, error, refusalMembers(error));
 }
 
-function timeoutOf(pool: Pool): number {
+/** Until an answer has to begin, ms. */
+export function timeoutOf(pool: Pool): number {
   const { executionTimeoutMs } = pool.active.manifest.options;
   return executionTimeoutMs > 0 ? executionTimeoutMs : LIMITS.lbProcessingMs;
-}
-
-function workerLost(endpoint: string, cause: Error): FlashError {
-  return new FlashError("WORKER_LOST", `The worker of '${endpoint}' died before it answered.`, {
-    hint: "Whether it has acted on the request is not known; send it again if that is safe.",
-    cause,
-  });
 }

@@ -22,6 +22,7 @@ export class WorkerLink {
   readonly #address: WorkerAddress;
   readonly #agent = new http.Agent({ keepAlive: true, maxFreeSockets: 256, scheduling: "lifo" });
   #frames: RequestLink | undefined;
+  #opening: Promise<void> | undefined;
   #state: "unknown" | "known" | "closed" = "unknown";
 
   constructor(address: WorkerAddress) {
@@ -33,8 +34,14 @@ export class WorkerLink {
    * it is first asked for; one that broke is not opened again.
    */
   get frames(): RequestLink | undefined {
-    if (this.#state === "unknown") void this.#connect();
+    if (this.#state === "unknown") this.#opening = this.#connect();
     return this.#frames?.isOpen === true ? this.#frames : undefined;
+  }
+
+  /** The request link, once it is known whether there is one. Never rejects. */
+  async opened(): Promise<RequestLink | undefined> {
+    if (this.frames === undefined) await this.#opening;
+    return this.frames;
   }
 
   /** A request whose head is sent with the first byte of the body, or with `end()`. */

@@ -14,7 +14,6 @@ import {
   Inflow,
   LB_LINK_GREETING,
   Outflow,
-  headParts,
   nextStream,
   type Frame,
 } from "../../contract/lb-link.ts";
@@ -25,8 +24,8 @@ const GREETING_MS = 5000;
 
 /** How the answer comes. After `onReset`, `onLost` or a last frame nothing comes any more. */
 export interface StreamEvents {
-  /** Status, reason, names and values; nothing about them has been checked. */
-  onHead(parts: string[], isLast: boolean): void;
+  /** A head as contract/lb-link.ts writes it; nothing about it has been checked. */
+  onHead(payload: Buffer, isLast: boolean): void;
   onBody(bytes: Buffer, isLast: boolean): void;
   /** The worker gives up. */
   onReset(): void;
@@ -35,14 +34,16 @@ export interface StreamEvents {
 }
 
 export class RequestStream {
-  readonly out: Outflow;
-  readonly in: Inflow;
   readonly events: StreamEvents;
   readonly #link: RequestLink;
   readonly #id: number;
   /** Writes of the link before this stream's first. */
   readonly #since: number;
   hasHead = false;
+  hasBody = false;
+  // Made when needed: most bodies go in one frame with the head, and come back in one.
+  #out: Outflow | undefined;
+  #in: Inflow | undefined;
 
   constructor(
     link: RequestLink,
@@ -52,10 +53,16 @@ export class RequestStream {
     this.#id = id;
     this.#since = since;
     this.events = events;
-    this.out = new Outflow((payload, isLast) =>
-      link.send({ type: FRAME.body, stream: id, payload, isLast }),
-    );
-    this.in = new Inflow((bytes) => link.grant(id, bytes));
+  }
+
+  get out(): Outflow {
+    return (this.#out ??= new Outflow((payload, isLast) =>
+      this.#link.send({ type: FRAME.body, stream: this.#id, payload, isLast }),
+    ));
+  }
+
+  get in(): Inflow {
+    return (this.#in ??= new Inflow((bytes) => this.#link.grant(this.#id, bytes)));
   }
 
   get hadArrived(): boolean {
@@ -108,6 +115,20 @@ export class RequestLink {
   ): RequestStream | undefined {
     const id = this.#nextId();
     if (!this.#frames.sendHead(id, head, isLast)) return undefined;
+    return this.#opened(id, events);
+  }
+
+  /** Sends a whole request: a head as contract/lb-link.ts writes it, and a body within the first window. */
+  openWhole(request: { head: Buffer; body: Buffer }, events: StreamEvents): RequestStream {
+    const stream = this.#nextId();
+    const isLast = request.body.length === 0;
+    this.#frames.send({ type: FRAME.head, stream, payload: request.head, isLast });
+    if (!isLast)
+      this.#frames.send({ type: FRAME.body, stream, payload: request.body, isLast: true });
+    return this.#opened(stream, events);
+  }
+
+  #opened(id: number, events: StreamEvents): RequestStream {
     const stream = new RequestStream(this, { id, since: this.flushes, events });
     this.#streams.set(id, stream);
     return stream;
@@ -164,9 +185,12 @@ export class RequestLink {
     if (isLast) this.#forget(id);
     if (type === FRAME.head) {
       stream.hasHead = true;
-      stream.events.onHead(headParts(payload), isLast);
+      stream.events.onHead(payload, isLast);
     } else {
-      if (!stream.in.came(payload.length)) throw new Error("more has come than was granted");
+      // What ends with its first piece needs no counting: a frame is never larger than the window.
+      if (!(isLast && !stream.hasBody) && !stream.in.came(payload.length))
+        throw new Error("more has come than was granted");
+      stream.hasBody = true;
       stream.events.onBody(payload, isLast);
     }
   }

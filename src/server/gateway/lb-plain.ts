@@ -1,0 +1,189 @@
+/**
+ * Plain requests of load-balanced endpoints, at the edge: what lb.ts does, for a request that is there
+ * with all its body, and a worker of ours. Nothing of it waits for anything as long as a worker is ready.
+ *
+ * What cannot be done like this is left to lb.ts before anything has been sent anywhere.
+ */
+
+import { headText } from "../../contract/lb-link.ts";
+import { jsonHead } from "../edge/answer.ts";
+import type { PlainExchange } from "../edge/exchange.ts";
+import type { Pool } from "../workers/pool.ts";
+import type { PoolWorker } from "../workers/pool-worker.ts";
+import type { RequestLink, RequestStream, StreamEvents } from "../workers/request-link.ts";
+import type { Affinity } from "../workers/select.ts";
+import { problemAnswer } from "./http.ts";
+import { liveSecret, MAX_TRIES, timeoutOf } from "./lb.ts";
+import type { WorkerAnswer } from "./lb-answer.ts";
+import { IDEMPOTENT } from "./lb-body.ts";
+import type { Outcome } from "./lb-forward.ts";
+import { headersForWorker, peerOf } from "./lb-headers.ts";
+import { forwardOverLink, type LinkClient, type LinkedWorker } from "./lb-link.ts";
+import { refusalMembers, workerLost } from "./lb-refusals.ts";
+
+export interface PlainRequest {
+  exchange: PlainExchange;
+  pool: Pool;
+  /** As the worker gets it. */
+  path: string;
+  affinity: Affinity;
+  isOperator: boolean;
+  /** The head for a worker, as {@link workerHead} makes it. */
+  head: Buffer;
+}
+
+/** A request's head as frames carry it. */
+export function workerHead(exchange: PlainExchange, path: string, liveSecret?: string): Buffer {
+  const { head, socket } = exchange;
+  const headers = headersForWorker({ ...head, ...peerOf(socket) }, liveSecret);
+  return Buffer.from(headText([head.method, path, ...headers]), "latin1");
+}
+
+/** Answers, now or later. False: lb.ts has to, and nothing has happened yet. */
+export function servePlain(request: PlainRequest): boolean {
+  try {
+    const worker = request.pool.tryAcquire(request.affinity);
+    const serving = new Serving(request);
+    if (worker === undefined) serving.hold();
+    else serving.tryWith(worker);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** One request, until it is answered. Every worker that is taken is given back, once. */
+class Serving implements LinkClient {
+  onGone = nothing;
+  onDrain = nothing;
+  onTooLarge = nothing;
+  readonly isRead = true;
+  readonly #request: PlainRequest;
+  #worker: PoolWorker | undefined;
+  #tries = 0;
+
+  constructor(request: PlainRequest) {
+    this.#request = request;
+  }
+
+  /** Waits for a worker, until the client goes away. */
+  hold(): void {
+    const { pool, affinity, exchange } = this.#request;
+    const gone = new AbortController();
+    exchange.onGone = () => gone.abort();
+    pool.acquire(affinity, gone.signal).then(
+      (worker) => this.tryWith(worker),
+      (error: unknown) => this.#refuse(error),
+    );
+  }
+
+  tryWith(worker: PoolWorker): void {
+    this.#worker = worker;
+    const frames = worker.link?.frames;
+    if (frames !== undefined) this.#forward(worker, frames);
+    else void this.#open(worker);
+  }
+
+  /** A worker that has just become ready has no link yet; others speak nothing but HTTP. */
+  async #open(worker: PoolWorker): Promise<void> {
+    const { pool, exchange } = this.#request;
+    const frames = await worker.link?.opened();
+    if (frames !== undefined && !exchange.isGone) {
+      this.#forward(worker, frames);
+      return;
+    }
+    pool.giveBack(worker);
+    exchange.pass();
+  }
+
+  #forward(worker: PoolWorker, frames: RequestLink): void {
+    this.#tries += 1;
+    const secret = liveSecret(worker, this.#request);
+    const to = { id: worker.id, frames, liveSecret: secret };
+    forwardOverLink(this, to, (outcome) => this.#tried(worker, outcome));
+  }
+
+  #tried(worker: PoolWorker, outcome: Outcome): void {
+    const { pool } = this.#request;
+    // Its other connections are as dead as this one; a try with each would use up the tries.
+    if (outcome.kind === "lost") pool.suspect(worker);
+    pool.giveBack(worker);
+    if (outcome.kind === "refused") this.#refuse(outcome.error);
+    else if (outcome.kind !== "lost") return;
+    else if (this.#tries < MAX_TRIES && this.#mayRepeat(outcome)) this.hold();
+    else this.#refuse(workerLost(this.endpoint, outcome.cause));
+  }
+
+  #mayRepeat({ hadArrived }: Outcome & { kind: "lost" }): boolean {
+    return !hadArrived || IDEMPOTENT.has(this.method);
+  }
+
+  /** A problem document that names the worker, when one was involved. */
+  #refuse(error: unknown): void {
+    const { status, text, headers } = problemAnswer(error, refusalMembers(error));
+    const id = this.#worker?.id;
+    const named = id === undefined ? headers : { "X-Runpod-Worker-Id": id, ...headers };
+    this.#request.exchange.answer(jsonHead(status, Buffer.byteLength(text), named), text);
+  }
+
+  // The client's side of the link.
+
+  get method(): string {
+    return this.#request.exchange.head.method;
+  }
+
+  get isBegun(): boolean {
+    return this.#request.exchange.isBegun;
+  }
+
+  get isDone(): boolean {
+    return false;
+  }
+
+  get endpoint(): string {
+    return this.#request.pool.row.name;
+  }
+
+  get timeoutMs(): number {
+    return timeoutOf(this.#request.pool);
+  }
+
+  send({ frames, liveSecret }: LinkedWorker, events: StreamEvents): RequestStream {
+    const { exchange, head: usual, path } = this.#request;
+    exchange.onGone = () => this.onGone();
+    exchange.onDrain = () => this.onDrain();
+    const head = liveSecret === undefined ? usual : workerHead(exchange, path, liveSecret);
+    return frames.openWhole({ head, body: exchange.body }, events);
+  }
+
+  answer({ plain }: WorkerAnswer, body: Buffer): void {
+    this.#request.exchange.answer(plain, body);
+  }
+
+  begin({ plain }: WorkerAnswer): void {
+    this.#request.exchange.begin(plain);
+  }
+
+  write(bytes: Buffer): boolean {
+    return this.#request.exchange.write(bytes);
+  }
+
+  end(): void {
+    this.#request.exchange.end();
+  }
+
+  breakOff(): void {
+    this.#request.exchange.breakOff();
+  }
+
+  /** Its body is there already. */
+  detach(): void {}
+
+  leave(): void {
+    const { exchange } = this.#request;
+    exchange.onGone = undefined;
+    exchange.onDrain = undefined;
+  }
+}
+
+const nothing = (): void => undefined;
