@@ -30,6 +30,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/status.ts")).status,
   },
   {
+    name: "call",
+    summary: "call a deployed endpoint and print the result",
+    load: async () => (await import("./commands/call.ts")).call,
+  },
+  {
     name: "logs",
     summary: "show what the workers wrote",
     load: async () => (await import("./commands/logs.ts")).logs,
@@ -110,6 +115,11 @@ export const COMMANDS: readonly CommandEntry[] = [
         load: async () => (await import("./commands/worker-remove.ts")).workerRemove,
       },
     ],
+  },
+  {
+    name: "explain",
+    summary: "explain an error code",
+    load: async () => (await import("./commands/explain.ts")).explain,
   },
   {
     name: "server",

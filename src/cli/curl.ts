@@ -32,7 +32,9 @@ export function curlLines(
 }
 
 /** The body of `/runsync` for the endpoint's first function. */
-export function queueBody(manifest: EndpointManifest): { input: Record<string, unknown> } {
+export function queueBody(manifest: Pick<EndpointManifest, "form" | "functions">): {
+  input: Record<string, unknown>;
+} {
   const [first] = manifest.functions;
   if (first === undefined) return { input: {} };
   const schema = new Binder(first).bodySchema();

@@ -22,6 +22,8 @@
  *   server-process  the server itself, composed
  *   compile       the build that `build` and `deploy` share
  *   curl          sample calls of an endpoint, with sample values from sample
+ *   calling       calls of endpoints, for flash call
+ *   explanations  error codes at length, for flash explain
  *   template      what `init` writes
  *   machine-node  which Node the machine has
  */

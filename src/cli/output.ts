@@ -88,6 +88,23 @@ export function columns(rows: readonly (readonly string[])[], indent = ""): stri
     .join("\n");
 }
 
+const NO_INDENT = { first: "", next: "" };
+
+/** Text in lines of at most 80 columns. */
+export function wrap(text: string, indent: { first: string; next: string } = NO_INDENT): string {
+  const { first, next } = indent;
+  const lines: string[] = [];
+  let line = first;
+  for (const word of text.split(" ")) {
+    const isEmpty = line === first || line === next;
+    if (!isEmpty && line.length + 1 + word.length > 80) {
+      lines.push(line);
+      line = next + word;
+    } else line += isEmpty ? word : ` ${word}`;
+  }
+  return [...lines, line].join("\n");
+}
+
 /** `1 endpoint`, `2 endpoints`. */
 export function count(number: number, thing: string): string {
   return `${number} ${thing}${number === 1 ? "" : "s"}`;

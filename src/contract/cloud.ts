@@ -2,6 +2,7 @@
 
 import type {
   DeploymentDocument,
+  EndpointDescription,
   EnvironmentsDocument,
   LogLine,
   LogQuery,
@@ -45,6 +46,8 @@ export interface Cloud {
   scaling(target: Target, endpoint: string, options?: CloudOptions): Promise<ScalingDocument>;
   /** Throws `NOT_DEPLOYED` when the environment has no release. */
   status(target: Target, options?: CloudOptions): Promise<StatusDocument>;
+  /** How an endpoint is called: its functions with their parameters. Throws `ENDPOINT_NOT_FOUND`. */
+  describe(target: Target, endpoint: string, options?: CloudOptions): Promise<EndpointDescription>;
   /** Removes one endpoint, or all when `endpoint` is left out. Throws `ENDPOINT_NOT_FOUND`. */
   undeploy(target: Target, endpoint?: string, options?: CloudOptions): Promise<RemovalDocument>;
   /** A key for one more worker of an image, which the caller starts. `url`: the cloud as it sees it. */

@@ -4,6 +4,8 @@ export interface ServerSentEvent {
   /** `message` unless it says otherwise. */
   event: string;
   data: string;
+  /** For `Last-Event-ID`; undefined when the event has none. */
+  id: string | undefined;
 }
 
 /** The events of a body. Comments are left out; an event that the end cuts off is dropped. */
@@ -32,5 +34,5 @@ function eventOf(block: string): ServerSentEvent | undefined {
   const data = valuesOf("data");
   const event = valuesOf("event").at(-1);
   if (data.length === 0 && event === undefined) return undefined;
-  return { event: event ?? "message", data: data.join("\n") };
+  return { event: event ?? "message", data: data.join("\n"), id: valuesOf("id").at(-1) };
 }

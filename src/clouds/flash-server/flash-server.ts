@@ -5,6 +5,7 @@ import type {
   BuildDocument,
   DeploymentDocument,
   DeployRequest,
+  EndpointDescription,
   EnvironmentsDocument,
   LogLine,
   LogQuery,
@@ -91,6 +92,20 @@ export class FlashServerCloud implements Cloud {
       method: "GET",
       path: `${API}/status`,
       query: { ...target },
+      signal: options.signal,
+      isRepeatable: true,
+    });
+  }
+
+  async describe(
+    target: Target,
+    endpoint: string,
+    options: CloudOptions = {},
+  ): Promise<EndpointDescription> {
+    return await this.#client.json<EndpointDescription>({
+      method: "GET",
+      path: `${API}/endpoints`,
+      query: { ...target, name: endpoint },
       signal: options.signal,
       isRepeatable: true,
     });
