@@ -43,6 +43,7 @@ async function buildAll(): Promise<void> {
   copyApiBrowser();
   await bundlePrograms();
   await bundleCommand();
+  await writeConfigSchema();
   // A build that fails leaves the last good one; one that succeeds is never seen half done.
   rmSync(dist, { recursive: true, force: true });
   renameSync(next, dist);
@@ -132,6 +133,13 @@ function licensesOf({ inputs }: Metafile): string {
     return `${path.basename(folder)}\n\n${readFileSync(path.join(folder, name), "utf8").trim()}\n`;
   });
   return texts.join(`\n${"-".repeat(72)}\n\n`);
+}
+
+/** What editors check flash.toml with. */
+async function writeConfigSchema(): Promise<void> {
+  const { configSchema } = await import("../src/cli/config-schema.ts");
+  const text = JSON.stringify(configSchema(), null, 2);
+  writeFileSync(path.join(next, "flash.schema.json"), `${text}\n`);
 }
 
 function copyApiBrowser(): void {

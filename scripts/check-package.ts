@@ -49,6 +49,7 @@ function checkFiles(files: readonly string[]): string[] {
     "dist/sdk/sdk.d.ts",
     "dist/cli/main.js",
     "dist/cli/LICENSES.txt",
+    "dist/flash.schema.json",
     "dist/runtime/worker.mjs",
     "dist/runtime/live.mjs",
     "dist/runtime/relay.mjs",

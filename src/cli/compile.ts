@@ -37,7 +37,14 @@ export interface Compiled {
 /** Throws `BUILD_FAILED` with every mistake of the project, `INVALID_CONFIG` for flash.toml's. */
 export async function compile(
   project: Project,
-  use: { options: CompileOptions; env: NodeJS.ProcessEnv; output: Output; signal: AbortSignal },
+  use: {
+    options: CompileOptions;
+    env: NodeJS.ProcessEnv;
+    output: Output;
+    signal: AbortSignal;
+    /** Whose part of flash.toml counts besides what holds for all. */
+    environment: string | undefined;
+  },
 ): Promise<Compiled> {
   const { root, app, config } = project;
   const started = performance.now();
@@ -47,7 +54,7 @@ export async function compile(
     root,
     app,
     env: readDotEnv(root, use.env),
-    overrides: overridesOf(config),
+    overrides: overridesOf(config, use.environment),
     exclude: listOf(use.options.exclude),
     include: () => config.include ?? [],
     signal: use.signal,

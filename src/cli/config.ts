@@ -11,12 +11,25 @@
  *   [build]
  *   include = ["data/", "*.sql"]   # files to ship that no import names; written as in a .gitignore
  *
- *   [endpoints.user-service]       # options of Endpoint(), they win over the code
- *   workers = [1, 5]
+ *   [endpoints."*"]                # options of Endpoint(), for all endpoints of the app
  *   idle_timeout_s = 30            # or idleTimeoutS
+ *
+ *   [endpoints.user-service]       # for one
+ *   workers = [1, 5]
  *   env = { LOG_LEVEL = "debug" }
  *
+ *   [env.staging]                  # where this environment differs; `flash run` is the environment dev
+ *   target = "https://staging.example.com"
+ *
+ *   [env.staging.endpoints.user-service]
+ *   workers = [0, 1]
+ *
+ * The code is the weakest. Over it come, each stronger than the one before: `[endpoints."*"]`,
+ * `[endpoints.NAME]`, `[env.ENV.endpoints."*"]`, `[env.ENV.endpoints.NAME]`. Variables of `env` add up;
+ * every other option replaces.
+ *
  * Unknown keys are mistakes, not silence: a misspelt setting in a deployment is found in production.
+ * Which keys there are, and what they may be, is in `config-schema.ts`.
  */
 
 import { existsSync, readFileSync } from "node:fs";
@@ -25,16 +38,17 @@ import { parse, TomlError } from "smol-toml";
 import { FlashError } from "../contract/errors.ts";
 import { GpuType } from "../contract/hardware.ts";
 import type { Manifest } from "../contract/manifest.ts";
+import { checkName, checkOptions, closest, type EndpointOptions } from "../contract/options.ts";
+import { CONFIG_FILE, configError, type KeyPath, type Mistake } from "./config-mistakes.ts";
 import {
-  checkName,
-  checkOptions,
-  closest,
-  OPTION_NAMES,
-  type EndpointOptions,
-} from "../contract/options.ts";
+  ENVIRONMENT_KEYS,
+  OVERRIDABLE,
+  SECTIONS,
+  type EndpointOverrides,
+} from "./config-schema.ts";
 
-/** Options of an endpoint that flash.toml may set. */
-export type EndpointOverrides = Omit<EndpointOptions, "name" | "id" | "input" | "output">;
+export { CONFIG_FILE } from "./config-mistakes.ts";
+export type { EndpointOverrides } from "./config-schema.ts";
 
 export interface ProjectConfig {
   app?: string;
@@ -42,28 +56,26 @@ export interface ProjectConfig {
   environment?: string;
   /** Patterns of files to ship. */
   include?: readonly string[];
+  /** By name; {@link EVERY_ENDPOINT} for all. */
+  endpoints: Record<string, EndpointOverrides>;
+  /** Where environments differ, by name. */
+  environments: Record<string, EnvironmentConfig>;
+}
+
+export interface EnvironmentConfig {
+  target?: string;
   endpoints: Record<string, EndpointOverrides>;
 }
 
-export const CONFIG_FILE = "flash.toml";
-
-const OVERRIDABLE = OPTION_NAMES.filter(
-  (name) => !["name", "id", "input", "output"].includes(name),
-);
+/** No endpoint can have this name. */
+export const EVERY_ENDPOINT = "*";
 
 type Table = Record<string, unknown>;
-type KeyPath = readonly string[];
-
-interface Mistake {
-  at: KeyPath;
-  message: string;
-  hint?: string;
-}
 
 /** The project's flash.toml; empty when there is none. Throws `INVALID_CONFIG` with every mistake. */
 export function readConfig(root: string): ProjectConfig {
   const file = path.join(root, CONFIG_FILE);
-  if (!existsSync(file)) return { endpoints: {} };
+  if (!existsSync(file)) return { endpoints: {}, environments: {} };
   return parseConfig(readFileSync(file, "utf8"));
 }
 
@@ -75,27 +87,79 @@ export function parseConfig(text: string): ProjectConfig {
   return config;
 }
 
-/** What flash.toml says about an endpoint, as the compiler asks for it. */
+/**
+ * What flash.toml says about an endpoint in an environment, as the compiler asks for it. Without an
+ * environment only what holds for all of them.
+ */
 export function overridesOf(
   config: ProjectConfig,
+  environment?: string,
 ): (name: string) => Partial<EndpointOptions> | undefined {
-  return (name) => (Object.hasOwn(config.endpoints, name) ? config.endpoints[name] : undefined);
+  return (name) => {
+    const layers = layersOf(config, name, environment);
+    return layers.length === 0 ? undefined : layers.map(({ options }) => options).reduce(over);
+  };
+}
+
+/** What says something about an endpoint, the weakest first. */
+export function layersOf(
+  config: ProjectConfig,
+  name: string,
+  environment?: string,
+): { at: KeyPath; options: EndpointOverrides }[] {
+  const own = environment === undefined ? undefined : ownOf(config.environments, environment);
+  const tables: [KeyPath, Record<string, EndpointOverrides> | undefined][] = [
+    [["endpoints"], config.endpoints],
+    [["env", environment ?? "", "endpoints"], own?.endpoints],
+  ];
+  return tables.flatMap(([at, table]) =>
+    [EVERY_ENDPOINT, name].flatMap((key) => {
+      const options = ownOf(table ?? {}, key);
+      return options === undefined ? [] : [{ at: [...at, key], options }];
+    }),
+  );
+}
+
+/** Choosing the other hardware replaces the weaker choice rather than contradicting it. */
+function over(weak: EndpointOverrides, strong: EndpointOverrides): EndpointOverrides {
+  const { cpu, gpu, ...rest } = weak;
+  const choosesHardware = strong.cpu !== undefined || strong.gpu !== undefined;
+  return {
+    ...rest,
+    ...(choosesHardware || cpu === undefined ? {} : { cpu }),
+    ...(choosesHardware || gpu === undefined ? {} : { gpu }),
+    ...strong,
+    ...(weak.env === undefined && strong.env === undefined
+      ? {}
+      : { env: { ...weak.env, ...strong.env } }),
+  };
+}
+
+function ownOf<T>(table: Record<string, T>, key: string): T | undefined {
+  return Object.hasOwn(table, key) ? table[key] : undefined;
 }
 
 /** Throws `INVALID_CONFIG` when the file names an endpoint that the project does not have. */
 export function checkEndpointNames(config: ProjectConfig, manifest: Manifest, root: string): void {
   const known = manifest.endpoints.map(({ name }) => name);
-  const mistakes = Object.keys(config.endpoints)
-    .filter((name) => !known.includes(name))
-    .map((name) => unknownEndpoint(name, known));
+  const named: KeyPath[] = [
+    ...Object.keys(config.endpoints).map((name) => ["endpoints", name]),
+    ...Object.entries(config.environments).flatMap(([environment, { endpoints }]) =>
+      Object.keys(endpoints).map((name) => ["env", environment, "endpoints", name]),
+    ),
+  ];
+  const mistakes = named
+    .filter((at) => at.at(-1) !== EVERY_ENDPOINT && !known.includes(at.at(-1) ?? ""))
+    .map((at) => unknownEndpoint(at, known));
   if (mistakes.length === 0) return;
   throw configError(mistakes, readFileSync(path.join(root, CONFIG_FILE), "utf8"));
 }
 
-function unknownEndpoint(name: string, known: readonly string[]): Mistake {
+function unknownEndpoint(at: KeyPath, known: readonly string[]): Mistake {
+  const name = at.at(-1) ?? "";
   const near = closest(name, known);
   return {
-    at: ["endpoints", name],
+    at,
     message: `the project has no endpoint '${name}'`,
     hint:
       near === undefined
@@ -120,13 +184,13 @@ function parseToml(text: string): Table {
 }
 
 function read(document: Table, mistakes: Mistake[]): ProjectConfig {
-  checkKeys(document, [], ["app", "build", "deploy", "endpoints"], mistakes);
+  checkKeys(document, [], [...Object.keys(SECTIONS), "endpoints", "env"], mistakes);
   const app = tableAt(document, ["app"], mistakes);
   const build = tableAt(document, ["build"], mistakes);
   const deploy = tableAt(document, ["deploy"], mistakes);
-  checkKeys(app, ["app"], ["name"], mistakes);
-  checkKeys(build, ["build"], ["include"], mistakes);
-  checkKeys(deploy, ["deploy"], ["target", "environment"], mistakes);
+  checkKeys(app, ["app"], Object.keys(SECTIONS.app), mistakes);
+  checkKeys(build, ["build"], Object.keys(SECTIONS.build), mistakes);
+  checkKeys(deploy, ["deploy"], Object.keys(SECTIONS.deploy), mistakes);
   const name = textAt(app, ["app", "name"], mistakes);
   const include = textsAt(build, ["build", "include"], mistakes);
   const target = textAt(deploy, ["deploy", "target"], mistakes);
@@ -138,14 +202,34 @@ function read(document: Table, mistakes: Mistake[]): ProjectConfig {
     ...(include === undefined ? {} : { include }),
     ...(target === undefined ? {} : { target }),
     ...(environment === undefined ? {} : { environment }),
-    endpoints: readEndpoints(tableAt(document, ["endpoints"], mistakes), mistakes),
+    endpoints: readEndpoints(document, ["endpoints"], mistakes),
+    environments: readEnvironments(tableAt(document, ["env"], mistakes), mistakes),
   };
 }
 
-function readEndpoints(table: Table, mistakes: Mistake[]): Record<string, EndpointOverrides> {
+function readEnvironments(table: Table, mistakes: Mistake[]): Record<string, EnvironmentConfig> {
+  return Object.fromEntries(
+    Object.keys(table).map((name): [string, EnvironmentConfig] => {
+      const at = ["env", name];
+      const own = tableAt(table, [name], mistakes, at);
+      checkNameAt(name, at, mistakes);
+      checkKeys(own, at, ENVIRONMENT_KEYS, mistakes);
+      const target = textAt(own, [...at, "target"], mistakes);
+      const endpoints = readEndpoints(own, [...at, "endpoints"], mistakes);
+      return [name, { ...(target === undefined ? {} : { target }), endpoints }];
+    }),
+  );
+}
+
+function readEndpoints(
+  parent: Table,
+  above: KeyPath,
+  mistakes: Mistake[],
+): Record<string, EndpointOverrides> {
+  const table = tableAt(parent, ["endpoints"], mistakes, above);
   return Object.fromEntries(
     Object.keys(table).map((name) => {
-      const at = ["endpoints", name];
+      const at = [...above, name];
       return [name, readOverrides(tableAt(table, [name], mistakes, at), at, mistakes)];
     }),
   );
@@ -256,57 +340,4 @@ function isTable(value: unknown): value is Table {
 
 function camelCase(key: string): string {
   return key.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
-}
-
-function configError(mistakes: readonly Mistake[], text: string): FlashError {
-  const lines = linesOfKeys(text);
-  const diagnostics = mistakes.map(({ at, message, hint }) => ({
-    file: CONFIG_FILE,
-    line: lineOf(at, lines),
-    message,
-    ...(hint === undefined ? {} : { hint }),
-  }));
-  const source = text.split("\n");
-  const shown = diagnostics.map(({ file, line, message, hint }) =>
-    [
-      `${file}:${line}: ${message}`,
-      `    ${line} | ${source[line - 1]?.trimEnd() ?? ""}`,
-      ...(hint === undefined ? [] : [`    ${hint}`]),
-    ].join("\n"),
-  );
-  return new FlashError("INVALID_CONFIG", shown.join("\n  "), { details: { diagnostics } });
-}
-
-/** The line of the key, or of the innermost table around it that the file writes down. */
-function lineOf(at: KeyPath, lines: ReadonlyMap<string, number>): number {
-  for (let length = at.length; length > 0; length--) {
-    const line = lines.get(JSON.stringify(at.slice(0, length)));
-    if (line !== undefined) return line;
-  }
-  return 1;
-}
-
-/** The first line of every key path. The parser has accepted the text; it does not keep positions. */
-function linesOfKeys(text: string): Map<string, number> {
-  const lines = new Map<string, number>();
-  let table: string[] = [];
-  for (const [index, line] of text.split("\n").entries()) {
-    const header = /^\s*\[\[?(.+?)\]\]?\s*(?:#.*)?$/.exec(line)?.[1];
-    const key = /^\s*((?:"[^"]*"|'[^']*'|[A-Za-z0-9_.\s-])+?)\s*=/.exec(line)?.[1];
-    if (header !== undefined) table = keyPath(header);
-    else if (key === undefined) continue;
-    const full = header === undefined ? [...table, ...keyPath(key ?? "")] : table;
-    for (let length = 1; length <= full.length; length++) {
-      const prefix = JSON.stringify(full.slice(0, length));
-      if (!lines.has(prefix)) lines.set(prefix, index + 1);
-    }
-  }
-  return lines;
-}
-
-/** `endpoints."my.api".env` → its three keys. */
-function keyPath(text: string): string[] {
-  return [...text.matchAll(/"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+)/g)].map(
-    ([, double, single, bare]) => double ?? single ?? bare ?? "",
-  );
 }

@@ -97,7 +97,7 @@ export const EXPLANATIONS = {
   INVALID_CONFIG: because(
     "flash.toml, an environment variable or a file in FLASH_HOME has something that Flash does not understand. Unknown keys are mistakes: a misspelt setting would otherwise do nothing.",
     "The message has file and line, and the nearest known name.",
-    "An editor that knows TOML checks while you type: put '#:schema ./node_modules/runpod-flash/flash.schema.json' on the first line.",
+    "An editor that knows TOML checks while you type: put '#:schema ./node_modules/runpod-flash/dist/flash.schema.json' on the first line.",
   ),
   INVALID_MANIFEST: because(
     "The artifact's description is damaged or of another version of Flash.",

@@ -88,8 +88,22 @@ function namedTarget(
   env: NodeJS.ProcessEnv,
   project: Project,
 ): string | undefined {
-  const named = options.target ?? (env.FLASH_URL?.trim() || project.config.target);
+  const environment = wantedEnvironment(options, env, project);
+  const { environments, target } = project.config;
+  const own = environment === undefined ? undefined : environments[environment]?.target;
+  const named = options.target ?? (env.FLASH_URL?.trim() || (own ?? target));
   return named === "local" ? undefined : named;
+}
+
+/** The environment that is asked for: `--env`, FLASH_ENV, flash.toml. Throws `INVALID_USAGE`. */
+export function wantedEnvironment(
+  options: Pick<TargetOptions, "env">,
+  env: NodeJS.ProcessEnv,
+  { config }: Project,
+): string | undefined {
+  const wanted = options.env ?? (env.FLASH_ENV?.trim() || config.environment);
+  if (wanted !== undefined) mustBeName("environment", wanted);
+  return wanted;
 }
 
 /**
@@ -102,9 +116,7 @@ export async function chooseEnvironment(
   cloud: Cloud,
 ): Promise<{ environment: string; existing: string[] }> {
   const { env, signal } = invocation;
-  const fromEnv = env.FLASH_ENV?.trim() || undefined;
-  const wanted = (invocation.options as TargetOptions).env ?? fromEnv ?? project.config.environment;
-  if (wanted !== undefined) mustBeName("environment", wanted);
+  const wanted = wantedEnvironment(invocation.options, env, project);
   const { environments } = await cloud.environments(project.app, { signal });
   const existing = environments.map(({ name }) => name);
   const [only] = existing;

@@ -33,6 +33,7 @@ import { describeEvent, type DevEvent } from "./talk.ts";
 import { SourceWatcher } from "./watch.ts";
 import { RELAY_ENV } from "../worker/relay/relay.ts";
 
+export { DEV_ENVIRONMENT } from "./front.ts";
 export type { LiveOptions } from "./live.ts";
 export type { DevEvent } from "./talk.ts";
 

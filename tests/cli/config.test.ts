@@ -2,8 +2,12 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { parseConfig } from "../../src/cli/config.ts";
+import { Ajv } from "ajv";
+import { parse as parseToml } from "smol-toml";
+import { configSchema, OVERRIDABLE } from "../../src/cli/config-schema.ts";
+import { overridesOf, parseConfig } from "../../src/cli/config.ts";
 import { FlashError } from "../../src/contract/errors.ts";
+import { OPTION_NAMES } from "../../src/contract/options.ts";
 
 function mistakesOf(text: string): { line: number; message: string; hint?: string }[] {
   try {
@@ -42,11 +46,12 @@ gpu = ["ADA_24", "NVIDIA L4"]
       "user-service": { workers: [1, 5], idleTimeoutS: 30, env: { LOG_LEVEL: "debug" } },
       "v1.model": { image: "acme/model:2", gpu: ["ADA_24", "NVIDIA L4"] },
     },
+    environments: {},
   });
 });
 
 test("an empty file means nothing", () => {
-  assert.deepEqual(parseConfig(""), { endpoints: {} });
+  assert.deepEqual(parseConfig(""), { endpoints: {}, environments: {} });
 });
 
 test("options may be written in snake_case, constants by their name", () => {
@@ -66,6 +71,107 @@ volume = { name = "data", size = 20 }
     maxConcurrency: 2,
     template: { containerDiskInGb: 20, dockerArgs: "-x" },
     volume: { name: "data", size: 20 },
+  });
+});
+
+const LAYERS = `
+[endpoints."*"]
+idle_timeout_s = 30
+env = { A = "all", B = "all" }
+[endpoints.api]
+workers = [1, 5]
+gpu = "ADA_24"
+env = { B = "api" }
+[env.staging]
+target = "https://staging.example.com"
+[env.staging.endpoints."*"]
+workers = 2
+[env.staging.endpoints.api]
+cpu = "cpu3c-1-2"
+env = { C = "staging" }
+`;
+
+describe("per app, environment and endpoint", () => {
+  test("what is said for an environment wins, then for one endpoint, then for all", () => {
+    const config = parseConfig(LAYERS);
+    assert.deepEqual(overridesOf(config)("api"), {
+      idleTimeoutS: 30,
+      workers: [1, 5],
+      gpu: "ADA_24",
+      env: { A: "all", B: "api" },
+    });
+    assert.deepEqual(overridesOf(config, "staging")("api"), {
+      idleTimeoutS: 30,
+      workers: 2,
+      cpu: "cpu3c-1-2",
+      env: { A: "all", B: "api", C: "staging" },
+    });
+    assert.deepEqual(overridesOf(config, "production")("other"), {
+      idleTimeoutS: 30,
+      env: { A: "all", B: "all" },
+    });
+    assert.equal(config.environments.staging?.target, "https://staging.example.com");
+  });
+
+  test("names that no table has mean nothing, inherited ones neither", () => {
+    const config = parseConfig("[endpoints.api]\nworkers = 1\n");
+    assert.equal(overridesOf(config, "toString")("constructor"), undefined);
+  });
+
+  test("mistakes in an environment have their line", () => {
+    const found = mistakesOf(`[env.staging]
+tagret = "x"
+[env.staging.endpoints.api]
+workers = [3, 1]
+wrokers = 2
+`);
+    assert.deepEqual(
+      found.map(({ line, message, hint }) => `${line} ${message} | ${hint ?? ""}`),
+      [
+        "2 unknown key 'tagret' in [env.staging] | Did you mean 'target'?",
+        "5 unknown key 'wrokers' in [env.staging.endpoints.api] | Did you mean 'workers'?",
+        "4 workers min (3) cannot exceed max (1) | ",
+      ],
+    );
+  });
+});
+
+describe("the schema for editors", () => {
+  const validate = new Ajv({ strict: false }).compile(configSchema());
+  const fits = (text: string): boolean => validate(JSON.parse(JSON.stringify(parseToml(text))));
+
+  for (const text of [
+    "",
+    LAYERS,
+    '[app]\nname = "shop"\n[build]\ninclude = ["data/"]\n',
+    '[endpoints.model]\ngpu = "NVIDIA_A100_80GB_PCIe"\nmax_concurrency = 2\ndatacenter = "eu_ro_1"\n',
+    '[endpoints.model]\ntemplate = { container_disk_in_gb = 20 }\nvolume = [{ name = "d", size = 20 }]\n',
+  ]) {
+    test(`accepts what the command accepts: ${JSON.stringify(text.slice(0, 40))}`, () => {
+      parseConfig(text);
+      assert.ok(fits(text), JSON.stringify(validate.errors));
+    });
+  }
+
+  for (const text of [
+    "[app]\nnmae = 1\n",
+    "[endpoints.api]\nwrokers = 1\n",
+    '[endpoints.api]\nworkers = "many"\n',
+    '[endpoints.api]\ngpu = "H9000"\n',
+    "[endpoints.api]\nidle_timeout_s = 0\n",
+    "[env.staging]\ntagret = 1\n",
+    '[env.staging.endpoints.api]\nname = "x"\n',
+    "[endpoints.api.env]\nPORT = 80\n",
+  ]) {
+    test(`refuses what the command refuses: ${JSON.stringify(text)}`, () => {
+      assert.throws(() => parseConfig(text));
+      assert.ok(!fits(text));
+    });
+  }
+
+  test("knows every option of the code but those that only code can have", () => {
+    const names = OPTION_NAMES.filter((one) => !["name", "id", "input", "output"].includes(one));
+    assert.deepEqual([...OVERRIDABLE].sort(), [...names].sort());
   });
 });
 

@@ -14,6 +14,7 @@ const FILES = [
   "AGENTS.md",
   "README.md",
   "cpu_worker.ts",
+  "flash.toml",
   "gpu_worker.ts",
   "lb_worker.ts",
   "package.json",

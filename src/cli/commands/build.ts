@@ -5,6 +5,7 @@ import type { BuildResult, EndpointSize } from "../../compiler/compiler.ts";
 import type { CompileOptions } from "../compile.ts";
 import { columns, count, megabytes, seconds, type Output } from "../output.ts";
 import { openProject } from "../project.ts";
+import { wantedEnvironment } from "../target.ts";
 
 /** `flash deploy` builds as well, so it takes the same flags. */
 export const BUILD_OPTIONS: readonly OptionDefinition[] = [
@@ -26,15 +27,21 @@ export const build: CommandDefinition = {
   ],
   options: [
     ["-a, --app <name>", "app; default: FLASH_APP, flash.toml, the folder's name"],
+    ["-e, --env <name>", "apply its part of flash.toml; default: FLASH_ENV, flash.toml, none"],
     ...BUILD_OPTIONS,
     ["--explain", "show the largest parts of each endpoint, and the time of each step"],
   ],
   async run(invocation) {
     const { cwd, env, output, signal } = invocation;
-    const options = invocation.options as CompileOptions & { app?: string; explain?: true };
+    const options = invocation.options as CompileOptions & {
+      app?: string;
+      env?: string;
+      explain?: true;
+    };
     const project = openProject({ cwd, env, app: options.app });
+    const environment = wantedEnvironment(options, env, project);
     const { compile } = await import("../compile.ts");
-    const built = await compile(project, { options, env, output, signal });
+    const built = await compile(project, { options, env, output, signal, environment });
     const { manifest, artifact, files, tookMs } = built;
     const size = `${count(manifest.endpoints.length, "endpoint")}, ${count(files, "file")}, ${megabytes(artifact.bytes)}`;
     output.print(

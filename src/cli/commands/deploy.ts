@@ -39,7 +39,7 @@ export const deploy: CommandDefinition = {
     announce({ project, environment, existing }, output);
 
     const { compile } = await import("../compile.ts");
-    const built = await compile(project, { options, env, output, signal });
+    const built = await compile(project, { options, env, output, signal, environment });
     const { artifact, manifest } = built;
     output.say(
       `${output.talkColors.green("✓")} built ${project.app}  ${count(manifest.endpoints.length, "endpoint")}, ${megabytes(artifact.bytes)}  ${seconds(built.tookMs)}`,

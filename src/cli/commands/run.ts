@@ -61,7 +61,7 @@ export const run: CommandDefinition = {
     Object.assign(env, readDotEnv(project.root, env));
     const remote = await openRemote(invocation, project);
     const stop = stopSignals(invocation, "stopped at once");
-    const { runDev } = await import("../../dev/dev.ts");
+    const { DEV_ENVIRONMENT, runDev } = await import("../../dev/dev.ts");
     const server = await runDev({
       root: project.root,
       app: project.app,
@@ -71,7 +71,7 @@ export const run: CommandDefinition = {
       reload: options.reload !== false,
       // Read for every build, so that saving flash.toml is a change like any other.
       ...(remote === undefined ? {} : { remote }),
-      overrides: (name) => overridesOf(readConfig(project.root))(name),
+      overrides: (name) => overridesOf(readConfig(project.root), DEV_ENVIRONMENT)(name),
       include: () => readConfig(project.root).include ?? [],
     });
     output.document({ url: server.url, app: project.app });
