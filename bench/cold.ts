@@ -1,11 +1,19 @@
 /**
- * Scale from zero: from the request to the right answer, nothing running before. Beside a plain
- * Node HTTP script that the same harness starts and polls.
+ * Scale from zero: from the request to the right answer, nothing of the endpoint running before. Beside
+ * a plain Node HTTP script that the same harness starts and waits for: once as JavaScript, and once as
+ * TypeScript, whose types Node takes out at each start.
  *
- *   node bench/cold.ts [--rounds 20]
+ *   node bench/cold.ts [--trials 200]
+ *
+ * Trials go round over several endpoints, so that one is idle while the next is asked; each finds its
+ * endpoint without workers, and a standby that has been up for a moment.
  */
 
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import { parseArgs } from "node:util";
+import { transformSync } from "esbuild";
 import {
   freePort,
   interleave,
@@ -14,32 +22,67 @@ import {
   stopProgram,
   type Subject,
 } from "./harness.ts";
-import { flashApp, here } from "./subjects.ts";
+import { flashApp, here, type FlashApp } from "./subjects.ts";
 
-const { values } = parseArgs({ options: { rounds: { type: "string", default: "20" } } });
-const body = JSON.stringify({ x: 5, y: 3 });
-const subjects = [plainNode(), await flash()];
+const ENDPOINTS = 4;
+/** Between the start of a standby and the trial that may use it, ms. */
+const CALM_MS = 150;
+
+const { values } = parseArgs({ options: { trials: { type: "string", default: "200" } } });
+const folder = mkdtempSync(path.join(os.tmpdir(), "flash-bench-cold-"));
+const app = await flashApp(projectFiles());
+const subjects = [
+  plainNode("node script", javaScriptPeer()),
+  plainNode("node script in TypeScript", `${here}/peers/node-http.ts`),
+  flash("flash, load-balanced", "api"),
+  flash("flash, first job", "queue"),
+  flash("flash, no standby", "plain"),
+];
 try {
   const report = await interleave("cold", subjects, {
-    rounds: Number(values.rounds),
+    rounds: Number(values.trials),
     baseline: "node script",
   });
   printReport(report);
 } finally {
   for (const subject of subjects) await subject.close();
+  await app.close();
+  rmSync(folder, { recursive: true, force: true });
 }
 
-function plainNode(): Subject {
+function projectFiles(): Record<string, string> {
+  const files: Record<string, string> = {};
+  for (let index = 0; index < ENDPOINTS; index++) {
+    const options = (name: string, more = ""): string =>
+      `{ name: "${name}-${index}", cpu: "cpu3c-1-2", workers: [0, 1], idleTimeoutS: 1${more} }`;
+    const handler = "async (x: number, y: number) => ({ result: x + y })";
+    files[`endpoints-${index}.ts`] = `import { Endpoint } from "runpod-flash";
+export const api = Endpoint(${options("api")}).post("/api/process", ${handler});
+export const plain = Endpoint(${options("plain", ", flashboot: false")}).post("/api/process", ${handler});
+export const queue = Endpoint(${options("queue")}, ${handler});
+`;
+  }
+  return files;
+}
+
+function javaScriptPeer(): string {
+  const file = path.join(folder, "node-http.mjs");
+  const source = readFileSync(`${here}/peers/node-http.ts`, "utf8");
+  writeFileSync(file, transformSync(source, { loader: "ts" }).code);
+  return file;
+}
+
+function plainNode(name: string, file: string): Subject {
   return {
-    name: "node script",
+    name,
     async measure() {
       const port = await freePort();
       const start = performance.now();
-      const child = await startProgram(process.execPath, [`${here}/peers/node-http.ts`], {
+      const child = await startProgram(process.execPath, [file], {
         env: { PORT: String(port) },
         ready: "ready",
       });
-      await ask(`http://127.0.0.1:${port}/api/process`, {});
+      await ask(`http://127.0.0.1:${port}/api/process`, { x: 5, y: 3 });
       const ms = performance.now() - start;
       await stopProgram(child, "SIGKILL");
       return { ms };
@@ -48,47 +91,47 @@ function plainNode(): Subject {
   };
 }
 
-async function flash(): Promise<Subject> {
-  const app = await flashApp({
-    "api.ts": `import { Endpoint } from "runpod-flash";
-const api = Endpoint({ name: "bench", cpu: "cpu3c-1-2", workers: [0, 1], idleTimeoutS: 1 });
-export const processData = api.post("/api/process", async (x: number, y: number) => ({ result: x + y }));
-`,
-  });
-  const headers = { authorization: `Bearer ${app.key}` };
+function flash(name: string, endpoint: "api" | "plain" | "queue"): Subject {
+  let trial = 0;
   return {
-    name: "flash, scaled to zero",
+    name,
     async measure() {
-      await untilIdle(() => app.flash(["status", "--json"]));
+      const target = `${endpoint}-${trial++ % ENDPOINTS}`;
+      await untilIdle(app, target);
+      await new Promise((resolve) => setTimeout(resolve, CALM_MS));
+      const url = app.endpoints[target] ?? "";
       const start = performance.now();
-      await ask(`${app.endpoints["bench"]}/api/process`, headers);
+      await (endpoint === "queue"
+        ? ask(`${url}/runsync`, { input: { x: 5, y: 3 } })
+        : ask(`${url}/api/process`, { x: 5, y: 3 }));
       return { ms: performance.now() - start };
     },
-    close: () => app.close(),
+    close: () => Promise.resolve(),
   };
 }
 
-async function ask(url: string, headers: Record<string, string>): Promise<void> {
+async function ask(url: string, body: unknown): Promise<void> {
   const answer = await fetch(url, {
     method: "POST",
-    headers: { "content-type": "application/json", ...headers },
-    body,
+    headers: { "content-type": "application/json", authorization: `Bearer ${app.key}` },
+    body: JSON.stringify(body),
   });
   const text = await answer.text();
   if (!text.includes('"result":8')) throw new Error(`${url} answered ${answer.status} ${text}`);
 }
 
-async function untilIdle(status: () => string): Promise<void> {
+/** The endpoint has no worker, and the standby is there that the last start had used up. */
+async function untilIdle({ url, key }: FlashApp, endpoint: string): Promise<void> {
   for (;;) {
-    const { endpoints } = JSON.parse(status()) as {
-      endpoints: { workers: Record<string, number> }[];
+    const answer = await fetch(`${url}/api/v1/status?app=project&environment=production`, {
+      headers: { authorization: `Bearer ${key}` },
+    });
+    const { endpoints } = (await answer.json()) as {
+      endpoints: { name: string; workers: Record<string, number> }[];
     };
-    const alive = endpoints.flatMap(({ workers }) =>
-      Object.entries(workers)
-        .filter(([state]) => state !== "STOPPED")
-        .map(([, count]) => count),
-    );
-    if (alive.every((count) => count === 0)) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    const { workers = {} } = endpoints.find(({ name }) => name === endpoint) ?? {};
+    const alive = Object.entries(workers).filter(([state]) => state !== "STOPPED");
+    if (alive.every(([, count]) => count === 0)) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

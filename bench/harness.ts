@@ -26,6 +26,8 @@ export interface Report {
   machine: string;
   /** Medians by subject and figure. */
   medians: Record<string, Record<string, number>>;
+  /** 95th percentiles by subject and figure. */
+  p95s: Record<string, Record<string, number>>;
   /** Median over rounds of subject / baseline, by figure. */
   ratios: Record<string, Record<string, number>>;
   baseline: string;
@@ -55,6 +57,9 @@ export async function interleave(
     medians: mapValues(samples, (rows) =>
       byFigure(rows, (figure) => rows.map((row) => row[figure] ?? 0)),
     ),
+    p95s: mapValues(samples, (rows) =>
+      byFigure(rows, (figure) => rows.map((row) => row[figure] ?? 0), p95),
+    ),
     ratios: mapValues(samples, (rows) =>
       byFigure(rows, (figure) =>
         rows.map((row, index) => (row[figure] ?? 0) / (base[index]?.[figure] ?? 1)),
@@ -71,9 +76,10 @@ export function printReport(report: Report): void {
     ...figures.flatMap((figure) => [
       round(medians[figure] ?? 0),
       `${(report.ratios[name]?.[figure] ?? 0).toFixed(2)}x`,
+      round(report.p95s[name]?.[figure] ?? 0),
     ]),
   ]);
-  const head = ["subject", ...figures.flatMap((figure) => [figure, "vs base"])];
+  const head = ["subject", ...figures.flatMap((figure) => [figure, "vs base", "p95"])];
   process.stdout.write(
     `\n### ${report.suite} (median of ${report.rounds} interleaved rounds; base: ${report.baseline})\n\n`,
   );
@@ -163,6 +169,11 @@ export function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
 
+function p95(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length * 0.95)] ?? 0;
+}
+
 function mapValues<T, R>(map: ReadonlyMap<string, T>, change: (value: T) => R): Record<string, R> {
   return Object.fromEntries([...map].map(([key, value]) => [key, change(value)]));
 }
@@ -170,9 +181,10 @@ function mapValues<T, R>(map: ReadonlyMap<string, T>, change: (value: T) => R): 
 function byFigure(
   rows: readonly Record<string, number>[],
   values: (figure: string) => number[],
+  middle: (values: readonly number[]) => number = median,
 ): Record<string, number> {
   return Object.fromEntries(
-    Object.keys(rows[0] ?? {}).map((figure) => [figure, median(values(figure))]),
+    Object.keys(rows[0] ?? {}).map((figure) => [figure, middle(values(figure))]),
   );
 }
 

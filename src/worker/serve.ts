@@ -1,8 +1,10 @@
 /** Starting a worker: settings, artifact, then the service that the endpoint's kind needs. */
 
+import type { Worker } from "node:worker_threads";
 import { FlashError, reportOf } from "../contract/errors.ts";
 import { WORKER_ENV } from "../contract/worker-env.ts";
 import type { EndpointDeclaration } from "../contract/registry.ts";
+import { systemClock } from "../kit/clock.ts";
 import type { Log } from "../kit/log.ts";
 import { Call } from "./call.ts";
 import { Life } from "./life.ts";
@@ -10,6 +12,7 @@ import { tagOutput, workerLog } from "./output.ts";
 import { importDeclarations, openArtifact, routesOf, type Served } from "./program.ts";
 import type { JobChannel } from "./queue/channel.ts";
 import type { Heartbeat } from "./queue/heartbeat.ts";
+import type { Doors } from "./routes/doors.ts";
 import {
   readSettings,
   withWorker,
@@ -25,9 +28,21 @@ export interface WorkerOptions {
   runtimeUrl: string;
   /** What the endpoint declares. Default: what its bundle does when it is evaluated. */
   declarations?: (served: Served) => Promise<EndpointDeclaration[]>;
+  /** What the process has made ready before it knew whose worker it is. */
+  prepared?: Prepared;
   /** Runs when the work is over, before the exit. */
   onEnd?: () => Promise<void>;
 }
+
+export interface Prepared {
+  /** Open; used when the environment says to listen there. */
+  doors: Doors;
+  /** Has not begun. */
+  heartbeatThread: Worker;
+}
+
+/** What a standby has made ready for the other kind is ended after this time, ms. */
+const END_UNUSED_MS = 1000;
 
 interface Start {
   settings: Settings;
@@ -36,6 +51,7 @@ interface Start {
   log: Log;
   runtimeUrl: string;
   declarations: NonNullable<WorkerOptions["declarations"]>;
+  prepared: Partial<Prepared>;
 }
 
 /**
@@ -58,7 +74,9 @@ export async function serveWorker(options: WorkerOptions): Promise<void> {
     life.showStacksAs(served.style);
     // Positions of the original sources in every stack, user code's own logging included.
     process.setSourceMapsEnabled(true);
-    const start = { settings, served, life, log, runtimeUrl, declarations };
+    const { kind } = served.endpoint;
+    const prepared = options.prepared === undefined ? {} : choose(kind, settings, options.prepared);
+    const start = { settings, served, life, log, runtimeUrl, declarations, prepared };
     await (served.endpoint.kind === "lb" ? serveRoutes(start) : serveQueue(start));
     process.send?.({ type: "ready" });
   } catch (error) {
@@ -67,14 +85,32 @@ export async function serveWorker(options: WorkerOptions): Promise<void> {
   }
 }
 
+/** What a worker of this kind can use; the rest ends. */
+function choose(
+  kind: "qb" | "lb",
+  { routes }: Settings,
+  { doors, heartbeatThread }: Prepared,
+): Partial<Prepared> {
+  if (kind === "qb") {
+    void doors.close();
+    return { heartbeatThread };
+  }
+  // Not now, when somebody waits for the first answer.
+  systemClock.after(END_UNUSED_MS, () => void heartbeatThread.terminate());
+  if (doors.isAt(routes.listen)) return { doors };
+  void doors.close();
+  return {};
+}
+
 async function serveRoutes(start: Start): Promise<void> {
-  const { settings, served, life, log, declarations } = start;
+  const { settings, served, life, log, declarations, prepared } = start;
   const { RouteServer } = await import("./routes/route-server.ts");
   const server = new RouteServer({
     endpoint: served.endpoint,
     settings: settings.routes,
     sendsStacks: settings.sendsStacks,
     style: served.style,
+    doors: prepared.doors,
     log,
   });
   life.serve(server);
@@ -131,7 +167,7 @@ async function openChannel({ served, log }: Start, queue: QueueSettings): Promis
 }
 
 async function startHeartbeat(
-  { served, log, runtimeUrl }: Start,
+  { served, log, runtimeUrl, prepared }: Start,
   { ping, postOutput, key, pingIntervalMs: intervalMs, workerId }: QueueSettings,
 ): Promise<Heartbeat | undefined> {
   if (ping === undefined) return undefined;
@@ -143,8 +179,9 @@ async function startHeartbeat(
   // The job's id takes the place of `$ID` when there is something to report about it.
   const template = postOutput.replaceAll("$RUNPOD_POD_ID", encodeURIComponent(workerId));
   return new Heartbeat({
-    data: { flashHeartbeat: true, url, key, intervalMs, version, postOutput: template, report },
+    data: { url, key, intervalMs, version, postOutput: template, report },
     runtimeUrl,
+    thread: prepared.heartbeatThread,
     log,
   });
 }

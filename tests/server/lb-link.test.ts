@@ -110,7 +110,7 @@ describe("what is against the rules", () => {
   }
 
   test("a worker that is killed in the middle breaks that answer, and another one takes over", async (t) => {
-    const { server, base } = await linked(t);
+    const { server, base, ask } = await linked(t);
     const request = http.get(
       `${server.url}${base}/?frame=${encodeURIComponent(HEAD)}&frame=2:part&die=1`,
       { headers: { authorization: server.server.key } },
@@ -118,6 +118,6 @@ describe("what is against the rules", () => {
     const [response] = (await once(request, "response")) as [http.IncomingMessage];
     response.resume();
     await assert.rejects(once(response, "end"));
-    assert.equal((await server.request(`${base}/pid`)).status, 200);
+    assert.equal((await ask([HEAD, `${LAST_BODY}:again`])).text, "again");
   });
 });

@@ -3,9 +3,13 @@ import { copyFileSync, readFileSync, readdirSync } from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import { after, describe, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { buildSync } from "esbuild";
 import type { RunningWorker } from "../../src/contract/compute.ts";
+import { newId } from "../../src/kit/ids.ts";
+import { createLog } from "../../src/kit/log.ts";
 import { ProcessCompute } from "../../src/server/workers/process-compute.ts";
-import { ROOT, temporaryFolder } from "../support/temp.ts";
+import { ROOT, temporaryFolder, type Owner } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { routeOf, writeArtifact } from "../worker/artifact.ts";
 
@@ -17,6 +21,10 @@ route("GET", "/env", () => ({ pid: process.pid, env: { ...process.env } }));
 interface Shown {
   pid: number;
   env: Record<string, string>;
+  /** URLs that the SDK was loaded from. */
+  sdks?: string[];
+  /** Names of the endpoints that are declared. */
+  declared?: string[];
 }
 
 describe("standbys", () => {
@@ -30,32 +38,9 @@ describe("standbys", () => {
   after(() => compute.close());
   let count = 0;
 
-  async function start(env: Record<string, string>, flashboot = true): Promise<RunningWorker> {
-    const workerId = `w${++count}`;
-    const lines: string[] = [];
-    const worker = await compute.start({
-      workerId,
-      endpointId: "e1",
-      endpointName: "demo",
-      kind: "lb",
-      artifactDir,
-      flashboot,
-      env: { FLASH_RESOURCE_NAME: "demo", RUNPOD_POD_ID: workerId, ...env },
-      onLine: ({ text }) => lines.push(text),
-    });
-    const isUp = await Promise.race([
-      worker.ready?.then(() => true),
-      worker.exited.then(() => false),
-    ]);
-    assert.ok(isUp, lines.join("\n"));
-    return worker;
-  }
-
-  const standing = (): number[] =>
-    readdirSync("/proc")
-      .filter((name) => /^\d+$/.test(name))
-      .map(Number)
-      .filter((pid) => isStandbyOf(pid, home));
+  const start = (env: Record<string, string>, flashboot = true): Promise<RunningWorker> =>
+    startWorker(compute, { artifactDir, env, flashboot, workerId: `w${++count}` });
+  const standing = (): number[] => standbysOf(home);
 
   test("one is kept as soon as workers may be wanted", async () => {
     assert.deepEqual(standing(), []);
@@ -122,6 +107,93 @@ describe("standbys", () => {
     await until(() => standing().length === 0, { what: "no standby" });
   });
 });
+
+test("a standby rehearses, and the SDK it has loaded stands in for that of the worker's artifact", async (t) => {
+  const home = temporaryFolder(t, "flash-standby");
+  const warnings: string[] = [];
+  const log = createLog({ write: (line) => void warnings.push(line), level: "warn" });
+  const compute = new ProcessCompute({ home, log });
+  t.after(() => compute.close());
+  const [one, other] = [artifactWithSdk(t), artifactWithSdk(t)];
+  compute.prepare(one);
+  await until(() => standbysOf(home).length === 1, { what: "a standby" });
+  const [standby] = standbysOf(home);
+  // What it calls itself is seen a moment before its word has arrived.
+  let worker: RunningWorker;
+  do worker = await startWorker(compute, { artifactDir: other, env: {}, workerId: newId() });
+  while (worker.pid !== standby && isStandbyOf(standby ?? 0, home));
+  const shown = await show(worker);
+  assert.equal(shown.pid, standby);
+  assert.deepEqual(shown.sdks, [pathToFileURL(path.join(one, "sdk.mjs")).href]);
+  // Declared by the rehearsal, and gone.
+  assert.deepEqual(shown.declared, ["demo"]);
+  assert.deepEqual(warnings, []);
+});
+
+interface WorkerStart {
+  artifactDir: string;
+  env: Record<string, string>;
+  workerId: string;
+  flashboot?: boolean;
+}
+
+/** Resolves when the worker is ready. */
+async function startWorker(
+  compute: ProcessCompute,
+  { artifactDir, env, workerId, flashboot = true }: WorkerStart,
+): Promise<RunningWorker> {
+  const lines: string[] = [];
+  const worker = await compute.start({
+    workerId,
+    endpointId: "e1",
+    endpointName: "demo",
+    kind: "lb",
+    artifactDir,
+    flashboot,
+    env: { FLASH_RESOURCE_NAME: "demo", RUNPOD_POD_ID: workerId, ...env },
+    onLine: ({ text }) => lines.push(text),
+  });
+  const isUp = await Promise.race([
+    worker.ready?.then(() => true),
+    worker.exited.then(() => false),
+  ]);
+  assert.ok(isUp, lines.join("\n"));
+  return worker;
+}
+
+/** With a bundle that imports the SDK, which says where it was loaded from. */
+function artifactWithSdk(owner: Owner): string {
+  const artifactDir = writeArtifact(owner, {
+    kind: "lb",
+    functions: [routeOf("GET /env")],
+    code: `
+import { Endpoint } from "../../sdk.mjs";
+Endpoint({ name: "demo" }).get("/env", () => ({
+  pid: process.pid,
+  sdks: globalThis.sdks,
+  declared: registry.declarations.map(({ name }) => name),
+}));
+`,
+  });
+  copyFileSync(path.join(ROOT, "dist/runtime/worker.mjs"), path.join(artifactDir, "worker.mjs"));
+  buildSync({
+    entryPoints: [path.join(ROOT, "src/sdk/sdk.ts")],
+    outfile: path.join(artifactDir, "sdk.mjs"),
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    footer: { js: "(globalThis.sdks ??= []).push(import.meta.url);" },
+  });
+  return artifactDir;
+}
+
+/** Processes that stand by for the server of this home. */
+function standbysOf(home: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => isStandbyOf(pid, home));
+}
 
 function isStandbyOf(pid: number, home: string): boolean {
   try {

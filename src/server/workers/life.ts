@@ -38,6 +38,9 @@ export interface WorkerEnd extends WorkerExit {
 /** A worker that announces itself is asked all the same after this time, ms. */
 const ASK_AFTER_MS = 100;
 
+/** A ready worker whose request link is not open by then gets its requests over HTTP at first, ms. */
+const LINK_WAIT_MS = 50;
+
 /** Starts a worker and follows it. Resolves when it has ended; never rejects. */
 export async function live(
   worker: PoolWorker,
@@ -53,6 +56,8 @@ export async function live(
     return { code: null, signal: null, startError };
   }
   worker.attach(running);
+  // A standby listens already: its link opens while it loads the code.
+  worker.link?.prepare();
   events.onStarted(worker);
   const watching = watch(worker, over.signal, { host, events }).catch((error: unknown) => {
     if (over.signal.aborted) return;
@@ -120,6 +125,7 @@ async function watch(
   if (link === undefined) return;
   const path = healthPathOf(worker.version);
   await untilReady(worker, { link, path, clock, signal: over });
+  await Promise.race([link.opened(), sleep(clock, LINK_WAIT_MS, over)]);
   events.onReady(worker);
   await watchHealth({
     link,

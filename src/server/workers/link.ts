@@ -23,25 +23,34 @@ export class WorkerLink {
   readonly #agent = new http.Agent({ keepAlive: true, maxFreeSockets: 256, scheduling: "lifo" });
   #frames: RequestLink | undefined;
   #opening: Promise<void> | undefined;
+  /** The request link has ended, and nobody here has ended it. */
+  onBreak: () => void = () => undefined;
   #state: "unknown" | "known" | "closed" = "unknown";
 
   constructor(address: WorkerAddress) {
     this.#address = address;
   }
 
-  /**
-   * The request link; undefined while there is none. Whether the worker has one is found out when
-   * it is first asked for; one that broke is not opened again.
-   */
-  get frames(): RequestLink | undefined {
-    if (this.#state === "unknown") this.#opening = this.#connect();
-    return this.#frames?.isOpen === true ? this.#frames : undefined;
+  /** Opens the request link ahead of time, where somebody listens already. */
+  prepare(): void {
+    void this.#open();
   }
 
-  /** The request link, once it is known whether there is one. Never rejects. */
+  /**
+   * The request link, once it is known whether there is one; to be asked when the worker listens. One
+   * that broke is not opened again. Never rejects.
+   */
   async opened(): Promise<RequestLink | undefined> {
-    if (this.frames === undefined) await this.#opening;
+    if (this.#state === "unknown") {
+      await this.#open();
+      if (this.#state === "unknown") this.#state = "known";
+    }
     return this.frames;
+  }
+
+  /** The request link; undefined while there is none. */
+  get frames(): RequestLink | undefined {
+    return this.#frames?.isOpen === true ? this.#frames : undefined;
   }
 
   /** A request whose head is sent with the first byte of the body, or with `end()`. */
@@ -84,11 +93,25 @@ export class WorkerLink {
     this.#frames?.close();
   }
 
-  async #connect(): Promise<void> {
+  #open(): Promise<void> {
+    if (this.#state !== "unknown" || !("socketPath" in this.#address)) return Promise.resolve();
+    this.#opening ??= this.#connect(linkPathOf(this.#address.socketPath)).finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async #connect(path: string): Promise<void> {
+    const frames = await RequestLink.connect(path);
+    if (frames === undefined) return;
+    if (this.#state === "closed") {
+      frames.close();
+      return;
+    }
     this.#state = "known";
-    if (!("socketPath" in this.#address)) return;
-    const frames = await RequestLink.connect(linkPathOf(this.#address.socketPath));
-    if (this.#state === "known") this.#frames = frames;
-    else frames?.close();
+    this.#frames = frames;
+    void frames.ended.then(() => {
+      if (this.#state !== "closed") this.onBreak();
+    });
   }
 }

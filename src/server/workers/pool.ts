@@ -406,6 +406,8 @@ export class Pool {
     const events: LifeEvents = {
       onStarted: () => {
         this.#log.debug("worker started", { worker: worker.id, pid: worker.running?.pid });
+        // Often the first sign of a death: requests that come now would go to it.
+        if (worker.link !== undefined) worker.link.onBreak = () => this.suspect(worker);
         // It may have been told to go while it was being started.
         if (worker.state === "DRAINING") this.#finishDrain(worker);
       },

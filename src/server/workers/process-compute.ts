@@ -16,7 +16,7 @@ import path from "node:path";
 import type { Compute, RunningWorker, WorkerSpec } from "../../contract/compute.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { linkPathOf } from "../../contract/lb-link.ts";
-import { WORKER_FILE } from "../../contract/manifest.ts";
+import { SDK_FILE, WORKER_FILE } from "../../contract/manifest.ts";
 import { WORKER_ENV } from "../../contract/worker-env.ts";
 import { systemClock } from "../../kit/clock.ts";
 import { newPrefixedId } from "../../kit/ids.ts";
@@ -47,9 +47,12 @@ export class ProcessCompute implements Compute {
   readonly #records: WorkerRecords;
   readonly #log: Log;
   readonly #processes = new Set<WorkerProcess>();
+  /** The files of processes that have ended, by mark, until they are removed. */
+  readonly #leaving = new Map<string, Promise<void>>();
   readonly #standbys = new Standbys({
     clock: systemClock,
     boot: (runtime) => this.#bootStandby(runtime),
+    onUnready: (error) => this.#log.warn("a standby could not rehearse", { error }),
   });
   /** By artifact folder; undefined for a runtime that cannot stand by. */
   readonly #runtimes = new Map<string, Promise<Runtime | undefined>>();
@@ -117,7 +120,7 @@ export class ProcessCompute implements Compute {
     const env = {
       ...inherited(place),
       [WORKER_ENV.workerId]: place.mark,
-      [WORKER_ENV.standby]: path.join(place.folder, "warm"),
+      [WORKER_ENV.standby]: socketOf(place),
     };
     return await this.#spawn(place, { program: runtime.file, label: "a standby", env });
   }
@@ -132,13 +135,19 @@ export class ProcessCompute implements Compute {
     const process = await WorkerProcess.spawn({ ...start, place });
     this.#processes.add(process);
     const recorded = this.#record(process);
-    void this.#forgetAfterExit(process, recorded);
+    const { mark } = place;
+    const leaving = this.#forgetAfterExit(process, recorded).finally(() => {
+      if (this.#leaving.get(mark) === leaving) this.#leaving.delete(mark);
+    });
+    this.#leaving.set(mark, leaving);
     await recorded;
     if (this.#isClosed) process.kill();
     return process;
   }
 
   async #makePlace(mark: string): Promise<ProcessPlace> {
+    // A worker that comes back under its id comes to the same place.
+    await this.#leaving.get(mark);
     const folder = path.join(await this.#base(), mark);
     await mkdir(folder, { mode: 0o700 });
     return { mark, folder };
@@ -162,7 +171,7 @@ export class ProcessCompute implements Compute {
   #readRuntime(artifactDir: string): Promise<Runtime | undefined> {
     const known = this.#runtimes.get(artifactDir);
     if (known !== undefined) return known;
-    const reading = readRuntime(path.join(artifactDir, WORKER_FILE));
+    const reading = readRuntime(artifactDir);
     this.#runtimes.set(artifactDir, reading);
     const [oldest] = this.#runtimes.keys();
     if (this.#runtimes.size > MAX_RUNTIMES && oldest !== undefined) this.#runtimes.delete(oldest);
@@ -225,11 +234,18 @@ function fitsSockets(folder: string): boolean {
   return Buffer.byteLength(folder) + SOCKET_NAME_LENGTH <= MAX_SOCKET_PATH;
 }
 
-/** Undefined when the program does not know how to stand by, as those of older builds do not. */
-async function readRuntime(file: string): Promise<Runtime | undefined> {
+/**
+ * The program and the SDK beside it, which a standby loads as well. Undefined when the program does not
+ * know how to stand by, as those of older builds do not.
+ */
+async function readRuntime(artifactDir: string): Promise<Runtime | undefined> {
+  const file = path.join(artifactDir, WORKER_FILE);
   const program = await readFile(file);
   if (!program.includes(WORKER_ENV.standby)) return undefined;
-  return { file, digest: createHash("sha256").update(program).digest("hex") };
+  // Without one there is nothing to load.
+  const sdk = await readFile(path.join(artifactDir, SDK_FILE)).catch(() => "");
+  const digest = createHash("sha256").update(program).update("\0").update(sdk).digest("hex");
+  return { file, digest };
 }
 
 function socketOf({ folder }: ProcessPlace): string {

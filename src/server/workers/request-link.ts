@@ -17,6 +17,7 @@ import {
   nextStream,
   type Frame,
 } from "../../contract/lb-link.ts";
+import { deferred } from "../../kit/abort.ts";
 import { FrameLink } from "../../kit/frame-link.ts";
 
 /** A worker that listens greets at once; one that does not in this time, ms, has no link. */
@@ -78,6 +79,7 @@ export class RequestStream {
 export class RequestLink {
   readonly #streams = new Map<number, RequestStream>();
   readonly #frames: FrameLink;
+  readonly #ended = deferred<void>();
   #lastStream = 0;
   #isOpen = true;
 
@@ -106,6 +108,11 @@ export class RequestLink {
 
   get flushes(): number {
     return this.#frames.flushes;
+  }
+
+  /** Resolves when the connection has ended. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
   }
 
   /** Sends a request's head; `isLast`: there is no body. Undefined when it is too long for a frame. */
@@ -210,6 +217,7 @@ export class RequestLink {
     const streams = [...this.#streams.values()];
     this.#streams.clear();
     for (const stream of streams) stream.events.onLost(cause, stream.hadArrived);
+    this.#ended.resolve();
   }
 }
 

@@ -8,7 +8,7 @@ import os from "node:os";
 import type { Clock } from "../../kit/clock.ts";
 import type { WorkerProcess } from "./worker-process.ts";
 
-/** The program that a standby runs: equal digests are the same runtime. */
+/** What a standby loads, program and SDK: equal digests are the same runtime. */
 export interface Runtime {
   digest: string;
   file: string;
@@ -17,6 +17,8 @@ export interface Runtime {
 export interface StandbysOptions {
   clock: Clock;
   boot: (runtime: Runtime) => Promise<WorkerProcess>;
+  /** A standby has not made everything ready that it could: it will start slower. */
+  onUnready: (failure: string) => void;
 }
 
 /** A standby that has not announced itself after this time is given up, ms. */
@@ -113,8 +115,9 @@ export class Standbys {
     }
     this.#all.add(standby);
     const cancel = this.#options.clock.after(BOOT_MS, () => standby.kill());
-    void standby.standing.then(() => {
+    void standby.standing.then((failure) => {
       cancel();
+      if (failure !== undefined) this.#options.onUnready(failure);
       this.#failures = 0;
       if (this.#all.has(standby)) this.#standing.add(standby);
     });

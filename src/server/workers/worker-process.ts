@@ -47,8 +47,8 @@ export class WorkerProcess {
   readonly place: ProcessPlace;
   readonly pid: number;
   readonly ready: Promise<void>;
-  /** Resolves when it is a standby that can be assigned. Never rejects. */
-  readonly standing: Promise<void>;
+  /** Resolves when it is a standby that can be assigned, with what it could not make ready. Never rejects. */
+  readonly standing: Promise<string | undefined>;
   readonly exited: Promise<WorkerExit>;
   readonly #child: ChildProcess;
   #onLine: ((line: WorkerLine) => void) | undefined;
@@ -83,13 +83,13 @@ export class WorkerProcess {
     this.pid = child.pid ?? 0;
     this.#child = child;
     const ready = deferred<void>();
-    const standing = deferred<void>();
+    const standing = deferred<string | undefined>();
     this.ready = ready.promise;
     this.standing = standing.promise;
     child.on("message", (message) => {
-      const type = (message as { type?: unknown } | null)?.type;
+      const { type, failure } = (message ?? {}) as { type?: unknown; failure?: unknown };
       if (type === "ready") ready.resolve();
-      if (type === "standby") standing.resolve();
+      if (type === "standby") standing.resolve(typeof failure === "string" ? failure : undefined);
     });
     // A kill that fails, or a channel that breaks, is followed by the exit.
     child.on("error", () => undefined);
@@ -114,9 +114,9 @@ export class WorkerProcess {
     };
   }
 
-  /** Gives a standby its environment. */
+  /** Gives a standby its environment. Its artifact has the runtime that the standby was booted with. */
   assign(env: Readonly<Record<string, string>>): void {
-    this.#child.send({ type: "assign", env });
+    this.#child.send({ type: "assign", env, sharesSdk: true });
   }
 
   async stop(graceMs: number): Promise<WorkerExit> {

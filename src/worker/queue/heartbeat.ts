@@ -2,7 +2,7 @@
  * Heartbeats with the ids of the jobs this worker holds. They come from a thread of their own, so that
  * they go on while a function keeps the main thread busy, for hours if need be; and the thread ends the
  * process when such a function does not come to its end (see stuck). The thread is this same program,
- * started with the fields below, and ends with the process.
+ * gets the fields below when it is to begin, and ends with the process.
  *
  * The jobs stand on a board that both threads see, so that neither their start nor their end wakes the
  * other thread. It looks every now and then; only a job whose time is short is announced.
@@ -16,9 +16,11 @@ import type { Log } from "../../kit/log.ts";
 import { Board, readBoard } from "./board.ts";
 import { StuckWatch, threadTime, type HeldJob, type StuckReport } from "./stuck.ts";
 
-/** What the thread is started with. */
+/** How the program knows that it runs as the thread. */
+const AS_THREAD = { flashHeartbeat: true } as const;
+
+/** What the thread begins with. */
 export interface HeartbeatData {
-  flashHeartbeat: true;
   /** Complete but for the changing parameters. */
   url: string;
   key: string;
@@ -31,8 +33,12 @@ export interface HeartbeatData {
   board: SharedArrayBuffer;
 }
 
-/** To the thread: where the board is now, a look at it is needed, or a probe came back. */
-type ToThread = { board: SharedArrayBuffer } | { look: true } | { answer: number };
+/** To the thread: begin, where the board is now, a look at it is needed, or a probe came back. */
+type ToThread =
+  | { begin: HeartbeatData }
+  | { board: SharedArrayBuffer }
+  | { look: true }
+  | { answer: number };
 
 /** The thread looks at the board this often, ms. */
 const LOOK_MS = 250;
@@ -43,7 +49,16 @@ export interface HeartbeatOptions {
   data: Omit<HeartbeatData, "board">;
   /** URL of the running program. */
   runtimeUrl: string;
+  /** A thread that has not begun. Default: one is started. */
+  thread?: Worker | undefined;
   log: Log;
+}
+
+/** A thread that waits to be told what to do. It never delays the exit. */
+export function startHeartbeatThread(runtimeUrl: string): Worker {
+  const thread = new Worker(new URL(runtimeUrl), { workerData: AS_THREAD, execArgv: [] });
+  thread.unref();
+  return thread;
 }
 
 /** The main thread's side. */
@@ -55,7 +70,7 @@ export class Heartbeat {
 
   constructor(options: HeartbeatOptions) {
     this.#options = options;
-    this.#start();
+    this.#begin(options.thread ?? startHeartbeatThread(options.runtimeUrl));
   }
 
   /** From now on the job is alive. Takes effect although the main thread may be busy right after. */
@@ -74,18 +89,15 @@ export class Heartbeat {
     await this.#thread?.terminate();
   }
 
-  #start(): void {
+  #begin(thread: Worker): void {
     const { data, runtimeUrl, log } = this.#options;
-    const workerData: HeartbeatData = { ...data, board: this.#board.memory };
-    const thread = new Worker(new URL(runtimeUrl), { workerData, execArgv: [] });
+    tell(thread, { begin: { ...data, board: this.#board.memory } });
     thread.on("message", (number: number) => tell(thread, { answer: number }));
-    // It never delays the exit.
-    thread.unref();
     thread.on("error", (error) => log.error("the heartbeat failed", { error: error.message }));
     thread.once("exit", () => {
       if (this.#isClosed) return;
       log.warn("the heartbeat ended; it is started again");
-      systemClock.after(1000, () => this.#start());
+      systemClock.after(1000, () => this.#begin(startHeartbeatThread(runtimeUrl)));
     });
     this.#thread = thread;
   }
@@ -97,12 +109,22 @@ function tell(thread: Worker | undefined, message: ToThread): void {
 }
 
 /** True when this program was started as the heartbeat's thread. */
-export function isHeartbeatData(data: unknown): data is HeartbeatData {
+export function isHeartbeat(data: unknown): boolean {
   return typeof data === "object" && data !== null && "flashHeartbeat" in data;
 }
 
-/** The thread: pings now and in every interval. A ping that fails is followed by the next one. */
-export function beat(data: HeartbeatData): void {
+/** The thread: waits for its beginning. */
+export function runHeartbeat(): void {
+  const begin = (message: ToThread): void => {
+    if (!("begin" in message)) return;
+    parentPort?.off("message", begin);
+    beat(message.begin);
+  };
+  parentPort?.on("message", begin);
+}
+
+/** Pings now and in every interval. A ping that fails is followed by the next one. */
+function beat(data: HeartbeatData): void {
   let { board } = data;
   const held = (): HeldJob[] => readBoard<HeldJob>(board);
   let isPinging = false;
@@ -122,7 +144,7 @@ export function beat(data: HeartbeatData): void {
   });
   parentPort?.on("message", (message: ToThread) => {
     if ("answer" in message) watch.answer(message.answer);
-    else {
+    else if (!("begin" in message)) {
       if ("board" in message) board = message.board;
       watch.look();
     }

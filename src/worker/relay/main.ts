@@ -4,11 +4,11 @@
  */
 
 import { isMainThread, workerData } from "node:worker_threads";
-import { beat, isHeartbeatData } from "../queue/heartbeat.ts";
+import { isHeartbeat, runHeartbeat } from "../queue/heartbeat.ts";
 import { serveWorker } from "../serve.ts";
 import { relayed } from "./relay.ts";
 
-if (!isMainThread && isHeartbeatData(workerData)) beat(workerData);
+if (!isMainThread && isHeartbeat(workerData)) runHeartbeat();
 else {
   await serveWorker({ env: process.env, runtimeUrl: import.meta.url, declarations: relayed });
 }

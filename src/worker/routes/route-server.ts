@@ -11,11 +11,8 @@
  * beyond `exchange`.
  */
 
-import http from "node:http";
-import { rm } from "node:fs/promises";
+import type http from "node:http";
 import { FlashError, ERRORS } from "../../contract/errors.ts";
-import { linkPathOf } from "../../contract/lb-link.ts";
-import { LIMITS } from "../../contract/limits.ts";
 import { originOfHeaders, routeLabel } from "../../contract/origin.ts";
 import type { EndpointManifest, FunctionManifest } from "../../contract/manifest.ts";
 import { RouteTable } from "../../contract/routes.ts";
@@ -27,19 +24,18 @@ import { Call, type CallOptions } from "../call.ts";
 import type { Callable } from "../callable.ts";
 import { functionError } from "../failure.ts";
 import type { Service } from "../service.ts";
-import type { Listen, RouteSettings } from "../settings.ts";
+import type { RouteSettings } from "../settings.ts";
 import type { StackStyle } from "../stack.ts";
 import { deliver, describeFailure, sendJson, sendProblem } from "./answer.ts";
+import { Doors, createServer, listenOn } from "./doors.ts";
 import type { RouteRequest, RouteResponse } from "./exchange.ts";
-import { LinkServer } from "./link-server.ts";
 import { readParts, targetOf, webRequest, type Target } from "./request.ts";
-
-/** Longer than any balancer in front keeps an idle connection, ms: the balancer must be the one to close. */
-const KEEP_ALIVE_MS = 610_000;
 
 export interface RouteServerOptions {
   endpoint: EndpointManifest;
   settings: RouteSettings;
+  /** Open already, where `settings` says. Default: doors of its own. */
+  doors?: Doors | undefined;
   /** Error stacks are sent to callers. */
   sendsStacks: boolean;
   style: StackStyle;
@@ -58,10 +54,8 @@ type State =
 
 export class RouteServer implements Service {
   readonly #options: RouteServerOptions;
-  readonly #server: http.Server;
+  readonly #doors: Doors;
   readonly #healthServer: http.Server | undefined;
-  /** Beside the HTTP socket that a Flash server has named; elsewhere nobody would ask for it. */
-  readonly #links: LinkServer | undefined;
   readonly #running = new Set<RouteResponse>();
   #state: State = { phase: "loading" };
   #idle = deferred<void>();
@@ -69,10 +63,8 @@ export class RouteServer implements Service {
 
   constructor(options: RouteServerOptions) {
     this.#options = options;
-    this.#server = createServer((request, response) => this.#onRequest(request, response));
-    if ("socketPath" in options.settings.listen) {
-      this.#links = new LinkServer((request, response) => this.#onRequest(request, response));
-    }
+    this.#doors = options.doors ?? new Doors(options.settings.listen);
+    this.#doors.leadTo((request, response) => this.#onRequest(request, response));
     if (options.settings.healthPort !== undefined) {
       this.#healthServer = createServer((_, response) => this.#sendHealth(response));
     }
@@ -80,20 +72,12 @@ export class RouteServer implements Service {
 
   /** Listens, answering health checks only. */
   async listen(): Promise<void> {
-    const { listen, healthPort } = this.#options.settings;
-    if ("socketPath" in listen) await this.#listenForLinks(linkPathOf(listen.socketPath));
-    await listenOn(this.#server, listen);
-    if (this.#healthServer !== undefined && healthPort !== undefined) {
-      await listenOn(this.#healthServer, { host: "0.0.0.0", port: healthPort });
-    }
-  }
-
-  async #listenForLinks(path: string): Promise<void> {
-    try {
-      await this.#links?.listen(path);
-    } catch (error) {
-      // HTTP does all that a link does, only slower.
-      this.#options.log.warn("no request link", { error: String(error) });
+    const { settings, log } = this.#options;
+    await this.#doors.open();
+    const { linkFailure } = this.#doors;
+    if (linkFailure !== undefined) log.warn("no request link", { error: linkFailure });
+    if (this.#healthServer !== undefined && settings.healthPort !== undefined) {
+      await listenOn(this.#healthServer, { host: "0.0.0.0", port: settings.healthPort });
     }
   }
 
@@ -113,15 +97,14 @@ export class RouteServer implements Service {
   }
 
   async #drain(): Promise<void> {
-    this.#server.close();
+    const linksEnded = this.#doors.close();
     this.#healthServer?.close();
     for (const response of this.#running) {
       if (!response.headersSent) response.setHeader("connection", "close");
     }
-    const linksEnded = this.#links?.drain();
     if (this.#running.size > 0) await this.#idle.promise;
     await linksEnded;
-    this.#server.closeIdleConnections();
+    this.#doors.closeIdleConnections();
   }
 
   #onRequest(request: RouteRequest, response: RouteResponse): void {
@@ -204,7 +187,7 @@ export class RouteServer implements Service {
     this.#running.delete(response);
     if (this.#state.phase !== "draining") return;
     // R3: connections whose answer had begun before the end was known are kept by their headers.
-    this.#server.closeIdleConnections();
+    this.#doors.closeIdleConnections();
     if (this.#running.size === 0) this.#idle.resolve();
   }
 
@@ -267,39 +250,6 @@ interface Incoming {
   target: Target;
   params: Record<string, string>;
   callable: Callable;
-}
-
-function createServer(
-  listener: (request: http.IncomingMessage, response: http.ServerResponse) => void,
-): http.Server {
-  const server = http.createServer(
-    { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: LIMITS.lbProcessingMs, noDelay: true },
-    listener,
-  );
-  // A body that will be refused need not be sent at all.
-  server.on("checkContinue", (request, response) => {
-    const length = Number(request.headers["content-length"] ?? 0);
-    if (length <= LIMITS.lbBodyBytes) response.writeContinue();
-    listener(request, response);
-  });
-  return server;
-}
-
-async function listenOn(server: http.Server, listen: Listen): Promise<void> {
-  // Left behind by a worker that was killed; nobody else may own this path.
-  if ("socketPath" in listen) await rm(listen.socketPath, { force: true });
-  const where = "socketPath" in listen ? listen.socketPath : `port ${listen.port}`;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (cause) =>
-      reject(
-        new FlashError("WORKER_START_FAILED", `Cannot listen on ${where}: ${cause.message}`, {
-          cause,
-        }),
-      ),
-    );
-    if ("socketPath" in listen) server.listen(listen.socketPath, resolve);
-    else server.listen(listen.port, listen.host, resolve);
-  });
 }
 
 /** The nearer of the endpoint's limit and the deadline that the caller passed on. */
