@@ -106,6 +106,7 @@ export const DOCUMENTS = {
     ...ENDPOINT,
     ...PLACE,
     form: { enum: ["function", "class", "routes", "image"] },
+    fingerprint: STRING,
     functions: list(ANY_OBJECT),
   }),
   RemovalDocument: object({ ...PLACE, removed: list(STRING) }),

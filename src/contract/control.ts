@@ -115,6 +115,8 @@ export interface EndpointDescription extends EndpointDocument {
   app: string;
   environment: string;
   form: "function" | "class" | "routes" | "image";
+  /** Of the active release: another one may bind differently. */
+  fingerprint: string;
   functions: FunctionManifest[];
 }
 

@@ -45,6 +45,7 @@ export const ERRORS = {
   JOB_NOT_FOUND: entry("There is no such job", 1, "caller"),
   WRONG_ENDPOINT_KIND: entry("The endpoint is of the other kind", 2, "caller"),
   CONFLICT: entry("The state does not allow this", 1, "caller"),
+  CALL_LOOP: entry("Endpoints wait for each other", 1, "caller"),
 
   // The project and its configuration.
   INVALID_OPTIONS: entry("An endpoint option is wrong", 2, "caller"),
@@ -72,6 +73,7 @@ export const ERRORS = {
   CONNECTION_FAILED: entry("The endpoint cannot be reached", 4, "platform", true),
   REMOTE_ERROR: entry("The endpoint answered with an error", 4, "platform"),
   CALL_TIMEOUT: entry("The call's time is over", 4, "platform", true),
+  STALE_DESCRIPTION: entry("The call was made for another release", 4, "platform", true),
   NOT_SUPPORTED: entry("This is not supported here", 1, "platform"),
   INTERNAL: entry("Flash failed", 1, "platform"),
 } as const satisfies Record<ErrorCode, ErrorEntry>;

@@ -20,6 +20,7 @@ export const ERROR_STATUS = {
   JOB_NOT_FOUND: 404,
   WRONG_ENDPOINT_KIND: 400,
   CONFLICT: 409,
+  CALL_LOOP: 508,
 
   // The project and its configuration.
   INVALID_OPTIONS: 400,
@@ -47,6 +48,7 @@ export const ERROR_STATUS = {
   CONNECTION_FAILED: 502,
   REMOTE_ERROR: 502,
   CALL_TIMEOUT: 504,
+  STALE_DESCRIPTION: 412,
   NOT_SUPPORTED: 501,
   INTERNAL: 500,
 } as const satisfies Record<string, number>;

@@ -102,5 +102,7 @@ export const WORKER_ID_HEADER = "x-runpod-worker-id";
 export const RESULT_HEADER = "x-flash-result";
 /** Absolute deadline of a call, epoch ms, passed from endpoint to endpoint. */
 export const DEADLINE_HEADER = "x-flash-deadline";
+/** Version (`fingerprint`) of the endpoint that a call was encoded for; another one refuses it unexecuted. */
+export const EXPECTED_VERSION_HEADER = "x-flash-expected-version";
 /** Fencing number of a job's attempt, echoed by our own worker on every post. */
 export const ATTEMPT_HEADER = "x-flash-attempt";

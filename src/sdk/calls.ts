@@ -2,10 +2,11 @@
 
 import type { EncodedCall } from "../contract/binder.ts";
 import { FlashError, type ErrorCode } from "../contract/flash-error.ts";
+import type { JobDocument } from "../contract/job.ts";
 import { LIMITS } from "../contract/limits.ts";
 import type { FunctionManifest } from "../contract/manifest.ts";
 import { fillPath, type Route } from "../contract/routes.ts";
-import { RESULT_HEADER } from "../contract/worker-env.ts";
+import { EXPECTED_VERSION_HEADER, RESULT_HEADER } from "../contract/worker-env.ts";
 import type { Peer } from "./connection.ts";
 import {
   binderOf,
@@ -29,6 +30,8 @@ import type { SubmitOptions } from "./types.ts";
 export const ROUTE_TIMEOUT_MS = 30_000;
 /** How long `.runsync()` is held, ms. Source: the job API. */
 const HOLD_TIMEOUT_MS = LIMITS.waitDefaultMs;
+/** A call is encoded for this many releases, one after the other. */
+const MAX_ENCODINGS = 5;
 
 /** What a call needs beyond its arguments. */
 export interface RemoteCall {
@@ -41,8 +44,13 @@ export interface RemoteCall {
 
 /** Calls a route and returns what its function returned. */
 export async function callRoute(route: Route, call: RemoteCall): Promise<unknown> {
+  return await forRelease(call.peer, () => callRouteOnce(route, call));
+}
+
+async function callRouteOnce(route: Route, call: RemoteCall): Promise<unknown> {
   const { peer, args, options } = call;
-  const signature = routeOf(await describeEndpoint(peer, options.signal), peer.name, route);
+  const description = await describeEndpoint(peer, options.signal);
+  const signature = routeOf(description, peer.name, route);
   const encoded = binderOf(signature).encode(args);
   const { path } = signature.route ?? route;
   const outgoing = {
@@ -53,19 +61,17 @@ export async function callRoute(route: Route, call: RemoteCall): Promise<unknown
     redirect: "manual" as const,
     timeoutMs: timeoutOf(call, ROUTE_TIMEOUT_MS),
     signal: options.signal,
-    headers: options.headers,
+    headers: { ...options.headers, ...expecting(description.fingerprint) },
   };
-  return forgetting(peer, () =>
-    exchange(peer, outgoing, async (response) => {
-      const returned = response.headers.get(RESULT_HEADER);
-      if (returned === "response") return response;
-      await ensureOk(response, peer);
-      if (response.status >= 300) throw redirected(peer, response);
-      if (returned === "stream") return response.body;
-      const answer = await readAnswer(response, peer);
-      return isStream(answer) ? reviveAll(signature, answer) : revive(signature, answer);
-    }),
-  );
+  return exchange(peer, outgoing, async (response) => {
+    const returned = response.headers.get(RESULT_HEADER);
+    if (returned === "response") return response;
+    await ensureOk(response, peer);
+    if (response.status >= 300) throw redirected(peer, response);
+    if (returned === "stream") return response.body;
+    const answer = await readAnswer(response, peer);
+    return isStream(answer) ? reviveAll(signature, answer) : revive(signature, answer);
+  });
 }
 
 /** Somebody between here and the endpoint wants the call to go elsewhere. */
@@ -83,10 +89,13 @@ export async function callQueue(method: string | undefined, call: RemoteCall): P
   const { peer, options } = call;
   const deadline = new Deadline(timeoutOf(call, undefined));
   try {
-    const { signature, body } = await encodeJob(method, call);
-    const sent = { body, headers: options.headers, ...limits(deadline, options.signal) };
-    const first = await forgetting(peer, () =>
-      submit(peer, "runsync", { ...sent, passDeadline: true }),
+    const { signature, document: first } = await encoded(method, call, (sent) =>
+      submit(peer, "runsync", {
+        ...sent,
+        ...limits(deadline, options.signal),
+        passDeadline: true,
+        isAttached: true,
+      }),
     );
     const last = await hold(peer, first, { deadline, signal: options.signal });
     if (last.status !== "COMPLETED") throw jobFailure(last);
@@ -125,26 +134,24 @@ export async function submitCall(
   call: RemoteCall,
 ): Promise<EndpointJob> {
   const { peer, options } = call;
-  const { signature, body } = await encodeJob(method, call);
-  const { signal, headers } = options;
   const timeoutMs = timeoutOf({ ...call, executionTimeoutMs: undefined }, HOLD_TIMEOUT_MS);
-  const sent = { body, headers, ...limits(new Deadline(timeoutMs), signal) };
-  const document = await forgetting(peer, () =>
-    operation === "run" ? submit(peer, "run", sent) : submitAndHold(peer, sent),
-  );
+  const deadline = new Deadline(timeoutMs);
+  const { signature, document } = await encoded(method, call, (encoded) => {
+    const sent = { ...encoded, ...limits(deadline, options.signal) };
+    return operation === "run"
+      ? submit(peer, "run", { ...sent, isWaitedFor: false })
+      : submitAndHold(peer, sent);
+  });
   return new EndpointJob(new RemoteJob(peer, document.id, codecOf(signature)), document);
 }
 
 /** Submits a job and yields its chunks. */
 export async function* streamCall(method: string | undefined, call: RemoteCall): AsyncGenerator {
   const { peer, options } = call;
-  const { signature, body } = await encodeJob(method, call);
-  const { signal, headers } = options;
-  const document = await submit(peer, "run", {
-    body,
-    headers,
-    ...limits(new Deadline(options.timeoutMs), signal),
-  });
+  const { signal } = options;
+  const { signature, document } = await encoded(method, call, (sent) =>
+    submit(peer, "run", { ...sent, ...limits(new Deadline(options.timeoutMs), signal) }),
+  );
   yield* reviveAll(signature, chunksOf(peer, document.id, { signal }));
 }
 
@@ -166,10 +173,29 @@ function codecOf(signature: FunctionManifest): Codec {
   };
 }
 
+interface EncodedJob {
+  body: unknown;
+  headers: Readonly<Record<string, string>> | undefined;
+}
+
+/** Encodes a job for the release that is there, and submits it. */
+async function encoded(
+  method: string | undefined,
+  call: RemoteCall,
+  send: (sent: EncodedJob) => Promise<JobDocument>,
+): Promise<{ signature: FunctionManifest; document: JobDocument }> {
+  const { peer, options } = call;
+  return await forRelease(peer, async () => {
+    const { signature, body, version } = await encodeJob(method, call);
+    const headers = { ...options.headers, ...expecting(version) };
+    return { signature, document: await send({ body, headers }) };
+  });
+}
+
 async function encodeJob(
   method: string | undefined,
   { peer, args, options }: RemoteCall,
-): Promise<{ signature: FunctionManifest; body: unknown }> {
+): Promise<{ signature: FunctionManifest; body: unknown; version: string | undefined }> {
   const description = await describeEndpoint(peer, options.signal);
   const signature = functionOf(description, peer.name, method);
   const input = binderOf(signature).encodeInput(args);
@@ -177,7 +203,11 @@ async function encodeJob(
   const full = isChoice ? { ...input, method } : input;
   // The platform drops an empty input on the way; the marker keeps it, and workers remove it.
   const sent = Object.keys(full).length === 0 ? { __empty: true } : full;
-  return { signature, body: { input: sent, ...askedFor(options) } };
+  return {
+    signature,
+    body: { input: sent, ...askedFor(options) },
+    version: description.fingerprint,
+  };
 }
 
 /** What a submission says beside its input. */
@@ -186,6 +216,26 @@ function askedFor({ webhook, policy }: SubmitOptions): Pick<SubmitOptions, "webh
     ...(webhook === undefined ? {} : { webhook }),
     ...(policy === undefined ? {} : { policy }),
   };
+}
+
+/** Another version of the endpoint then refuses the call, having done nothing. */
+function expecting(version: string | undefined): Record<string, string> {
+  return version === undefined ? {} : { [EXPECTED_VERSION_HEADER]: version };
+}
+
+/**
+ * Makes a call for the release that is there: when that is no longer the one that the call was encoded
+ * for, it is encoded again. Releases may follow each other while this goes on, but not for ever.
+ */
+async function forRelease<T>(peer: Peer, call: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await forgetting(peer, call);
+    } catch (error) {
+      const isStale = FlashError.is(error) && error.code === "STALE_DESCRIPTION";
+      if (!isStale || tries === MAX_ENCODINGS) throw error;
+    }
+  }
 }
 
 /** Runs `work`; when the answer suggests that the endpoint has changed, its description is asked for again. */
@@ -198,8 +248,11 @@ async function forgetting<T>(peer: Peer, work: () => Promise<T>): Promise<T> {
       "NOT_ACCEPTED",
       "ROUTE_NOT_FOUND",
       "ENDPOINT_NOT_FOUND",
+      "STALE_DESCRIPTION",
     ];
-    if (FlashError.is(error) && stale.includes(error.code)) forgetEndpoint(peer);
+    if (FlashError.is(error) && stale.includes(error.code)) {
+      forgetEndpoint(peer, { isOutgrown: error.code === "STALE_DESCRIPTION" });
+    }
     throw error;
   }
 }

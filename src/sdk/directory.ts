@@ -11,23 +11,27 @@ import { abortable } from "../kit/abort.ts";
 import type { Peer } from "./connection.ts";
 import { endpointNotFound, ensureOk, exchange } from "./exchange.ts";
 
-type Description = Pick<EndpointDescription, "kind" | "form" | "functions">;
+type Description = Pick<EndpointDescription, "kind" | "form" | "functions"> &
+  // Servers of earlier versions and development servers do not tell.
+  Partial<Pick<EndpointDescription, "fingerprint">>;
 
 /** A description is believed this long, ms: a new release is seen soon, and calls stay one request. */
 const FRESH_MS = 30_000;
 const TIMEOUT_MS = 30_000;
 
 const known = new Map<string, { at: number; description: Promise<Description> }>();
+/** Endpoints that have changed since this worker was built: the server knows them better. */
+const outgrown = new Set<string>();
 
 /** Throws `ENDPOINT_NOT_FOUND` when it is not deployed. */
 export async function describeEndpoint(
   peer: Peer,
   signal: AbortSignal | undefined,
 ): Promise<Description> {
+  const key = keyOf(peer);
   const { manifest } = registry();
   const own = manifest === undefined ? undefined : findEndpoint(manifest, peer.name);
-  if (own !== undefined) return own;
-  const key = keyOf(peer);
+  if (own !== undefined && !outgrown.has(key)) return own;
   const cached = known.get(key);
   if (cached !== undefined && performance.now() - cached.at < FRESH_MS) {
     return abortable(cached.description, signal);
@@ -40,8 +44,9 @@ export async function describeEndpoint(
 }
 
 /** After an answer that a changed endpoint would give: the next call asks again. */
-export function forgetEndpoint(peer: Peer): void {
+export function forgetEndpoint(peer: Peer, { isOutgrown }: { isOutgrown: boolean }): void {
   known.delete(keyOf(peer));
+  if (isOutgrown) outgrown.add(keyOf(peer));
 }
 
 /** The function behind a route. Throws `ROUTE_NOT_FOUND` when the deployed release has none. */

@@ -3,7 +3,11 @@
 import { PROBLEM_TYPE, errorOfProblem } from "../contract/errors.ts";
 import { FlashError, type ErrorCode } from "../contract/flash-error.ts";
 import { parseOrUndefined } from "../contract/json.ts";
+import type { Context } from "../contract/context.ts";
+import { ORIGIN_HEADERS, chainHeader } from "../contract/origin.ts";
+import { TRACE_HEADERS, traceparentOf } from "../contract/trace.ts";
 import { DEADLINE_HEADER } from "../contract/worker-env.ts";
+import { readUrl } from "./environment.ts";
 import type { Connection, Peer } from "./connection.ts";
 import { isLoopback } from "./connection.ts";
 import { callerContext } from "./in-process.ts";
@@ -21,6 +25,10 @@ export interface Outgoing {
   redirect?: "follow" | "manual";
   /** False for work that outlives its caller, such as a submitted job. Default true. */
   passDeadline?: boolean;
+  /** False: nobody waits for what the call begins, so it is no part of the caller's chain. Default true. */
+  isWaitedFor?: boolean;
+  /** The job ends when this request does, if a function makes it. Default false. */
+  isAttached?: boolean;
 }
 
 /** Longest part of an answer's body that a message repeats, characters. */
@@ -47,7 +55,7 @@ export async function exchange<T>(
   try {
     const response = await fetch(outgoing.url, {
       method: outgoing.method,
-      headers: headersOf(peer, outgoing, limitMs),
+      headers: headersOf(peer, outgoing, { limitMs, caller }),
       body: outgoing.body ?? null,
       signal: AbortSignal.any([timer.signal, ...given]),
       redirect: outgoing.redirect ?? "follow",
@@ -76,6 +84,8 @@ export async function ensureOk(
   if (problem?.code === "ENDPOINT_NOT_FOUND" && connection !== undefined) {
     throw endpointNotFound(name, connection);
   }
+  // Which functions wait for each other is all there is to say, however many hops it has come.
+  if (problem?.code === "CALL_LOOP") throw problem;
   const code: ErrorCode =
     problem?.code ?? (response.status === 401 ? "UNAUTHORIZED" : "REMOTE_ERROR");
   const hint = problem?.hint ?? (code === "UNAUTHORIZED" ? keyHint(response.url) : undefined);
@@ -117,17 +127,31 @@ function limitOf(timeoutMs: number | undefined, deadline: number | undefined): n
 
 function headersOf(
   peer: Pick<Peer, "headers">,
-  { headers, body, passDeadline }: Outgoing,
-  limitMs: number,
+  outgoing: Outgoing,
+  { limitMs, caller }: { limitMs: number; caller: Context | undefined },
 ): Headers {
+  const { headers, body, passDeadline } = outgoing;
   const all = new Headers({ accept: "*/*", ...peer.headers });
   // Form data brings its own type, with the boundary in it.
   if (typeof body === "string") all.set("content-type", "application/json");
   if (limitMs !== Infinity && passDeadline !== false) {
     all.set(DEADLINE_HEADER, String(Math.round(Date.now() + limitMs)));
   }
+  if (caller !== undefined) addOrigin(all, outgoing, caller);
   for (const [name, value] of Object.entries(headers ?? {})) all.set(name, value);
   return all;
+}
+
+/** The trace goes to everybody, who waits for the call to our own server alone. */
+function addOrigin(all: Headers, outgoing: Outgoing, { trace, chain }: Context): void {
+  all.set(TRACE_HEADERS.parent, traceparentOf(trace));
+  if (trace.state !== undefined) all.set(TRACE_HEADERS.state, trace.state);
+  const server = readUrl("FLASH_URL");
+  if (server === undefined || !outgoing.url.startsWith(`${server}/`)) return;
+  if (outgoing.isWaitedFor !== false && chain.length > 0) {
+    all.set(ORIGIN_HEADERS.chain, chainHeader(chain));
+  }
+  if (outgoing.isAttached === true) all.set(ORIGIN_HEADERS.attached, "1");
 }
 
 /** `CALL_TIMEOUT`, in the original's words. */

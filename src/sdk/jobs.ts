@@ -27,16 +27,20 @@ export type Submission = Limits & {
   body: unknown;
   /** The job is of no use after the caller's deadline. Default false: it outlives its caller. */
   passDeadline?: boolean;
+  /** The job ends with the request, and with that of {@link hold}, if a function makes them. */
+  isAttached?: boolean;
+  /** False: nobody waits for the job. */
+  isWaitedFor?: boolean;
 };
 
 /** `POST /run`, or `/runsync` held as long as the server does. */
 export function submit(
   peer: Peer,
   operation: "run" | "runsync",
-  { body, passDeadline = false, ...limits }: Submission,
+  { body, passDeadline = false, ...rest }: Submission,
 ): Promise<JobDocument> {
   const sent = { method: "POST", body: JSON.stringify(body), passDeadline };
-  return requestJob(peer, `/${operation}`, { ...sent, ...limits });
+  return requestJob(peer, `/${operation}`, { ...sent, ...rest });
 }
 
 /**
@@ -53,7 +57,7 @@ export function submitAndHold(
   return requestJob(peer, path, { ...sent, ...limits, timeoutMs: waitMs + HOLD_SLACK_MS });
 }
 
-/** Waits on the server until the job is over. Throws `CALL_TIMEOUT` when the deadline is. */
+/** Waits on the server, as the job's only reader, until the job is over. Throws `CALL_TIMEOUT` when the deadline is. */
 export async function hold(
   peer: Peer,
   first: JobDocument,
@@ -71,6 +75,7 @@ export async function hold(
           method: "GET",
           timeoutMs: Math.min(waitMs + HOLD_SLACK_MS, deadline.remainingMs),
           signal,
+          isAttached: true,
         },
       );
       patience.renew();

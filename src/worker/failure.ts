@@ -1,7 +1,8 @@
 /** What went wrong in user code, in the forms that callers, servers and logs are told. */
 
 import { hostname } from "node:os";
-import { FlashError, reportOf, type ErrorReport } from "../contract/errors.ts";
+import { FlashError, reportOf, type ErrorCode, type ErrorReport } from "../contract/errors.ts";
+import { LIMITS } from "../contract/limits.ts";
 import { retryWishOf, type RetryWish } from "../contract/retry-wish.ts";
 import { cleanReport, type StackStyle } from "./stack.ts";
 
@@ -51,8 +52,21 @@ export function jobFailureBody(
 
 /** An input that does not fit never will; a time that is over is final; an error may say so of itself. */
 function wishOf(error: FlashError): RetryWish {
-  const isFinal = error.code === "INVALID_INPUT" || error.code === "EXECUTION_TIMEOUT";
+  const isFinal =
+    error.code === "INVALID_INPUT" || error.code === "EXECUTION_TIMEOUT" || isLoop(error.cause);
   return isFinal ? { retryable: false } : retryWishOf(error.cause);
+}
+
+/** A loop of calls is in the code: it would be found again. The error has come through all of its functions. */
+function isLoop(thrown: unknown): boolean {
+  let cause = thrown;
+  for (let depth = 0; depth < 2 * LIMITS.callDepth; depth++) {
+    if (typeof cause !== "object" || cause === null) return false;
+    const { code, cause: next } = cause as { code?: unknown; cause?: unknown };
+    if (code === ("CALL_LOOP" satisfies ErrorCode)) return true;
+    cause = next;
+  }
+  return false;
 }
 
 /** A function chooses its HTTP status by throwing an error that has one. */

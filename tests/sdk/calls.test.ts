@@ -267,6 +267,44 @@ describe("a route's call", () => {
     await call(4);
     assert.equal(fake.requests("GET /api/v1/endpoints").length, 2);
   });
+
+  test("is encoded again when another release has come: that one refused the call unexecuted", async (t) => {
+    const fake = await open(t);
+    const name = lbService(fake, process, xy);
+    const described = fake.endpoints.get(name);
+    assert.ok(described);
+    const release = (fingerprint: string, first: string): void => {
+      const [fn] = described.functions ?? [];
+      assert.ok(fn);
+      const parameters = [parameter(first, { type: "number" })];
+      fake.describe(name, { ...described, fingerprint, functions: [{ ...fn, parameters }] });
+    };
+    release("old", "x");
+    const call = Endpoint({ name }).post("/api/process", (_x: number) => 1);
+    const stale = problem(412, "STALE_DESCRIPTION", "a newer release");
+    fake.on(
+      "POST /lb/flash/api/process",
+      { body: 1 },
+      () => {
+        release("new", "amount");
+        return stale;
+      },
+      { body: 2 },
+      stale,
+    );
+    await call(1);
+    assert.equal(await call(2), 2);
+    const sent = fake.requests("POST /lb/flash/api/process");
+    assert.deepEqual(
+      sent.map(({ headers, body }) => [headers["x-flash-expected-version"], JSON.parse(body)]),
+      [
+        ["old", { x: 1 }],
+        ["old", { x: 2 }],
+        ["new", { amount: 2 }],
+      ],
+    );
+    await rejected(call(3), "STALE_DESCRIPTION");
+  });
 });
 
 describe("a failing route", () => {

@@ -12,6 +12,7 @@ import type { TestContext } from "node:test";
 import type { EndpointManifest, Parameter } from "../../src/contract/manifest.ts";
 import { resolveOptions } from "../../src/contract/options.ts";
 import { handleJobApi, type ServedEndpoint } from "../../src/server/gateway/job-api.ts";
+import { originOf } from "../../src/server/gateway/origin.ts";
 import { sendProblem } from "../../src/server/gateway/http.ts";
 import { handleWorkerApi } from "../../src/server/gateway/worker-api.ts";
 import { Batches } from "../../src/server/jobs/batches.ts";
@@ -112,6 +113,7 @@ export async function serveApi(
             batchStore: store.batches,
             endpoint: endpoint(endpointId, options.parameters),
             principal: { kind: "operator" },
+            origin: () => originOf(request, undefined),
           },
           operation,
           request,

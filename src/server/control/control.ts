@@ -167,9 +167,9 @@ export class Control {
   /** What a client needs to call an endpoint by name. Throws `NOT_DEPLOYED`, `ENDPOINT_NOT_FOUND`. */
   async describe(app: string, environment: string, name: string): Promise<EndpointDescription> {
     const pool = await this.#pool({ app, environment, endpoint: name });
-    const { form, functions } = pool.active.manifest;
+    const { form, functions, fingerprint } = pool.active.manifest;
     const document = endpointDocument(pool.row, pool.active.manifest, this.#options.url());
-    return { ...document, app, environment, form, functions };
+    return { ...document, app, environment, form, fingerprint, functions };
   }
 
   /** Removes one endpoint, or the whole environment. Throws `NOT_DEPLOYED`, `ENDPOINT_NOT_FOUND`. */

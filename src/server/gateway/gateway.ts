@@ -4,6 +4,7 @@
  *
  *   target       where a request wants to go
  *   auth         keys, and how far a worker's secret reaches
+ *   origin       where a call comes from, and loops of calls
  *   http         bodies, JSON, problem documents
  *   lb, lb-…     load-balanced endpoints
  *   job-api      queue endpoints, for clients
@@ -21,9 +22,14 @@ import {
 } from "../../contract/api-routes.ts";
 import { FlashError } from "../../contract/errors.ts";
 import type { Resource } from "../../contract/access.ts";
+import type { Origin } from "../../contract/origin.ts";
 import { LINK_PROTOCOL } from "../../contract/job-link.ts";
 import type { BatchStore } from "../../contract/batch.ts";
-import { NAME_HEADERS, WORKER_ID_HEADER } from "../../contract/worker-env.ts";
+import {
+  EXPECTED_VERSION_HEADER,
+  NAME_HEADERS,
+  WORKER_ID_HEADER,
+} from "../../contract/worker-env.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { sleep } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
@@ -43,6 +49,7 @@ import { JobLink } from "./job-link.ts";
 import { serveLoadBalanced } from "./lb.ts";
 import { servePlain, workerHead } from "./lb-plain.ts";
 import { refuseUpgrade, serveUpgrade, type UpgradeRequest } from "./lb-upgrade.ts";
+import { callerNameOf, originOf } from "./origin.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { readAffinity, type Affinity } from "../workers/select.ts";
 import { hostName, isLocalName, readTarget, type Target } from "./target.ts";
@@ -157,6 +164,8 @@ export class Gateway {
     } catch {
       return false;
     }
+    // Calls of workers carry more than a plain request, and stale ones are refused.
+    if (principal.kind === "worker" || isStale(plan, pool)) return false;
     return servePlain({ ...plan, exchange, pool, isOperator: principal.kind === "operator" });
   }
 
@@ -198,7 +207,13 @@ export class Gateway {
     if (target.kind === "lb") {
       const pool = this.#loadBalanced(target.id, request, principal);
       const isOperator = principal.kind === "operator";
-      return await serveLoadBalanced(pool, target.path, { request, response, isOperator });
+      const origin = principal.kind === "worker" ? this.#originOf(request, principal) : undefined;
+      return await serveLoadBalanced(pool, target.path, {
+        request,
+        response,
+        isOperator,
+        ...(origin === undefined ? {} : { origin }),
+      });
     }
     // The load-balanced plane asks for the body itself, once it has a worker.
     if (request.headers.expect !== undefined) response.writeContinue();
@@ -257,6 +272,11 @@ export class Gateway {
     await serveUpgrade(pool, target.path, { request, socket, head });
   }
 
+  #originOf(request: IncomingMessage, principal: Principal): Origin {
+    const nameOf = (id: string): string | undefined => this.#options.fleet.pool(id)?.row.name;
+    return originOf(request, callerNameOf(principal, nameOf));
+  }
+
   #loadBalanced(id: string, request: Named, principal: Principal): Pool {
     const pool = this.#endpoint(id, request, { principal, route: OTHER_ROUTES.request });
     if (pool.row.kind === "lb") return pool;
@@ -290,7 +310,15 @@ export class Gateway {
       readyWorkers: () => pool.readyWorkers(),
     };
     const { jobs, batches, batchStore, limits } = this.#options;
-    const context = { jobs, batches, batchStore, endpoint, principal, limits };
+    const context = {
+      jobs,
+      batches,
+      batchStore,
+      endpoint,
+      principal,
+      limits,
+      origin: () => this.#originOf(request, principal),
+    };
     await handleJobApi(context, operation, request, response);
   }
 
@@ -438,13 +466,20 @@ class Plan {
   readonly path: string;
   readonly affinity: Affinity;
   readonly head: Buffer;
+  /** The version that the call was encoded for, if it says. */
+  readonly expected: string | undefined;
 
   constructor(exchange: PlainExchange, { id, path }: Target & { kind: "lb" }) {
     this.id = id;
     this.path = path;
     this.affinity = readAffinity(exchange.head.headers[WORKER_ID_HEADER]);
     this.head = workerHead(exchange, path);
+    this.expected = exchange.head.headers[EXPECTED_VERSION_HEADER];
   }
+}
+
+function isStale({ expected }: Pick<Plan, "expected">, pool: Pool): boolean {
+  return expected !== undefined && expected !== pool.active.manifest.fingerprint;
 }
 
 /** Also when the connection ended before anybody listened. */

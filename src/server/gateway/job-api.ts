@@ -19,7 +19,9 @@ import { jobDocument, jobDocumentText, type Job } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { EndpointManifest } from "../../contract/manifest.ts";
 import { isFinal, JOB_STATES, type JobState } from "../../contract/states.ts";
+import { ORIGIN_HEADERS, ORIGIN_MEMBER, originMember, type Origin } from "../../contract/origin.ts";
 import type { EndpointRow } from "../../contract/store.ts";
+import { DEADLINE_HEADER } from "../../contract/worker-env.ts";
 import type { Batches } from "../jobs/batches.ts";
 import type { JobRequest, Jobs, JobTarget } from "../jobs/jobs.ts";
 import { handleBatchApi } from "./batch-api.ts";
@@ -35,6 +37,7 @@ import {
   type Principal,
 } from "./http.ts";
 import { sendJobEvents, wantsEvents } from "./job-events.ts";
+import { refuseJobLoop, refuseStale } from "./origin.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { checkInput, checkKey, parseBody } from "./submission.ts";
 
@@ -61,6 +64,8 @@ export interface JobApiContext {
   principal: Principal;
   /** Undefined: no limits. */
   limits?: RateLimits | undefined;
+  /** Where the request comes from. */
+  origin: () => Origin;
 }
 
 interface Call extends JobApiContext {
@@ -168,7 +173,11 @@ async function run(call: Call): Promise<void> {
 async function runsync(call: Call): Promise<void> {
   const { jobs, response } = call;
   const { target, body } = await readSubmission(call, "runsync");
-  const wait = { waitMs: waitOf(call), signal: () => clientSignal(response) };
+  const wait = {
+    waitMs: waitOf(call),
+    signal: () => clientSignal(response),
+    onAccepted: (id: string) => attach(call, id),
+  };
   const job = await jobs.submitAndWait(target, body, wait);
   if (isFinal(job.state)) sendJsonText(response, 200, jobDocumentText(job));
   else sendJson(response, 200, { id: job.id, status: job.state });
@@ -184,6 +193,9 @@ async function readSubmission(
   const ttl = clamped(query.get("ttl"), LIMITS.ttlMinMs, LIMITS.ttlMaxMs);
   const idempotencyKey = call.id === "" ? request.headers["idempotency-key"] : call.id;
   const key = body.key ?? request.headers[JOB_KEY_HEADER];
+  const origin = call.origin();
+  refuseStale(request, endpoint.manifest);
+  refuseJobLoop(origin, endpoint.manifest, body.input);
   checkInput(endpoint.manifest, body.input);
   const { options } = endpoint.manifest;
   const target = {
@@ -201,8 +213,32 @@ async function readSubmission(
       policy,
       ...(typeof idempotencyKey === "string" ? { idempotencyKey: checkKey(idempotencyKey) } : {}),
       ...(typeof key === "string" ? { key } : {}),
+      ...originMembers(origin, body),
+      ...deadlineOf(request),
     },
   };
+}
+
+function originMembers(origin: Origin, { extra }: JobRequest): Pick<JobRequest, "extra"> {
+  const member = originMember(origin);
+  return member === undefined ? {} : { extra: { ...extra, [ORIGIN_MEMBER]: member } };
+}
+
+/** When the caller's own time is over. */
+function deadlineOf({ headers }: IncomingMessage): Pick<JobRequest, "deadline"> {
+  const text = headers[DEADLINE_HEADER];
+  const deadline = typeof text === "string" && text !== "" ? Number(text) : Number.NaN;
+  return Number.isFinite(deadline) ? { deadline } : {};
+}
+
+/** A job that only its caller has use for ends with the connection on which the caller waits. */
+function attach({ jobs, request, response }: Call, id: string): void {
+  if (request.headers[ORIGIN_HEADERS.attached] !== "1") return;
+  const onClose = (): void => {
+    if (!response.writableFinished) void jobs.cancel(id);
+  };
+  if (response.closed) onClose();
+  else response.once("close", onClose);
 }
 
 // --- asking
@@ -214,6 +250,7 @@ async function status({ response, ...call }: Call): Promise<void> {
 async function statusSync(call: Call): Promise<void> {
   const { jobs, response } = call;
   const { id } = await jobOf(call);
+  attach(call, id);
   const job = await jobs.waitFinal(id, waitOf(call), clientSignal(response));
   if (job === undefined) throw unknownJob(id);
   sendJsonText(response, 200, jobDocumentText(job));

@@ -48,8 +48,9 @@ export class NodeClient implements LinkClient {
   }
 
   send({ frames, liveSecret }: LinkedWorker, events: StreamEvents): RequestStream | undefined {
-    const { request, path, body } = this.#exchange;
-    const head = [this.method, path, ...headersForWorker(factsOf(request), liveSecret)];
+    const { request, path, body, ownHeaders } = this.#exchange;
+    const headers = headersForWorker(factsOf(request), liveSecret);
+    const head = [this.method, path, ...headers, ...ownHeaders];
     const stream = frames.open(head, { isLast: body.isEmpty, events });
     if (stream === undefined || body.isEmpty) return stream;
     const { out } = stream;

@@ -32,6 +32,8 @@ export interface Exchange {
   path: string;
   /** The caller has the server's key. */
   isOperator: boolean;
+  /** Names and values that the gateway adds for the worker. */
+  ownHeaders: readonly string[];
   /** For messages. */
   endpoint: string;
   /** Until the answer begins, ms. */
@@ -67,7 +69,10 @@ class Hop {
     this.#upstream = worker.link.request({
       method: exchange.request.method ?? "GET",
       path: exchange.path,
-      headers: headersForWorker(factsOf(exchange.request), worker.liveSecret),
+      headers: [
+        ...headersForWorker(factsOf(exchange.request), worker.liveSecret),
+        ...exchange.ownHeaders,
+      ],
     });
     this.#timer = setTimeout(() => this.#tooSlow(), exchange.timeoutMs);
   }

@@ -8,6 +8,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { LIVE_SECRET_HEADER } from "../../contract/live.ts";
+import { ORIGIN_HEADERS } from "../../contract/origin.ts";
 import { WORKER_ID_HEADER } from "../../contract/worker-env.ts";
 
 /** Of one connection only (RFC 9110 7.6.1), or framing that node:http writes itself. */
@@ -33,6 +34,8 @@ const NOT_FOR_WORKER = new Set([
   "content-length",
   WORKER_ID_HEADER,
   LIVE_SECRET_HEADER,
+  ORIGIN_HEADERS.caller,
+  ORIGIN_HEADERS.chain,
   "x-forwarded-for",
   "x-forwarded-host",
   "x-forwarded-proto",

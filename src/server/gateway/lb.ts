@@ -20,17 +20,20 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { FlashError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
+import type { Origin } from "../../contract/origin.ts";
 import { WORKER_ID_HEADER } from "../../contract/worker-env.ts";
 import type { Pool } from "../workers/pool.ts";
 import type { PoolWorker } from "../workers/pool-worker.ts";
 import { readAffinity, type Affinity } from "../workers/select.ts";
 import { clientSignal, sendProblem } from "./http.ts";
+import { originHeaders, refuseRouteLoop, refuseStale } from "./origin.ts";
 import { RequestBody } from "./lb-body.ts";
 import { NodeClient } from "./lb-client.ts";
 import { forward, type Exchange, type Outcome } from "./lb-forward.ts";
 import { forwardOverLink, type LinkedWorker } from "./lb-link.ts";
 import { refusalMembers, requestTooLarge, workerLost } from "./lb-refusals.ts";
 
+const NONE: readonly string[] = [];
 /** Workers that are tried for one request. */
 export const MAX_TRIES = 5;
 
@@ -38,18 +41,28 @@ export const MAX_TRIES = 5;
 export async function serveLoadBalanced(
   pool: Pool,
   path: string,
-  http: { request: IncomingMessage; response: ServerResponse; isOperator: boolean },
+  http: {
+    request: IncomingMessage;
+    response: ServerResponse;
+    isOperator: boolean;
+    origin?: Origin;
+  },
 ): Promise<void> {
-  const { request, response } = http;
+  const { request, response, origin } = http;
   const body = new RequestBody({ request, response, maxBytes: LIMITS.lbBodyBytes });
   if (body.isAnnouncedTooLarge) throw requestTooLarge();
   refuseCodings(request);
+  refuseStale(request, pool.active.manifest);
+  if (origin !== undefined) {
+    refuseRouteLoop(origin, pool.active.manifest, { method: request.method, path });
+  }
   const exchange: Exchange = {
     request,
     response,
     body,
     path,
     isOperator: http.isOperator,
+    ownHeaders: origin === undefined ? NONE : originHeaders(origin),
     endpoint: pool.row.name,
     timeoutMs: timeoutOf(pool),
   };

@@ -116,7 +116,11 @@ export function messageText(job: TakenJob): string {
     ...(job.extra === null ? {} : (JSON.parse(job.extra) as object)),
     id: job.id,
     attempt: job.attempt,
-    executionTimeout: job.policy.executionTimeoutMs,
+    // Where the caller's time ends first, so does the function's.
+    executionTimeout: Math.min(
+      job.policy.executionTimeoutMs,
+      Math.max(1, job.expiresAt - (job.startedAt ?? 0)),
+    ),
   });
   return `${own.slice(0, -1)},"input":${job.input}}`;
 }

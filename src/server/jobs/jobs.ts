@@ -43,6 +43,7 @@ import type {
   RetryRules,
   StreamAnswer,
   StreamPlace,
+  SubmitWait,
   TakeRequest,
   Verdict,
   WorkerWord,
@@ -116,7 +117,7 @@ export class Jobs {
   async submitAndWait(
     target: JobTarget,
     request: JobRequest,
-    { waitMs, signal }: { waitMs: number; signal: () => AbortSignal },
+    { waitMs, signal, onAccepted }: SubmitWait,
   ): Promise<Job> {
     const id = newJobId("runsync");
     const endsAt = this.#clock.elapsed() + waitMs;
@@ -125,6 +126,7 @@ export class Jobs {
     const bell = this.#moves.ends.hang(id, waitMs);
     try {
       const job = await this.#submit(id, "runsync", { target, request });
+      if (job.id === id) onAccepted?.(id);
       if (job.id === id) await bell.wait(Math.min(left(), LOOK_AGAIN_MS));
       return bell.value ?? (await this.waitFinal(job.id, left(), signal())) ?? job;
     } finally {
@@ -143,7 +145,7 @@ export class Jobs {
     { target, request }: { target: JobTarget; request: JobRequest },
   ): Promise<Job> {
     const now = this.#clock.now();
-    const policy = rules.readPolicy(target, request.policy);
+    const policy = rules.withDeadline(rules.readPolicy(target, request.policy), request, now);
     const job: NewJob = {
       id,
       endpointId: target.endpointId,

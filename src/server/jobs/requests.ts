@@ -14,6 +14,8 @@ export interface JobRequest {
   idempotencyKey?: string;
   /** Whose job it is: jobs with the same key run `keyConcurrency` at a time, and keys take turns. */
   key?: string;
+  /** The result is of no use after this. */
+  deadline?: number;
   /** The earliest start. */
   runAt?: number;
   /** The same, from now on. */
@@ -29,6 +31,15 @@ export interface JobTarget {
   retries: number;
   /** Jobs with the same key that may run at once. Default 1. */
   keyConcurrency?: number;
+}
+
+/** How {@link Jobs.submitAndWait} waits. */
+export interface SubmitWait {
+  waitMs: number;
+  /** Aborts when nobody waits any more. */
+  signal: () => AbortSignal;
+  /** Called with the id of a job that did not exist before. */
+  onAccepted?: (id: string) => void;
 }
 
 /** How failures of an endpoint's jobs are treated. `isCode`: the endpoint runs a function of the user's. */

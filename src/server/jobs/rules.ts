@@ -41,6 +41,18 @@ export function readPolicy(target: JobTarget, policy: JobRequest["policy"] = {})
   };
 }
 
+/** A job lives no longer than somebody waits for it. Throws `CALL_TIMEOUT` when that time is over. */
+export function withDeadline(
+  policy: JobPolicy,
+  { deadline }: Pick<JobRequest, "deadline">,
+  now: number,
+): JobPolicy {
+  if (deadline === undefined) return policy;
+  const leftMs = Math.ceil(deadline - now);
+  if (leftMs > 0) return { ...policy, ttlMs: Math.min(policy.ttlMs, leftMs) };
+  throw new FlashError("CALL_TIMEOUT", "The job was not accepted: its caller's time is over.");
+}
+
 /** Null when there is none. Throws `NOT_ACCEPTED` for anything but an allowed http or https URL. */
 export function readWebhook(webhook: string | undefined, allowPrivate: boolean): string | null {
   if (webhook === undefined || webhook === "") return null;
