@@ -63,6 +63,8 @@ function part(
   return { name, description: `Name of the ${names}.`, required, schema: STRING, names };
 }
 
+const SECRET = parameter("name", "Name of the secret.", { required: true });
+
 function optional(parameter: QueryParameter, description: string): QueryParameter {
   return { ...parameter, required: false, description };
 }
@@ -235,6 +237,33 @@ export const CONTROL_ROUTES = {
       parameter("limit", "100 by default, at most 1000.", WHOLE),
     ],
     answer: json("AuditDocument"),
+  }),
+  "secrets.list": control("GET", "/secrets", "Secrets of an environment, without their values", {
+    access: READ,
+    touches: "environment",
+    query: [APP, ENVIRONMENT],
+    answer: json("SecretsDocument"),
+  }),
+  "secrets.set": control("PUT", "/secrets", "Sets a secret; workers that use it are replaced", {
+    access: DEPLOY,
+    touches: "environment",
+    query: [APP, ENVIRONMENT, SECRET],
+    body: { kind: "json", document: "SecretRequest" },
+    answer: json("SecretChangeDocument"),
+    changes: true,
+  }),
+  "secrets.remove": control("DELETE", "/secrets", "Removes a secret that no endpoint refers to", {
+    access: DEPLOY,
+    touches: "environment",
+    query: [APP, ENVIRONMENT, SECRET],
+    answer: json("SecretChangeDocument"),
+    changes: true,
+  }),
+  "secrets.rotate": control("POST", "/secrets/rotate-key", "Seals all secrets with a new key", {
+    access: ADMIN,
+    touches: "server",
+    answer: json("SecretRotationDocument"),
+    changes: true,
   }),
   "openapi.read": control("GET", "/openapi.json", "This document", {
     access: ANY,

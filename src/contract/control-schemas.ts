@@ -70,6 +70,14 @@ const KEY = {
   lastUsedAt: nullable(TIME),
 };
 
+const SECRET = {
+  name: STRING,
+  version: INTEGER,
+  createdAt: TIME,
+  updatedAt: TIME,
+  updatedBy: STRING,
+};
+
 export const DOCUMENTS = {
   BuildDocument: object({ id: STRING, app: STRING, digest: STRING, bytes: INTEGER }),
   DeployRequest: object({ ...PLACE, build: STRING }),
@@ -188,6 +196,10 @@ export const DOCUMENTS = {
       }),
     ),
   }),
+  SecretRequest: object({ value: STRING }),
+  SecretsDocument: object({ ...PLACE, secrets: list(object(SECRET)) }),
+  SecretChangeDocument: object({ ...PLACE, ...SECRET, rolled: list(STRING) }),
+  SecretRotationDocument: object({ sealed: INTEGER }),
   OpenApiDocument: ANY_OBJECT,
 } as const satisfies Record<string, JsonSchema>;
 

@@ -254,3 +254,35 @@ export interface AuditDocument {
     result: string;
   }[];
 }
+
+/** A secret of an environment: everything but its value, which nobody is ever told. */
+export interface SecretDocument {
+  name: string;
+  /** Another one for every value. */
+  version: number;
+  createdAt: string;
+  updatedAt: string;
+  /** Name of the key that set it; `operator` for the server key. */
+  updatedBy: string;
+}
+
+/** `flash secrets list --json`. */
+export interface SecretsDocument {
+  app: string;
+  environment: string;
+  secrets: SecretDocument[];
+}
+
+/** `flash secrets set --json` and `remove --json`. */
+export interface SecretChangeDocument extends SecretDocument {
+  app: string;
+  environment: string;
+  /** Endpoints whose workers are being replaced by ones with the new value. */
+  rolled: string[];
+}
+
+/** `flash secrets rotate-key --json`. */
+export interface SecretRotationDocument {
+  /** Secrets that are now sealed with a new master key. */
+  sealed: number;
+}

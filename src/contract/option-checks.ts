@@ -21,6 +21,7 @@ import type {
   NetworkVolumeOptions,
   PodTemplateOptions,
 } from "./options.ts";
+import { isSecretReference, secretNameMistake } from "./secrets.ts";
 
 /** Keys that {@link EndpointOptions} knows, for unknown-option checks. */
 export const OPTION_NAMES: readonly (keyof EndpointOptions)[] = [
@@ -406,6 +407,9 @@ function checkEnv(option: string, env: unknown, note: Note): void {
   for (const [key, value] of Object.entries(env)) {
     if (key === "" || key.includes("=") || key.includes("\0")) {
       note(option, `${option} has the name ${show(key)}, which no variable can have`);
+    } else if (option === "env" && isSecretReference(value)) {
+      const wrong = secretNameMistake(value.secret);
+      if (wrong !== undefined) note(option, `${option}.${key}: the name of a secret ${wrong}`);
     } else if (typeof value !== "string") {
       note(
         option,

@@ -13,6 +13,7 @@ import {
   type GpuType,
   type ServerlessScalerType,
 } from "./hardware.ts";
+import type { SecretReference } from "./secrets.ts";
 import {
   checkOptions,
   dataCenterId,
@@ -101,8 +102,11 @@ export interface EndpointOptions {
   volume?: NetworkVolumeOptions | readonly NetworkVolumeOptions[];
   /** Where workers may run. Default: anywhere. */
   datacenter?: DataCenter | readonly DataCenter[];
-  /** Environment of the worker: the only way to pass variables, `.env` is never shipped. */
-  env?: Readonly<Record<string, string>>;
+  /**
+   * Environment of the worker: the only way to pass variables, `.env` is never shipped. A value is a text,
+   * or `secret("NAME")` for a secret that the server keeps.
+   */
+  env?: Readonly<Record<string, string | SecretReference>>;
   /** GPUs per worker. Default 1. */
   gpuCount?: number;
   /** Longest run of a job or request, ms. 0, the default, means the platform's limit (10 min for jobs). */
@@ -152,6 +156,8 @@ export interface ResolvedOptions {
   /** Empty: anywhere. */
   datacenters: readonly string[];
   env: Readonly<Record<string, string>>;
+  /** Variables that hold secrets: name of the variable → name of the secret. Absent in older manifests. */
+  secrets?: Readonly<Record<string, string>>;
   executionTimeoutMs: number;
   flashboot: boolean;
   scalerType: ServerlessScalerType;
@@ -188,7 +194,7 @@ export function resolveOptions(
     volumes: options.volume === undefined ? [] : listOf(options.volume).map(resolveVolume),
     datacenters:
       options.datacenter === undefined ? [] : listOf(options.datacenter).map(dataCenterId),
-    env: { ...options.env },
+    ...variablesOf(options.env),
     executionTimeoutMs: options.executionTimeoutMs ?? 0,
     flashboot: options.flashboot ?? true,
     scalerType: options.scalerType ?? (kind === "lb" ? "REQUEST_COUNT" : "QUEUE_DELAY"),
@@ -199,6 +205,19 @@ export function resolveOptions(
     retries: options.retries ?? 2,
     keyConcurrency: options.keyConcurrency ?? 1,
   };
+}
+
+/** Plain variables, and those that refer to a secret. */
+function variablesOf(
+  env: NonNullable<EndpointOptions["env"]> = {},
+): Required<Pick<ResolvedOptions, "env" | "secrets">> {
+  const plain: Record<string, string> = {};
+  const secrets: Record<string, string> = {};
+  for (const [name, value] of Object.entries(env)) {
+    if (typeof value === "string") plain[name] = value;
+    else secrets[name] = value.secret;
+  }
+  return { env: plain, secrets };
 }
 
 export function optionError(mistake: OptionMistake): FlashError {

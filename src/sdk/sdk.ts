@@ -42,6 +42,7 @@
  *   events       streams of deployed routes
  *   deploy       resource.deploy()
  *   environment  variables, files, Node's modules
+ *   secret       references to secrets
  *   pause        waiting between looks, failures that pass
  */
 
@@ -65,6 +66,7 @@ export type { WaitOptions } from "./job.ts";
 export { configure, type Configuration } from "./configure.ts";
 export { retryIn, stop } from "./attempts.ts";
 export { context } from "./context.ts";
+export { secret } from "./secret.ts";
 export { where } from "./where.ts";
 export type {
   CallOptions,
@@ -108,6 +110,7 @@ export type {
   PodTemplateOptions,
   StandardSchema,
 } from "../contract/options.ts";
+export type { SecretReference } from "../contract/secrets.ts";
 export type { Place } from "../contract/where.ts";
 
 /** Workers that an endpoint keeps by default. */

@@ -9,7 +9,7 @@
  *   scaler/    how many workers there should be
  *   workers/   the workers there are, and the process driver
  *   control/   builds, deployments, status, logs
- *   identity/  keys, the audit trail
+ *   identity/  keys, secrets, the audit trail
  *
  * It does not build and never runs user code itself.
  */
@@ -38,6 +38,8 @@ import { RateLimits } from "./gateway/rate-limits.ts";
 import { AuditTrail } from "./identity/audit.ts";
 import type { Identity } from "./identity/identity.ts";
 import { Keys } from "./identity/keys.ts";
+import { Secrets } from "./identity/secrets.ts";
+import { Vault } from "./identity/vault.ts";
 import { Batches, type BatchTarget } from "./jobs/batches.ts";
 import { Jobs } from "./jobs/jobs.ts";
 import { Scaler } from "./scaler/scaler.ts";
@@ -68,6 +70,8 @@ export interface FlashServerOptions {
   allowPrivateWebhooks?: boolean;
   /** Limits requests to queue endpoints as the platform does. Default false. */
   rateLimits?: boolean;
+  /** Values of secrets that nobody has set here: for `flash run`, the developer's own variables. */
+  secretFallback?: (name: string) => string | undefined;
   /** Of the package, for `GET /api/v1/server`. */
   version: string;
 }
@@ -110,6 +114,7 @@ export class FlashServer {
     );
     await options.compute.reclaim();
     await parts.identity.keys.load();
+    await parts.identity.secrets.load();
     await parts.fleet.load();
     await listen(parts, options);
     const server = new FlashServer(parts, key);
@@ -212,6 +217,12 @@ function assemble(options: FlashServerOptions, key: string): Parts {
   const clock = options.clock ?? systemClock;
   const log = options.log ?? silentLog;
   const keyring = new Keyring({ serverKey: key, clock });
+  const secrets = new Secrets({
+    store: store.secrets,
+    vault: new Vault(home),
+    clock,
+    fallback: options.secretFallback,
+  });
   const builds = new Builds({ store: store.control, home, clock });
   const logs = new Logs({ home, clock, log });
   const jobs = new Jobs({
@@ -223,9 +234,13 @@ function assemble(options: FlashServerOptions, key: string): Parts {
       if (endpoint === undefined) return undefined;
       return { retries: endpoint.options.retries, isCode: endpoint.form !== "image" };
     },
+    redact: (endpointId, text) => {
+      const row = fleet.pool(endpointId)?.row;
+      return row === undefined ? text : secrets.redactor(row).redact(text);
+    },
     allowPrivateWebhooks: options.allowPrivateWebhooks ?? false,
   });
-  const host = poolHost(options, { keyring, logs, parts: () => parts });
+  const host = poolHost(options, { keyring, logs, secrets, parts: () => parts });
   const fleet = new Fleet({ store, host, folderOf: (buildId) => builds.folderOf(buildId) });
   const scaler = new Scaler({ store, fleet, clock, log });
   const batches = new Batches({
@@ -235,9 +250,10 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     log,
     targetOf: (endpointId) => batchTarget(fleet.pool(endpointId)),
   });
-  const workerKeys = new WorkerKeys({ store, keyring, fleet, clock });
+  const workerKeys = new WorkerKeys({ store, keyring, fleet, secrets, clock });
   const control = new Control({
     workerKeys,
+    secrets,
     store,
     fleet,
     scaler,
@@ -250,6 +266,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     stop: () => parts.onStop(),
   });
   const identity = {
+    secrets,
     keys: new Keys({ store: store.keys, keyring, clock, log }),
     audit: new AuditTrail({ store: store.audit, clock }),
   };
@@ -294,7 +311,12 @@ function assemble(options: FlashServerOptions, key: string): Parts {
 /** The server as a pool sees it; `parts` are there once anything is called. */
 function poolHost(
   { compute, store, clock = systemClock, log = silentLog }: FlashServerOptions,
-  { keyring, logs, parts }: { keyring: Keyring; logs: Logs; parts: () => Parts },
+  {
+    keyring,
+    logs,
+    secrets,
+    parts,
+  }: { keyring: Keyring; logs: Logs; secrets: Secrets; parts: () => Parts },
 ): PoolHost {
   const write = (
     { app, environment, name }: EndpointRow,
@@ -313,6 +335,8 @@ function poolHost(
       keyring.admit(secret, { workerId, endpointId, app, environment });
     },
     expel: (secret) => keyring.expel(secret),
+    secretsOf: (endpoint, { options }) => secrets.variables(endpoint, options.secrets),
+    redact: (endpoint, line) => secrets.redactor(endpoint).redactJson(line),
     onLine: (endpoint, worker, { text: message, stream, ...facts }) => {
       const level = stream === "stderr" ? "error" : "info";
       write(endpoint, { worker, stream, level, message, ...facts });

@@ -23,6 +23,7 @@ const ANYWHERE: Scope = { app: null, environment: null, endpoint: null };
 
 /** Bodies that fit, by the document that a route names. */
 const BODIES: Record<string, unknown> = {
+  SecretRequest: { value: "some-value" },
   DeployRequest: { app: "shop", environment: "production", build: "build_none" },
   KeyRequest: { name: "made", verbs: ["read"] },
 };

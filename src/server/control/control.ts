@@ -39,6 +39,7 @@ import type { BuildRow, EndpointRow, ReleaseRow, Store } from "../../contract/st
 import { sleep, type Clock } from "../../kit/clock.ts";
 import { newId, newPrefixedId } from "../../kit/ids.ts";
 import type { Scaler } from "../scaler/scaler.ts";
+import type { Secrets } from "../identity/secrets.ts";
 import type { Fleet } from "../workers/fleet.ts";
 import { noWorkers, type Pool } from "../workers/pool.ts";
 import type { Builds } from "./builds.ts";
@@ -52,6 +53,7 @@ export interface ControlOptions {
   builds: Builds;
   logs: Logs;
   workerKeys: WorkerKeys;
+  secrets: Secrets;
   clock: Clock;
   home: string;
   version: string;
@@ -105,6 +107,8 @@ export class Control {
           hint: "Upload the artifact first.",
         });
       }
+      // Before anything changes.
+      this.#options.secrets.require(request, build.manifest);
       const { release, endpoints } =
         (await this.#unchanged(environment, build)) ?? (await this.#release(environment, build));
       await this.#options.fleet.follow(release, endpoints);
@@ -240,6 +244,40 @@ export class Control {
   ): Promise<WorkerRemovalDocument> {
     await this.#options.workerKeys.remove(await this.#pool(filter), worker);
     return { ...filter, worker };
+  }
+
+  /**
+   * A secret has another value: the workers of the endpoints that refer to it are replaced, without a
+   * gap. Returns their names; resolves as {@link deploy}.
+   */
+  async renewWorkers(place: Omit<EndpointFilter, "endpoint">, secret: string): Promise<string[]> {
+    const pools = this.#referringTo(place, secret);
+    for (const pool of pools) pool.renew(`the secret '${secret}' has changed`);
+    await this.#takenOver(pools.map(({ row }) => row.id));
+    return pools.map(({ row }) => row.name);
+  }
+
+  /** Runs while no deployment can begin to need the secret. Throws `CONFLICT` when one needs it already. */
+  async whileUnused<T>(
+    place: Omit<EndpointFilter, "endpoint">,
+    secret: string,
+    run: () => Promise<T>,
+  ): Promise<T> {
+    const { app, environment } = place;
+    return await this.#inTurn(app, environment, async () => {
+      const names = this.#referringTo(place, secret).map(({ row }) => `'${row.name}'`);
+      if (names.length === 0) return await run();
+      throw new FlashError("CONFLICT", `The secret '${secret}' is used by ${names.join(", ")}.`, {
+        hint: "Deploy a version without it first.",
+      });
+    });
+  }
+
+  #referringTo({ app, environment }: Omit<EndpointFilter, "endpoint">, secret: string): Pool[] {
+    return [...this.#options.fleet.pools].filter(({ row, active }) => {
+      const references = Object.values(active.manifest.options.secrets ?? {});
+      return row.app === app && row.environment === environment && references.includes(secret);
+    });
   }
 
   server(): ServerDocument {

@@ -10,6 +10,7 @@ import { workerEnvironment } from "../../contract/worker-env.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { newId, newSecret } from "../../kit/ids.ts";
 import { digestOf, type Keyring } from "../gateway/auth.ts";
+import type { Secrets } from "../identity/secrets.ts";
 import type { Fleet } from "../workers/fleet.ts";
 import type { Pool } from "../workers/pool.ts";
 
@@ -17,6 +18,7 @@ export interface WorkerKeysOptions {
   store: Store;
   keyring: Keyring;
   fleet: Fleet;
+  secrets: Secrets;
   clock: Clock;
 }
 
@@ -82,6 +84,7 @@ export class WorkerKeys {
     const env = {
       ...fitness(options.cpu !== null),
       ...options.env,
+      ...this.#options.secrets.variables(row, options.secrets),
       ...workerEnvironment(identity, "qb"),
     };
     return { app, environment, endpoint, worker: workerId, env };

@@ -1,7 +1,9 @@
-/** What the routes of keys and the audit trail do. */
+/** What the routes of keys, secrets and the audit trail do. */
 
 import type { KeyRequest } from "../../contract/control.ts";
 import { clamped } from "../gateway/http.ts";
+import { nameOf } from "./keys.ts";
+import type { SecretPlace } from "./vault.ts";
 import { required, type ControlHandlers } from "../control/control-call.ts";
 
 const AUDIT_PAGE = 100;
@@ -18,6 +20,28 @@ export const IDENTITY_HANDLERS = {
     call.subject = required(call.query, "key");
     return await call.identity.keys.revoke(call.principal, call.subject);
   },
+  "secrets.list": async ({ identity, query }) => identity.secrets.list(environmentOf(query)),
+  "secrets.set": async (call) => {
+    const { identity, control, query, principal, body } = call;
+    const place = secretOf(query);
+    call.subject = place.name;
+    const { value } = body as { value: string };
+    const document = await identity.secrets.set(place, value, nameOf(principal));
+    const rolled = await control.renewWorkers(place, place.name);
+    const { app, environment } = place;
+    return { app, environment, ...document, rolled };
+  },
+  "secrets.remove": async (call) => {
+    const { identity, control, query } = call;
+    const { app, environment, name } = secretOf(query);
+    call.subject = name;
+    const place = { app, environment };
+    const document = await control.whileUnused(place, name, () =>
+      identity.secrets.remove({ ...place, name }),
+    );
+    return { ...place, ...document, rolled: [] };
+  },
+  "secrets.rotate": async ({ identity }) => ({ sealed: await identity.secrets.rotate() }),
   "audit.list": async ({ identity, principal, query, resource }) => {
     const before = clamped(query.get("before"), 1, Number.MAX_SAFE_INTEGER);
     return await identity.audit.list(principal, {
@@ -27,3 +51,11 @@ export const IDENTITY_HANDLERS = {
     });
   },
 } satisfies Partial<ControlHandlers>;
+
+function environmentOf(query: URLSearchParams): { app: string; environment: string } {
+  return { app: required(query, "app"), environment: required(query, "environment") };
+}
+
+function secretOf(query: URLSearchParams): SecretPlace {
+  return { ...environmentOf(query), name: required(query, "name") };
+}

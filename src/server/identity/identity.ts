@@ -4,13 +4,18 @@
  *
  *   keys       made, listed, revoked
  *   key-text   what a key looks like
+ *   secrets    values that workers get and nobody else sees
+ *   vault      how they are sealed
+ *   redactor   takes them out of what is kept or shown
  *   audit      who changed what
  */
 
 import type { AuditTrail } from "./audit.ts";
 import type { Keys } from "./keys.ts";
+import type { Secrets } from "./secrets.ts";
 
 export interface Identity {
   keys: Keys;
   audit: AuditTrail;
+  secrets: Secrets;
 }

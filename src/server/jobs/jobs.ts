@@ -60,6 +60,8 @@ export interface JobsOptions {
   log: Log;
   /** Undefined when the release or the endpoint is no longer there. */
   targetOf: (endpointId: string, releaseId: string) => Promise<RetryRules | undefined>;
+  /** Takes secrets out of what a worker says about a failure. Default: as it is. */
+  redact?: (endpointId: string, text: string) => string;
   /** Lets webhooks reach loopback and private networks. Default false. */
   allowPrivateWebhooks?: boolean;
   /** Spreads delays; for tests. */
@@ -82,7 +84,8 @@ export class Jobs {
     this.#allowPrivateWebhooks = allowPrivateWebhooks;
     this.#moves = new Moves({ store, clock, log, targetOf, allowPrivateWebhooks });
     this.#readers = new Readers({ store, clock, moves: this.#moves });
-    this.#work = new Work({ store, clock, moves: this.#moves, random });
+    const redact = options.redact ?? ((_, text: string) => text);
+    this.#work = new Work({ store, clock, moves: this.#moves, random, redact });
   }
 
   /**

@@ -16,6 +16,7 @@ import type { DoneBody, GoneCause, TakeRequest, Verdict, WorkerWord } from "./re
 import * as rules from "./rules.ts";
 
 export interface WorkOptions {
+  redact: (endpointId: string, text: string) => string;
   store: Store;
   clock: Clock;
   moves: Moves;
@@ -141,7 +142,7 @@ export class Work {
     const isError = body.error !== undefined && body.error !== null && body.error !== "";
     if (!isError) return { kind: "completed", output };
     return rules.afterError(job, await this.#moves.rulesOf(job), {
-      error: rules.errorText(body.error),
+      error: this.#options.redact(job.endpointId, rules.errorText(body.error)),
       output,
       wish: retryWishOf(body),
       now: this.#clock.now(),

@@ -2,6 +2,7 @@
 
 import type { Compute, WorkerExit, WorkerLine, WorkerSpec } from "../../contract/compute.ts";
 import { LIMITS } from "../../contract/limits.ts";
+import type { EndpointManifest } from "../../contract/manifest.ts";
 import type { EndpointRow } from "../../contract/store.ts";
 import { WORKER_ENV, workerEnvironment } from "../../contract/worker-env.ts";
 import { sleep, type Clock } from "../../kit/clock.ts";
@@ -16,6 +17,10 @@ export interface LifeHost {
   /** Base URL that workers call. */
   serverUrl(): string;
   onLine(endpoint: EndpointRow, workerId: string, line: WorkerLine): void;
+  /** The variables that hold secrets. Throws `CONFLICT` when one is missing. */
+  secretsOf(endpoint: EndpointRow, manifest: EndpointManifest): Record<string, string>;
+  /** A line without the endpoint's secrets. */
+  redact(endpoint: EndpointRow, line: WorkerLine): WorkerLine;
 }
 
 export interface LifeEvents {
@@ -94,8 +99,13 @@ function specOf(worker: PoolWorker, row: EndpointRow, host: LifeHost): WorkerSpe
     kind: row.kind,
     artifactDir,
     flashboot: manifest.options.flashboot,
-    env: { ...userEnvironment(manifest.options.env), ...workerEnvironment(identity, row.kind) },
-    onLine: (line) => {
+    env: {
+      ...userEnvironment({ ...manifest.options.env, ...host.secretsOf(row, manifest) }),
+      ...workerEnvironment(identity, row.kind),
+    },
+    onLine: (written) => {
+      // Before anything else sees it: what is noted here may become the reason of a failure.
+      const line = host.redact(row, written);
       worker.note(line);
       host.onLine(row, worker.id, line);
     },

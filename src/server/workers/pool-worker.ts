@@ -32,6 +32,8 @@ export class PoolWorker {
   hasServed = false;
   /** It runs the active version. */
   isCurrent = true;
+  /** Its environment is no longer what a worker of its version gets. */
+  isStale = false;
   /** When it first was ready; monotonic, ms. */
   readyAt: number | undefined;
   /** Why the pool ended it, when it did. */

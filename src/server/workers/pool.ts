@@ -129,10 +129,24 @@ export class Pool {
     if (version.releaseId !== this.#active.releaseId) {
       this.#active = version;
       for (const worker of this.#workers.values()) {
-        worker.isCurrent = worker.version.releaseId === version.releaseId;
+        worker.isCurrent = worker.version.releaseId === version.releaseId && !worker.isStale;
       }
       this.#prepare();
     }
+    this.#changed();
+  }
+
+  /**
+   * Replaces every worker by one that is started now: their environment has changed. Load-balanced ones
+   * serve until another one is ready; the others finish their jobs, and the queue waits for the new ones.
+   */
+  renew(reason: string): void {
+    for (const worker of this.#workers.values()) {
+      worker.isStale = true;
+      worker.isCurrent = false;
+      if (this.row.kind === "qb") this.drain(worker, reason);
+    }
+    this.#failures.clear();
     this.#changed();
   }
 
@@ -326,7 +340,9 @@ export class Pool {
 
   #of(version: Version): PoolWorker[] {
     const all = [...this.#workers.values()];
-    return all.filter((worker) => worker.version.releaseId === version.releaseId);
+    return all.filter(
+      (worker) => worker.version.releaseId === version.releaseId && !worker.isStale,
+    );
   }
 
   #isStarting(version: Version): boolean {
