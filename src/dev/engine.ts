@@ -64,6 +64,8 @@ export class Engine implements FrontEngine {
         version,
         log,
         allowPrivateWebhooks: true,
+        // `.env` and the shell are where a developer has them.
+        secretFallback: (name) => process.env[name],
       });
       return new Engine(options, server);
     } catch (error) {
