@@ -84,6 +84,11 @@ export const EXPLANATIONS = {
     "The state of things does not allow it: a port is taken, files would be overwritten, a server already runs, or several environments could be meant.",
     "The message names what is in the way; the hint names the flag that decides.",
   ),
+  CALL_LOOP: because(
+    "A function called another endpoint whose function, through any number of others, waits for this very call. Neither could ever end. The message names the functions in turn.",
+    "Let one of them return what the other needs, instead of asking for it.",
+    "Where nobody has to wait, hand the work on with .run(), which only submits a job.",
+  ),
 
   // The project and its configuration.
   INVALID_OPTIONS: because(
@@ -175,6 +180,10 @@ export const EXPLANATIONS = {
   CALL_TIMEOUT: because(
     "The caller's own time was over before the answer came. The work may still be running.",
     "Wait longer, or submit a job and look at it later: .run() in code, 'flash call --no-wait' here.",
+  ),
+  STALE_DESCRIPTION: because(
+    "The endpoint got a new release while the call was on its way, and its functions may bind otherwise now. The call was refused before anything ran; the SDK asks again how the endpoint is called and repeats it.",
+    "Seen only when releases follow each other faster than a call: call again.",
   ),
   NOT_SUPPORTED: because(
     "The feature does not exist on this platform or with this kind of worker.",
