@@ -97,6 +97,67 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/token.ts")).token,
   },
   {
+    name: "keys",
+    summary: "make, list and revoke keys",
+    examples: [
+      ["flash keys create ci --verbs deploy --app shop", "for a pipeline"],
+      ["flash keys list", "who has one, and when it was last used"],
+      ["flash keys revoke ci", "it opens nothing from then on"],
+    ],
+    commands: [
+      {
+        name: "create",
+        summary: "make a key and print it, once",
+        load: async () => (await import("./commands/keys.ts")).keysCreate,
+      },
+      {
+        name: "list",
+        summary: "list the keys",
+        load: async () => (await import("./commands/keys.ts")).keysList,
+      },
+      {
+        name: "revoke",
+        summary: "void a key",
+        load: async () => (await import("./commands/keys.ts")).keysRevoke,
+      },
+    ],
+  },
+  {
+    name: "secrets",
+    summary: "set, list and remove secrets of an environment",
+    examples: [
+      ["flash secrets set OPENAI_API_KEY", "asks for the value"],
+      ["flash secrets list --env staging", "names only"],
+    ],
+    commands: [
+      {
+        name: "set",
+        summary: "set a secret; its value comes from stdin or a prompt",
+        load: async () => (await import("./commands/secrets.ts")).secretsSet,
+      },
+      {
+        name: "list",
+        summary: "list the names of secrets",
+        load: async () => (await import("./commands/secrets.ts")).secretsList,
+      },
+      {
+        name: "remove",
+        summary: "remove a secret that no endpoint uses",
+        load: async () => (await import("./commands/secrets.ts")).secretsRemove,
+      },
+      {
+        name: "rotate-key",
+        summary: "seal all secrets with a new master key",
+        load: async () => (await import("./commands/secrets.ts")).secretsRotateKey,
+      },
+    ],
+  },
+  {
+    name: "audit",
+    summary: "show who changed what",
+    load: async () => (await import("./commands/audit.ts")).audit,
+  },
+  {
     name: "worker",
     summary: "bring workers of your own to an endpoint with an image",
     examples: [

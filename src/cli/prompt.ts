@@ -1,6 +1,7 @@
 /** Questions to a person. Without a terminal nothing is asked: the command fails and says which flag helps. */
 
 import { createInterface } from "node:readline/promises";
+import { Writable } from "node:stream";
 import { FlashError } from "../contract/errors.ts";
 
 /** True when a person can answer. */
@@ -53,5 +54,26 @@ async function ask(question: string, { action, flag, signal }: PromptOptions): P
     throw error;
   } finally {
     reader.close();
+  }
+}
+
+/** A text that nobody looking on may read. Empty when the input ends. Needs a terminal. */
+export async function secretAnswer(question: string, signal: AbortSignal): Promise<string> {
+  process.stderr.write(question);
+  // What readline would show goes nowhere.
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const reader = createInterface({ input: process.stdin, output: nowhere, terminal: true });
+  const closed = new AbortController();
+  reader.on("close", () => closed.abort());
+  reader.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
+  try {
+    return await reader.question("", { signal: AbortSignal.any([signal, closed.signal]) });
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    if (closed.signal.aborted) return "";
+    throw error;
+  } finally {
+    reader.close();
+    process.stderr.write("\n");
   }
 }

@@ -4,6 +4,7 @@
  *   clouds         this file: a cloud for a target
  *   flash-server/  a Flash server, over its control API
  *     flash-server   the contract's `Cloud`
+ *     identity-client   keys, secrets, audit, logins
  *     client         HTTP: requests, uploads, streamed lines, errors
  */
 
@@ -12,6 +13,7 @@ import type { Cloud } from "../contract/cloud.ts";
 import { FlashServerCloud } from "./flash-server/flash-server.ts";
 
 export { FlashServerCloud };
+export { IdentityClient } from "./flash-server/identity-client.ts";
 export { ControlClient } from "./flash-server/client.ts";
 
 /** The cloud of a target: base URL of a Flash server. Throws `INVALID_CONFIG` for anything else. */

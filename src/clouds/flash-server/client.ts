@@ -18,7 +18,7 @@ const BACKOFF = { baseMs: 200, factor: 3, capMs: 2000, jitter: 0.2 };
 const ERROR_BODY_BYTES = 1_000_000;
 
 export interface ControlRequest {
-  method: "GET" | "POST" | "DELETE";
+  method: "GET" | "POST" | "PUT" | "DELETE";
   /** Below the base URL: `/api/v1/status`. */
   path: string;
   query?: Readonly<Record<string, string | undefined>>;
