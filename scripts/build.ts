@@ -74,12 +74,14 @@ async function bundleCommand(): Promise<void> {
   const outdir = path.join(next, "cli");
   rmSync(outdir, { recursive: true });
   const { metafile } = await build({
-    entryPoints: [path.join(root, "src", "cli", "main.ts")],
+    entryPoints: ["main.ts", "update-check.ts"].map((name) => path.join(root, "src", "cli", name)),
     outdir,
     // All in one folder, from which the other rooms are `../room/`.
     chunkNames: "[name]-[hash]",
     bundle: true,
     splitting: true,
+    // Heavy, and with programs of their own.
+    external: ["esbuild", "typescript"],
     platform: "node",
     format: "esm",
     // `flash init` and `flash --help` also work on the Node that a machine happens to have.

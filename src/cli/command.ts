@@ -46,6 +46,8 @@ export interface Invocation {
   signal: AbortSignal;
   /** Hands Ctrl-C and SIGTERM to the command: servers stop in an orderly way and exit with 0. */
   ownSignals: () => void;
+  /** Ends with this exit code although the command has its result: a check that found something. */
+  endWith: (exitCode: number) => void;
   /** The text of `--help`. */
   help: string;
 }

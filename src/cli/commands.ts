@@ -178,9 +178,34 @@ export const COMMANDS: readonly CommandEntry[] = [
     ],
   },
   {
+    name: "config",
+    summary: "print every setting with its origin",
+    load: async () => (await import("./commands/config.ts")).config,
+  },
+  {
+    name: "doctor",
+    summary: "check this machine, this project and its server",
+    load: async () => (await import("./commands/doctor.ts")).doctor,
+  },
+  {
+    name: "open",
+    summary: "open the pages of a project or an endpoint in a browser",
+    load: async () => (await import("./commands/open.ts")).open,
+  },
+  {
     name: "explain",
     summary: "explain an error code",
     load: async () => (await import("./commands/explain.ts")).explain,
+  },
+  {
+    name: "update",
+    summary: "install another version of Flash",
+    load: async () => (await import("./commands/update.ts")).update,
+  },
+  {
+    name: "completion",
+    summary: "print a completion script for a shell",
+    load: async () => (await import("./commands/completion.ts")).completion,
   },
   {
     name: "server",

@@ -33,6 +33,16 @@ export function configError(mistakes: readonly Mistake[], text: string): FlashEr
   return new FlashError("INVALID_CONFIG", shown.join("\n  "), { details: { diagnostics } });
 }
 
+/** The line that writes the key down, in camelCase or in snake_case. */
+export function lineOfKey(at: KeyPath, text: string): number {
+  const lines = linesOfKeys(text);
+  const snake = at.map((key) => key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+  const exact = [at, [...at.slice(0, -1), snake.at(-1) ?? ""]].find((one) =>
+    lines.has(JSON.stringify(one)),
+  );
+  return lineOf(exact ?? at, lines);
+}
+
 /** The line of the key, or of the innermost table around it that the file writes down. */
 function lineOf(at: KeyPath, lines: ReadonlyMap<string, number>): number {
   for (let length = at.length; length > 0; length--) {

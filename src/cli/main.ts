@@ -13,7 +13,11 @@
  *   package       our own package: folder, version
  *   prompt        questions, and what happens without a terminal
  *   project       project root, app name, .env
- *   config        flash.toml
+ *   config        flash.toml; config-schema: its keys; config-mistakes: what is wrong with it, and where
+ *   settings      each value with its origin, for flash config
+ *   checks        what flash doctor looks at
+ *   registry      versions at npm; update-notice, update-check: word of a newer one
+ *   tree          all commands with their definitions; completions: scripts for shells
  *   target        which cloud, which key, which environment
  *   home          FLASH_HOME
  *   local-server  the server of this machine: find, start, stop
@@ -50,7 +54,9 @@ async function main(argv: readonly string[]): Promise<number> {
       return 0;
     }
     output = outputFor(planned.options);
-    return await runCommand(planned, output);
+    const exitCode = await runCommand(planned, output);
+    await tellOfNewVersion(planned.name);
+    return exitCode;
   } catch (error) {
     return reportFailure(error, output);
   }
@@ -62,6 +68,7 @@ async function runCommand(
 ): Promise<number> {
   const { definition, name, args, options, help } = planned;
   const interrupt = new Interrupt();
+  let exitCode = 0;
   try {
     const work = definition.run({
       args,
@@ -72,9 +79,10 @@ async function runCommand(
       cwd: process.cwd(),
       signal: interrupt.signal,
       ownSignals: () => interrupt.release(),
+      endWith: (code) => (exitCode = code),
     });
     await interrupt.guard(work);
-    return 0;
+    return exitCode;
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
     process.stderr.write(`${output.talkColors.red("✗")} ${titleCase(name)} cancelled by user\n`);
@@ -83,6 +91,13 @@ async function runCommand(
   } finally {
     interrupt.release();
   }
+}
+
+/** Only a person is told, so that what a program starts loads nothing more. */
+async function tellOfNewVersion(command: string): Promise<void> {
+  if (!process.stdout.isTTY && !process.stderr.isTTY) return;
+  const { tellOfUpdate, wantsNotice } = await import("./update-notice.ts");
+  if (wantsNotice(command, process.env)) await tellOfUpdate(process.env);
 }
 
 function outputFor(flags: Readonly<Record<string, unknown>>): Output {

@@ -12,10 +12,14 @@ export const PACKAGE_ROOT: string = path.resolve(
 );
 
 /** The program: its source in the checkout, its bundle in the package. */
-export const ENTRY_FILE: string = path.join(
-  PACKAGE_ROOT,
-  ...(import.meta.url.endsWith(".ts") ? ["src", "cli", "main.ts"] : ["dist", "cli", "main.js"]),
-);
+export const ENTRY_FILE: string = programFile("main");
+
+/** A program of the command line by its name. */
+export function programFile(name: "main" | "update-check"): string {
+  return import.meta.url.endsWith(".ts")
+    ? path.join(PACKAGE_ROOT, "src", "cli", `${name}.ts`)
+    : path.join(PACKAGE_ROOT, "dist", "cli", `${name}.js`);
+}
 
 export function ownVersion(): string {
   const text = readFileSync(path.join(PACKAGE_ROOT, "package.json"), "utf8");

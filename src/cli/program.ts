@@ -8,6 +8,7 @@ import { FlashError } from "../contract/errors.ts";
 import type { CommandDefinition, CommandEntry } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import { EXIT_CODES } from "./failure.ts";
+import { GLOBAL_OPTIONS } from "./global-options.ts";
 
 /** What is to be done. */
 export type Plan =
@@ -81,10 +82,8 @@ function root(version: string): Command {
 }
 
 function withGlobalOptions(command: Command): Command {
-  return command
-    .option("--json", "print one JSON document on stdout")
-    .option("--quiet", "say nothing but results and errors")
-    .option("--verbose", "say more, with stack traces");
+  for (const [flags, description] of GLOBAL_OPTIONS) command.option(flags, description);
+  return command;
 }
 
 async function addCommands(

@@ -10,7 +10,7 @@ import type { CommandDefinition, Invocation } from "../command.ts";
 import { overridesOf, readConfig } from "../config.ts";
 import { openProject, readDotEnv, type Project } from "../project.ts";
 import { stopSignals } from "../stop-signals.ts";
-import { openDestination, parsePort } from "../target.ts";
+import { openDestination, parsePort, portOf } from "../target.ts";
 
 interface Options {
   app?: string;
@@ -35,7 +35,11 @@ export const run: CommandDefinition = {
   ],
   options: [
     ["--host <address>", "address to listen on; default: FLASH_HOST, localhost"],
-    ["-p, --port <number>", `default: ${DEFAULTS.devPort}, or the next free one`, parsePort],
+    [
+      "-p, --port <number>",
+      `default: FLASH_PORT, ${DEFAULTS.devPort}; or the next free one`,
+      parsePort,
+    ],
     ["--strict-port", "fail when the port is in use"],
     ["--no-reload", "do not watch files"],
     ["--reload", "watch files (the default)"],
@@ -66,7 +70,7 @@ export const run: CommandDefinition = {
       root: project.root,
       app: project.app,
       host: options.host ?? (env.FLASH_HOST?.trim() || "localhost"),
-      port: options.port ?? DEFAULTS.devPort,
+      port: options.port ?? portOf(env) ?? DEFAULTS.devPort,
       strictPort: options.strictPort === true,
       reload: options.reload !== false,
       // Read for every build, so that saving flash.toml is a change like any other.
