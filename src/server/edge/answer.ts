@@ -52,6 +52,18 @@ export function jsonHead(
   return answerHead(status, Object.entries(all).flat());
 }
 
+/** {@link jsonHead} of a good answer: what most answers of the job API have. */
+export function okJsonHead(text: string): AnswerHead {
+  const bytes = Buffer.byteLength(text);
+  return {
+    status: 200,
+    text: `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\n`,
+    hasLength: true,
+    hasDate: false,
+    isBodiless: false,
+  };
+}
+
 /** How an answer's head ends. */
 export interface AnswerTail {
   isChunked: boolean;

@@ -275,6 +275,12 @@ class Exchange implements PlainExchange {
 
   answer(head: AnswerHead, body: Buffer | string): void {
     if (this.#state !== "asked") return;
+    if (typeof body === "string" && head.hasLength && isSmallAscii(body)) {
+      this.#state = "ended";
+      this.socket.write(this.#headText(head) + body, "latin1");
+      this.#flushed();
+      return;
+    }
     const bytes = typeof body === "string" ? Buffer.from(body) : body;
     if (!head.hasLength && !head.isBodiless) {
       this.begin(head);
@@ -377,6 +383,11 @@ class Exchange implements PlainExchange {
     tell?.();
     onOver?.();
   }
+}
+
+/** Written with the head as it is, without a copy in bytes. */
+function isSmallAscii(text: string): boolean {
+  return text.length > 0 && text.length <= SMALL_BODY && Buffer.byteLength(text) === text.length;
 }
 
 const NOTHING = Buffer.alloc(0);

@@ -78,7 +78,14 @@ export async function handleBatchApi(
     const where = part === "" ? "/batch" : `/batch/{id}/${part}`;
     throw new FlashError("METHOD_NOT_ALLOWED", `'${where}' takes ${allowed}, not ${method}.`);
   }
-  const call = { ...context, batchId, requestId, query: queryOf(request), request, response };
+  const call = {
+    ...context,
+    batchId,
+    requestId,
+    query: queryOf(request.url ?? ""),
+    request,
+    response,
+  };
   if (batchId !== "") await requireOwn(call);
   await handle(call);
 }

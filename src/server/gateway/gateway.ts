@@ -7,7 +7,7 @@
  *   origin       where a call comes from, and loops of calls
  *   http         bodies, JSON, problem documents
  *   lb, lb-…     load-balanced endpoints
- *   job-api      queue endpoints, for clients
+ *   job-api      queue endpoints, for clients; job-plain: what the edge answers of it
  *   worker-api   queue endpoints, for workers
  *   job-link     the same over one connection, for workers of ours
  */
@@ -46,6 +46,7 @@ import { authorize, type Keyring } from "./auth.ts";
 import { sendJson, sendProblem, type Principal } from "./http.ts";
 import { handleJobApi, type WorkerCounts } from "./job-api.ts";
 import { JobLink } from "./job-link.ts";
+import { planJob, servePlainJob, type JobPlan } from "./job-plain.ts";
 import { serveLoadBalanced } from "./lb.ts";
 import { servePlain, workerHead } from "./lb-plain.ts";
 import { refuseUpgrade, serveUpgrade, type UpgradeRequest } from "./lb-upgrade.ts";
@@ -154,31 +155,61 @@ export class Gateway {
     return false;
   }
 
-  #answerPlain(exchange: PlainExchange, { id, ...plan }: Plan): boolean {
+  #answerPlain(exchange: PlainExchange, plan: PlainPlan): boolean {
     const { headers } = exchange.head;
     const principal = this.#options.keyring.recognise({ headers, socket: exchange.socket });
     if (principal === undefined) return false;
+    return plan.kind === "job"
+      ? this.#answerPlainJob(exchange, plan, principal)
+      : this.#answerPlainRequest(exchange, plan, principal);
+  }
+
+  #answerPlainJob(exchange: PlainExchange, plan: JobPlan, principal: Principal): boolean {
+    const { headers } = exchange.head;
     let pool: Pool;
     try {
-      pool = this.#loadBalanced(id, { headers }, principal);
+      pool = this.#endpoint(plan.id, { headers }, { principal, route: plan.route });
+    } catch {
+      return false;
+    }
+    // Calls of workers tell where they come from.
+    if (pool.row.kind === "lb" || principal.kind === "worker") return false;
+    const { row, active } = pool;
+    const endpoint = { row, releaseId: active.releaseId, manifest: active.manifest };
+    const { jobs, log } = this.#options;
+    return servePlainJob({ plan, exchange, endpoint, jobs, log });
+  }
+
+  #answerPlainRequest(exchange: PlainExchange, plan: Plan, principal: Principal): boolean {
+    const { headers } = exchange.head;
+    let pool: Pool;
+    try {
+      pool = this.#loadBalanced(plan.id, { headers }, principal);
     } catch {
       return false;
     }
     // Calls of workers carry more than a plain request, and stale ones are refused.
     if (principal.kind === "worker" || isStale(plan, pool)) return false;
-    return servePlain({ ...plan, exchange, pool, isOperator: principal.kind === "operator" });
+    const { path, affinity, head } = plan;
+    const isOperator = principal.kind === "operator";
+    return servePlain({ path, affinity, head, exchange, pool, isOperator });
   }
 
   /** What follows from the head alone, once for every head that a connection has. */
-  #planOf(exchange: PlainExchange): Plan | undefined {
+  #planOf(exchange: PlainExchange): PlainPlan | undefined {
     const { head } = exchange;
-    if (head.plan instanceof Plan) return head.plan;
+    if (head.plan !== undefined) return head.plan as PlainPlan;
     if (this.#options.isLoopback && !isLocalName(hostName(head.host))) return undefined;
     const target = readTarget(head.target, head.host);
-    if (target.kind !== "lb") return undefined;
-    const plan = new Plan(exchange, target);
-    head.plan = plan;
-    return plan;
+    head.plan = this.#planFor(exchange, target);
+    return head.plan as PlainPlan | undefined;
+  }
+
+  #planFor(exchange: PlainExchange, target: Target): PlainPlan | undefined {
+    if (target.kind === "lb") return new Plan(exchange, target);
+    // Whoever counts requests counts them all in one place.
+    const isCounted = this.#options.limits !== undefined;
+    return target.kind === "v2" && !isCounted ? planJob(exchange.head, target) : undefined;
   }
 
   #answered(): void {
@@ -460,8 +491,11 @@ interface Named {
   headers: Readonly<Partial<Record<string, string | string[]>>>;
 }
 
+type PlainPlan = Plan | JobPlan;
+
 /** Where a plain request goes, and what a worker gets of its head. */
 class Plan {
+  readonly kind = "lb";
   readonly id: string;
   readonly path: string;
   readonly affinity: Affinity;

@@ -152,8 +152,7 @@ function tooLarge(maxBytes: number): FlashError {
 }
 
 /** Parameters of a request's target. */
-export function queryOf(request: IncomingMessage): URLSearchParams {
-  const url = request.url ?? "";
+export function queryOf(url: string): URLSearchParams {
   const cut = url.indexOf("?");
   return new URLSearchParams(cut === -1 ? "" : url.slice(cut + 1));
 }

@@ -19,11 +19,10 @@ import { jobDocument, jobDocumentText, type Job } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { EndpointManifest } from "../../contract/manifest.ts";
 import { isFinal, JOB_STATES, type JobState } from "../../contract/states.ts";
-import { ORIGIN_HEADERS, ORIGIN_MEMBER, originMember, type Origin } from "../../contract/origin.ts";
+import { ORIGIN_HEADERS, type Origin } from "../../contract/origin.ts";
 import type { EndpointRow } from "../../contract/store.ts";
-import { DEADLINE_HEADER } from "../../contract/worker-env.ts";
 import type { Batches } from "../jobs/batches.ts";
-import type { JobRequest, Jobs, JobTarget } from "../jobs/jobs.ts";
+import type { Jobs } from "../jobs/jobs.ts";
 import { handleBatchApi } from "./batch-api.ts";
 import {
   clamped,
@@ -37,9 +36,8 @@ import {
   type Principal,
 } from "./http.ts";
 import { sendJobEvents, wantsEvents } from "./job-events.ts";
-import { refuseJobLoop, refuseStale } from "./origin.ts";
 import type { RateLimits } from "./rate-limits.ts";
-import { checkInput, checkKey, parseBody } from "./submission.ts";
+import { askedOf, readSubmission, type Submission } from "./submission.ts";
 
 /** Workers as clients count them. */
 export type WorkerCounts = Record<
@@ -83,8 +81,6 @@ interface Operation {
   handle(call: Call): Promise<void>;
 }
 
-/** For clients that cannot set `policy.key`, which wins. */
-const JOB_KEY_HEADER = "x-flash-job-key";
 const REQUESTS_DEFAULT = 50;
 const REQUESTS_MAX = 1000;
 
@@ -138,7 +134,7 @@ export async function handleJobApi(
         `'/${name}' is asked with ${entry.methods.join(" or ")}, not with ${request.method}.`,
       );
     }
-    const query = queryOf(request);
+    const query = queryOf(request.url ?? "");
     enterLimits(context, name, response);
     await entry.handle({ ...context, id, query, request, response });
   } catch (error) {
@@ -165,70 +161,41 @@ async function batch(
 // --- submitting
 
 async function run(call: Call): Promise<void> {
-  const { target, body } = await readSubmission(call, "run");
+  const { target, body } = await submissionOf(call, "run");
   const job = await call.jobs.submit(target, body, "run");
-  sendJson(call.response, 200, { id: job.id, status: job.state });
+  sendJsonText(call.response, 200, acceptedText(job));
 }
 
 async function runsync(call: Call): Promise<void> {
   const { jobs, response } = call;
-  const { target, body } = await readSubmission(call, "runsync");
+  const { target, body } = await submissionOf(call, "runsync");
   const wait = {
-    waitMs: waitOf(call),
+    waitMs: waitOf(call.query),
     signal: () => clientSignal(response),
     onAccepted: (id: string) => attach(call, id),
   };
   const job = await jobs.submitAndWait(target, body, wait);
-  if (isFinal(job.state)) sendJsonText(response, 200, jobDocumentText(job));
-  else sendJson(response, 200, { id: job.id, status: job.state });
+  sendJsonText(response, 200, submittedText(job));
 }
 
-async function readSubmission(
-  call: Call,
-  via: "run" | "runsync",
-): Promise<{ target: JobTarget; body: JobRequest }> {
-  const { endpoint, request, query } = call;
+/** What `/run` answers. */
+export function acceptedText({ id, state }: Job): string {
+  return JSON.stringify({ id, status: state });
+}
+
+/** What `/runsync` answers. */
+export function submittedText(job: Job): string {
+  return isFinal(job.state) ? jobDocumentText(job) : acceptedText(job);
+}
+
+async function submissionOf(call: Call, via: "run" | "runsync"): Promise<Submission> {
+  const { endpoint, request, query, id } = call;
   const maxBytes = via === "run" ? LIMITS.runBodyBytes : LIMITS.runsyncBodyBytes;
-  const body = parseBody((await readBody(request, maxBytes)).toString("utf8"));
-  const ttl = clamped(query.get("ttl"), LIMITS.ttlMinMs, LIMITS.ttlMaxMs);
-  const idempotencyKey = call.id === "" ? request.headers["idempotency-key"] : call.id;
-  const key = body.key ?? request.headers[JOB_KEY_HEADER];
+  const text = (await readBody(request, maxBytes)).toString("utf8");
+  const asked = askedOf(request.headers, query);
+  const idempotencyKey = id === "" ? asked.idempotencyKey : id;
   const origin = call.origin();
-  refuseStale(request, endpoint.manifest);
-  refuseJobLoop(origin, endpoint.manifest, body.input);
-  checkInput(endpoint.manifest, body.input);
-  const { options } = endpoint.manifest;
-  const target = {
-    endpointId: endpoint.row.id,
-    releaseId: endpoint.releaseId,
-    executionTimeoutMs: options.executionTimeoutMs,
-    retries: options.retries,
-    keyConcurrency: options.keyConcurrency,
-  };
-  const policy = { ...body.policy, ...(ttl === undefined ? {} : { ttl }) };
-  return {
-    target,
-    body: {
-      ...body,
-      policy,
-      ...(typeof idempotencyKey === "string" ? { idempotencyKey: checkKey(idempotencyKey) } : {}),
-      ...(typeof key === "string" ? { key } : {}),
-      ...originMembers(origin, body),
-      ...deadlineOf(request),
-    },
-  };
-}
-
-function originMembers(origin: Origin, { extra }: JobRequest): Pick<JobRequest, "extra"> {
-  const member = originMember(origin);
-  return member === undefined ? {} : { extra: { ...extra, [ORIGIN_MEMBER]: member } };
-}
-
-/** When the caller's own time is over. */
-function deadlineOf({ headers }: IncomingMessage): Pick<JobRequest, "deadline"> {
-  const text = headers[DEADLINE_HEADER];
-  const deadline = typeof text === "string" && text !== "" ? Number(text) : Number.NaN;
-  return Number.isFinite(deadline) ? { deadline } : {};
+  return readSubmission(endpoint, { ...asked, text, idempotencyKey, origin });
 }
 
 /** A job that only its caller has use for ends with the connection on which the caller waits. */
@@ -243,15 +210,15 @@ function attach({ jobs, request, response }: Call, id: string): void {
 
 // --- asking
 
-async function status({ response, ...call }: Call): Promise<void> {
-  sendJsonText(response, 200, jobDocumentText(await jobOf({ response, ...call })));
+async function status(call: Call): Promise<void> {
+  sendJsonText(call.response, 200, jobDocumentText(await jobOf(call)));
 }
 
 async function statusSync(call: Call): Promise<void> {
   const { jobs, response } = call;
   const { id } = await jobOf(call);
   attach(call, id);
-  const job = await jobs.waitFinal(id, waitOf(call), clientSignal(response));
+  const job = await jobs.waitFinal(id, waitOf(call.query), clientSignal(response));
   if (job === undefined) throw unknownJob(id);
   sendJsonText(response, 200, jobDocumentText(job));
 }
@@ -326,7 +293,15 @@ async function purge({ jobs, endpoint, response }: Call): Promise<void> {
 // --- reading the request
 
 /** A job of another endpoint does not exist here. */
-async function jobOf({ jobs, endpoint, id }: Call): Promise<Job> {
+export async function jobOf({
+  jobs,
+  endpoint,
+  id,
+}: {
+  jobs: Jobs;
+  endpoint: Pick<ServedEndpoint, "row">;
+  id: string;
+}): Promise<Job> {
   const job = await jobs.get(id);
   if (job === undefined || job.endpointId !== endpoint.row.id) throw unknownJob(id);
   return job;
@@ -338,6 +313,7 @@ function unknownJob(id: string): FlashError {
   });
 }
 
-function waitOf({ query }: Call): number {
+/** How long the answer may wait for the job's end, ms. */
+export function waitOf(query: URLSearchParams): number {
   return clamped(query.get("wait"), LIMITS.waitMinMs, LIMITS.waitMaxMs) ?? LIMITS.waitDefaultMs;
 }

@@ -21,7 +21,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { FlashError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { Origin } from "../../contract/origin.ts";
-import { WORKER_ID_HEADER } from "../../contract/worker-env.ts";
+import { EXPECTED_VERSION_HEADER, WORKER_ID_HEADER } from "../../contract/worker-env.ts";
 import type { Pool } from "../workers/pool.ts";
 import type { PoolWorker } from "../workers/pool-worker.ts";
 import { readAffinity, type Affinity } from "../workers/select.ts";
@@ -52,7 +52,7 @@ export async function serveLoadBalanced(
   const body = new RequestBody({ request, response, maxBytes: LIMITS.lbBodyBytes });
   if (body.isAnnouncedTooLarge) throw requestTooLarge();
   refuseCodings(request);
-  refuseStale(request, pool.active.manifest);
+  refuseStale(request.headers[EXPECTED_VERSION_HEADER], pool.active.manifest);
   if (origin !== undefined) {
     refuseRouteLoop(origin, pool.active.manifest, { method: request.method, path });
   }

@@ -4,7 +4,6 @@
  * be called: a function that waits for this very call.
  */
 
-import type { IncomingMessage } from "node:http";
 import { FlashError } from "../../contract/errors.ts";
 import type { EndpointManifest } from "../../contract/manifest.ts";
 import {
@@ -19,11 +18,13 @@ import {
 } from "../../contract/origin.ts";
 import { RouteTable, type Route } from "../../contract/routes.ts";
 import { TRACE_HEADERS, readTrace } from "../../contract/trace.ts";
-import { EXPECTED_VERSION_HEADER } from "../../contract/worker-env.ts";
 import type { Principal } from "./http.ts";
 
 /** `callerName`: name of the worker's endpoint, when a worker calls. */
-export function originOf({ headers }: IncomingMessage, callerName: string | undefined): Origin {
+export function originOf(
+  { headers }: { headers: Readonly<Partial<Record<string, string | string[]>>> },
+  callerName: string | undefined,
+): Origin {
   const trace = readTrace(headers[TRACE_HEADERS.parent], headers[TRACE_HEADERS.state]);
   const traced = trace === undefined ? {} : { trace };
   if (callerName === undefined) return { ...traced, chain: [] };
@@ -86,8 +87,10 @@ function refuseLoop(chain: readonly string[], target: string): void {
 }
 
 /** Throws `STALE_DESCRIPTION` when the caller has encoded its call for another version of the endpoint. */
-export function refuseStale({ headers }: IncomingMessage, manifest: EndpointManifest): void {
-  const expected = headers[EXPECTED_VERSION_HEADER];
+export function refuseStale(
+  expected: string | string[] | undefined,
+  manifest: EndpointManifest,
+): void {
   if (expected === undefined || expected === manifest.fingerprint) return;
   throw new FlashError(
     "STALE_DESCRIPTION",

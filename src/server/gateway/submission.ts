@@ -5,13 +5,88 @@ import { FlashError } from "../../contract/errors.ts";
 import { isPlainJsonObject, isTooDeep } from "../../contract/json.ts";
 import type { EndpointManifest, FunctionManifest } from "../../contract/manifest.ts";
 import { chooseFunction } from "../../contract/methods.ts";
-import type { JobRequest } from "../jobs/jobs.ts";
+import { ORIGIN_MEMBER, originMember, type Origin } from "../../contract/origin.ts";
+import { DEADLINE_HEADER, EXPECTED_VERSION_HEADER } from "../../contract/worker-env.ts";
+import { LIMITS } from "../../contract/limits.ts";
+import type { JobRequest, JobTarget } from "../jobs/jobs.ts";
+import { clamped } from "./http.ts";
+import { refuseJobLoop, refuseStale } from "./origin.ts";
 import { memberTexts } from "./raw-json.ts";
 
 const MAX_KEY_LENGTH = 255;
+/** For clients that cannot set `policy.key`, which wins. */
+const JOB_KEY_HEADER = "x-flash-job-key";
+
+/** What a request's head says about the job. */
+export interface Asked {
+  ttl: number | undefined;
+  idempotencyKey: string | undefined;
+  key: string | undefined;
+  /** When the caller's own time is over, epoch ms. */
+  deadline: number | undefined;
+  /** The version of the endpoint that the call was made for. */
+  expected: string | undefined;
+}
+
+/** A job to be accepted, and where it goes. */
+export interface Submission {
+  target: JobTarget;
+  body: JobRequest;
+}
+
+export function askedOf(
+  headers: Readonly<Partial<Record<string, string | string[]>>>,
+  query: URLSearchParams,
+): Asked {
+  return {
+    ttl: clamped(query.get("ttl"), LIMITS.ttlMinMs, LIMITS.ttlMaxMs),
+    idempotencyKey: textOf(headers["idempotency-key"]),
+    key: textOf(headers[JOB_KEY_HEADER]),
+    deadline: timeIn(textOf(headers[DEADLINE_HEADER])),
+    expected: textOf(headers[EXPECTED_VERSION_HEADER]),
+  };
+}
+
+function timeIn(text: string | undefined): number | undefined {
+  const time = text === undefined || text === "" ? Number.NaN : Number(text);
+  return Number.isFinite(time) ? time : undefined;
+}
+
+function textOf(header: string | string[] | undefined): string | undefined {
+  return typeof header === "string" ? header : undefined;
+}
+
+/** Throws for what is no submission, and for an input that the endpoint's function would refuse. */
+export function readSubmission(
+  endpoint: { row: { id: string }; releaseId: string; manifest: EndpointManifest },
+  { text, origin, ...asked }: Asked & { text: string; origin: Origin },
+): Submission {
+  const { ttl, idempotencyKey, deadline } = asked;
+  const { manifest } = endpoint;
+  const body = parseBody(text);
+  const key = body.key ?? asked.key;
+  refuseStale(asked.expected, manifest);
+  refuseJobLoop(origin, manifest, body.input);
+  checkInput(manifest, body.input);
+  const { options } = manifest;
+  const target = {
+    endpointId: endpoint.row.id,
+    releaseId: endpoint.releaseId,
+    executionTimeoutMs: options.executionTimeoutMs,
+    retries: options.retries,
+    keyConcurrency: options.keyConcurrency,
+  };
+  if (ttl !== undefined) body.policy = { ...body.policy, ttl };
+  if (idempotencyKey !== undefined) body.idempotencyKey = checkKey(idempotencyKey);
+  if (key !== undefined) body.key = key;
+  if (deadline !== undefined) body.deadline = deadline;
+  const member = originMember(origin);
+  if (member !== undefined) body.extra = { ...body.extra, [ORIGIN_MEMBER]: member };
+  return { target, body };
+}
 
 /** Unknown keys are ignored: official examples send some by mistake. */
-export function parseBody(text: string): JobRequest {
+function parseBody(text: string): JobRequest {
   let body: unknown;
   try {
     body = JSON.parse(text);
@@ -57,7 +132,7 @@ function withoutNulls(policy: Record<string, unknown>): Record<string, unknown> 
   return Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== null));
 }
 
-export function checkKey(key: string): string {
+function checkKey(key: string): string {
   if (key.length > 0 && key.length <= MAX_KEY_LENGTH) return key;
   throw new FlashError(
     "NOT_ACCEPTED",

@@ -1,0 +1,125 @@
+/**
+ * Plain requests of queue endpoints, at the edge: submitting a job and asking for one, as job-api does
+ * it. What would be refused before anything has happened is left to job-api, and so is everything else.
+ */
+
+import { jobRouteOf, type ApiRoute } from "../../contract/api-routes.ts";
+import { FlashError } from "../../contract/errors.ts";
+import { jobDocumentText } from "../../contract/job.ts";
+import { ORIGIN_HEADERS, type Origin } from "../../contract/origin.ts";
+import type { Log } from "../../kit/log.ts";
+import { jsonHead, okJsonHead } from "../edge/answer.ts";
+import type { PlainExchange } from "../edge/exchange.ts";
+import type { PlainHead } from "../edge/head.ts";
+import type { Jobs } from "../jobs/jobs.ts";
+import { problemAnswer, queryOf } from "./http.ts";
+import { acceptedText, jobOf, submittedText, waitOf, type ServedEndpoint } from "./job-api.ts";
+import { originOf } from "./origin.ts";
+import { askedOf, readSubmission, type Asked, type Submission } from "./submission.ts";
+import type { Target } from "./target.ts";
+
+/** What follows from a request's head. */
+export interface JobPlan {
+  readonly kind: "job";
+  /** Of the endpoint, as in the path. */
+  readonly id: string;
+  readonly operation: "run" | "runsync" | "status";
+  /** Of `status`. */
+  readonly jobId: string;
+  readonly route: ApiRoute;
+  readonly waitMs: number;
+  readonly asked: Asked;
+  readonly origin: Origin;
+}
+
+export interface PlainJobRequest {
+  plan: JobPlan;
+  exchange: PlainExchange;
+  endpoint: Pick<ServedEndpoint, "row" | "releaseId" | "manifest">;
+  jobs: Jobs;
+  log: Log;
+}
+
+/** Undefined: the request is for job-api. */
+export function planJob(head: PlainHead, target: Target & { kind: "v2" }): JobPlan | undefined {
+  const [operation = "", jobId = "", ...more] = target.operation;
+  const isStatus = operation === "status";
+  const isSubmission = operation === "run" || operation === "runsync";
+  if (more.length > 0 || !(isStatus || isSubmission) || isStatus === (jobId === "")) {
+    return undefined;
+  }
+  const route = jobRouteOf(operation, head.method);
+  // Such a job ends with the connection.
+  if (head.headers[ORIGIN_HEADERS.attached] !== undefined) return undefined;
+  if (route === undefined || !route.methods.includes(head.method)) return undefined;
+  const query = queryOf(head.target);
+  return {
+    kind: "job",
+    id: target.id,
+    operation,
+    jobId,
+    route,
+    waitMs: waitOf(query),
+    asked: askedOf(head.headers, query),
+    origin: originOf(head, undefined),
+  };
+}
+
+/** Answers, later. False: job-api has to, and nothing has happened yet. */
+export function servePlainJob(request: PlainJobRequest): boolean {
+  const { plan, exchange, endpoint } = request;
+  let answer: Promise<string>;
+  if (plan.operation === "status") answer = statusText(request);
+  else {
+    let submission: Submission;
+    try {
+      const text = exchange.body.toString("utf8");
+      submission = readSubmission(endpoint, { ...plan.asked, text, origin: plan.origin });
+    } catch {
+      return false;
+    }
+    answer =
+      plan.operation === "run" ? runText(request, submission) : runsyncText(request, submission);
+  }
+  answer.then(
+    (text) => exchange.answer(okJsonHead(text), text),
+    (error: unknown) => refuse(request, error),
+  );
+  return true;
+}
+
+async function statusText({ plan, endpoint, jobs }: PlainJobRequest): Promise<string> {
+  return jobDocumentText(await jobOf({ jobs, endpoint, id: plan.jobId }));
+}
+
+async function runText({ jobs }: PlainJobRequest, { target, body }: Submission): Promise<string> {
+  return acceptedText(await jobs.submit(target, body, "run"));
+}
+
+async function runsyncText(
+  { plan, exchange, jobs }: PlainJobRequest,
+  { target, body }: Submission,
+): Promise<string> {
+  const wait = { waitMs: plan.waitMs, signal: () => goneSignal(exchange) };
+  return submittedText(await jobs.submitAndWait(target, body, wait));
+}
+
+function goneSignal(exchange: PlainExchange): AbortSignal {
+  const gone = new AbortController();
+  if (exchange.isGone) gone.abort();
+  else exchange.onGone = () => gone.abort();
+  return gone.signal;
+}
+
+function refuse({ exchange, log }: PlainJobRequest, error: unknown): void {
+  const isKnown = FlashError.is(error);
+  if (!isKnown) {
+    log.error("a request failed inside the server", {
+      method: exchange.head.method,
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+  }
+  const members = isKnown ? { error: error.message } : {};
+  const { status, text, headers } = problemAnswer(error, members);
+  exchange.answer(jsonHead(status, Buffer.byteLength(text), headers), text);
+}
