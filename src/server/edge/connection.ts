@@ -49,6 +49,7 @@ export class Connection {
   /** What has come and has not been understood. */
   #rest: Buffer | undefined;
   #pieces = 0;
+  #isTaking = false;
   #known: Known | undefined;
   #hasAnswered = false;
   /** Since when it waits; monotonic, ms. 0: to be found out with the next look. */
@@ -114,11 +115,9 @@ export class Connection {
 
   /** Goes on with what came while the answer was made. */
   proceed(): void {
-    const rest = this.#rest;
-    if (rest === undefined || this.#state !== "open" || this.#exchange !== undefined) return;
-    this.#rest = undefined;
+    if (this.#rest === undefined || this.#isTaking || this.#state !== "open") return;
     this.socket.resume();
-    this.#take(rest);
+    this.#take();
   }
 
   /** Between two requests. A connection that has not had one is not idle yet, only slow. */
@@ -129,56 +128,38 @@ export class Connection {
   #read(chunk: Buffer): void {
     if (this.#state === "over") return;
     const bytes = this.#rest === undefined ? chunk : Buffer.concat([this.#rest, chunk]);
-    if (this.#exchange === undefined) {
-      this.#rest = undefined;
-      this.#take(bytes);
-      return;
-    }
     this.#rest = bytes;
-    if (bytes.length > MAX_AHEAD) this.socket.pause();
+    if (this.#exchange === undefined) this.#take();
+    else if (bytes.length > MAX_AHEAD) this.socket.pause();
   }
 
-  /** Answers what is whole in these bytes, one after the other. */
-  #take(given: Buffer): void {
-    let bytes = given;
-    while (bytes.length > 0) {
-      const begun = this.#begin(bytes);
-      if (begun === undefined) return;
-      bytes = bytes.subarray(begun);
-      if (this.#exchange === undefined) continue;
-      // The answer is to come.
-      if (bytes.length > 0) this.#rest = bytes;
-      return;
+  /** Answers what is whole, one after the other, for as long as answers come at once. */
+  #take(): void {
+    this.#isTaking = true;
+    while (this.#exchange === undefined && this.#state === "open") {
+      const bytes = this.#rest;
+      if (bytes === undefined || !this.#begin(bytes)) break;
     }
+    this.#isTaking = false;
   }
 
-  /** Begins with the request at the start of these bytes. Returns its length; undefined when that was all. */
-  #begin(bytes: Buffer): number | undefined {
-    if (this.#state !== "open") return undefined;
+  /** Begins with the request at the start of these bytes. False: there is none for the edge. */
+  #begin(bytes: Buffer): boolean {
     const known = this.#recognise(bytes);
-    if (known === "partial") {
-      this.#wait(bytes);
-      return undefined;
-    }
-    if (known === "odd") {
-      this.#handOver(bytes);
-      return undefined;
-    }
+    if (known === "partial") return this.#wait(bytes);
+    if (known === "odd") return this.#handOver(bytes);
     const { head } = known;
     const start = known.bytes.length;
     const end = start + head.bodyBytes;
-    if (bytes.length < end) {
-      this.#wait(bytes);
-      return undefined;
-    }
+    if (bytes.length < end) return this.#wait(bytes);
     this.#pieces = 0;
+    this.#rest = bytes.length === end ? undefined : bytes.subarray(end);
     const body = head.bodyBytes === 0 ? NOTHING : bytes.subarray(start, end);
     const exchange = new Exchange(this, head, body);
     this.#exchange = exchange;
-    if (this.#options.respond(exchange)) return end;
+    if (this.#options.respond(exchange)) return true;
     this.#exchange = undefined;
-    this.#handOver(bytes);
-    return undefined;
+    return this.#handOver(bytes);
   }
 
   /** Most clients send the same head again and again. */
@@ -198,17 +179,16 @@ export class Connection {
     return this.#known;
   }
 
-  #wait(bytes: Buffer): void {
+  #wait(bytes: Buffer): false {
     this.#pieces += 1;
     if (this.#pieces > MAX_PIECES || bytes.length > MAX_HEAD_BYTES + MAX_BODY_BYTES) {
-      this.#handOver(bytes);
-      return;
+      return this.#handOver(bytes);
     }
-    this.#rest = bytes;
     if (this.#pieces === 1) this.#since = 0;
+    return false;
   }
 
-  #handOver(bytes: Buffer | undefined): void {
+  #handOver(bytes: Buffer | undefined): false {
     const { socket } = this;
     this.#leave();
     socket.off("data", this.#onData);
@@ -221,6 +201,7 @@ export class Connection {
     if (bytes !== undefined) socket.unshift(bytes);
     this.#options.serve();
     socket.resume();
+    return false;
   }
 
   /** What is still to be answered is lost, as it is with node:http. */

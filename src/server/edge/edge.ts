@@ -90,8 +90,9 @@ export class Edge {
 
   /** One timer for all: a connection that is busy should not have to move one with every request. */
   #planLook(): () => void {
-    return this.#options.clock.after(LOOK_MS, () => {
-      const now = performance.now();
+    const { clock } = this.#options;
+    return clock.after(LOOK_MS, () => {
+      const now = clock.elapsed();
       for (const connection of this.#connections) connection.look(now);
       this.#cancelLook = this.#planLook();
     });
