@@ -131,7 +131,12 @@ function answerAtEdge(exchange: PlainExchange, lanes: Lanes["lanes"]): boolean {
 }
 
 /** Everything a server says on one connection, until it ends it, to what is sent in these pieces. */
-export async function converse(port: number, pieces: readonly Buffer[]): Promise<string> {
+export async function converse(
+  port: number,
+  pieces: readonly Buffer[],
+  // Of a server in this process it is known when it has nothing more to say.
+  { isOurs = true }: { isOurs?: boolean } = {},
+): Promise<string> {
   const socket = net.connect({ port, host: "127.0.0.1" });
   socket.setNoDelay(true);
   const heard: Buffer[] = [];
@@ -145,8 +150,10 @@ export async function converse(port: number, pieces: readonly Buffer[]): Promise
     socket.write(piece);
     await new Promise((resolve) => setImmediate(resolve));
   }
-  await quiet(socket, () => heard.length);
-  socket.end();
+  if (isOurs) {
+    await quiet(socket, () => heard.length);
+    socket.end();
+  }
   await closed;
   return Buffer.concat(heard)
     .toString("latin1")

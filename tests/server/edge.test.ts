@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
 import { describe, test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { readPlainHead } from "../../src/server/edge/head.ts";
 import { until } from "../support/until.ts";
 import { assertSame, GOODBYE, startBoth } from "./edge-support.ts";

@@ -146,15 +146,16 @@ function serveLink() {
     socket.on("error", () => socket.destroy());
     socket.write("flash-lb/1\n");
     let pending = Buffer.alloc(0);
+    const seen = new Map();
     socket.on("data", (chunk) => {
       pending = Buffer.concat([pending, chunk]);
       while (pending.length >= 9 && pending.length >= 9 + pending.readUInt32BE()) {
         const length = pending.readUInt32BE();
         const stream = pending.readUInt32BE(4);
-        if ((pending[8] & 127) === 1) {
-          const [, path] = pending.toString("latin1", 9, 9 + length).split("\0");
-          answer(socket, stream, new URLSearchParams(path.split("?")[1]));
-        }
+        const payload = pending.toString("latin1", 9, 9 + length);
+        seen.set(stream, (seen.get(stream) ?? "") + payload);
+        // With the request's last frame.
+        if ((pending[8] & 128) !== 0) answer(socket, stream, seen.get(stream));
         pending = pending.subarray(9 + length);
       }
     });
@@ -163,10 +164,14 @@ function serveLink() {
   process.once("SIGTERM", () => server.close());
 }
 
-function answer(socket, stream, query) {
+function answer(socket, stream, request) {
+  const query = new URLSearchParams(request.split("\0")[1].split("?")[1]);
   for (const text of query.getAll("frame")) {
     const [type, payload = ""] = text.split(":");
-    const bytes = Buffer.from(payload.replaceAll("|", "\0"), "latin1");
+    const bytes = Buffer.from(
+      payload === "seen" ? request : payload.replaceAll("|", "\0"),
+      "latin1",
+    );
     const header = Buffer.alloc(9);
     header.writeUInt32BE(bytes.length);
     header.writeUInt32BE(stream, 4);

@@ -183,6 +183,8 @@ export class TestServer {
   request(url: string, options: RequestOptions = {}): Promise<Answer> {
     const { method = "GET", key = this.server.key, body, agent, signal } = options;
     const headers = {
+      // Said outright: without an agent, node's client would ask for the connection to be closed.
+      connection: "keep-alive",
       ...(key === null ? {} : { authorization: `Bearer ${key}` }),
       ...options.headers,
     };

@@ -27,6 +27,11 @@ export class WorkerAnswer {
     this.isEvents = valueOf(given.raw, "content-type")?.startsWith("text/event-stream") === true;
   }
 
+  /** Throws for what is no HTTP. */
+  check(): void {
+    this.#plain ??= answerHead(this.status, this.headers, this.reason);
+  }
+
   /** As the edge writes it. Throws for what is no HTTP. */
   get plain(): AnswerHead {
     return (this.#plain ??= answerHead(this.status, this.headers, this.reason));

@@ -99,7 +99,10 @@ export class NodeClient implements LinkClient {
     response.off("drain", this.#onDrain);
   }
 
-  #writeHead({ status, reason, headers }: WorkerAnswer): void {
+  #writeHead(head: WorkerAnswer): void {
+    const { status, reason, headers } = head;
+    // Checked before node:http does, which would keep the reason for the problem document.
+    head.check();
     const all = [...headers];
     // What is left of an unread request would be taken for the next one.
     if (!this.isRead) all.push("Connection", "close");

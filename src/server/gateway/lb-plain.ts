@@ -6,7 +6,7 @@
  */
 
 import { headText } from "../../contract/lb-link.ts";
-import { jsonHead } from "../edge/answer.ts";
+import { answerHead } from "../edge/answer.ts";
 import type { PlainExchange } from "../edge/exchange.ts";
 import type { Pool } from "../workers/pool.ts";
 import type { PoolWorker } from "../workers/pool-worker.ts";
@@ -122,8 +122,13 @@ class Serving implements LinkClient {
   #refuse(error: unknown): void {
     const { status, text, headers } = problemAnswer(error, refusalMembers(error));
     const id = this.#worker?.id;
-    const named = id === undefined ? headers : { "X-Runpod-Worker-Id": id, ...headers };
-    this.#request.exchange.answer(jsonHead(status, Buffer.byteLength(text), named), text);
+    const all = {
+      ...(id === undefined ? {} : { "X-Runpod-Worker-Id": id }),
+      "content-type": headers["content-type"] ?? "",
+      "content-length": String(Buffer.byteLength(text)),
+      ...headers,
+    };
+    this.#request.exchange.answer(answerHead(status, Object.entries(all).flat()), text);
   }
 
   // The client's side of the link.
