@@ -6,6 +6,7 @@
  *     flash-server   the contract's `Cloud`
  *     identity-client   keys, secrets, audit, logins
  *     client         HTTP: requests, uploads, streamed lines, errors
+ *     upload            an artifact, in parts
  */
 
 import { FlashError } from "../contract/errors.ts";

@@ -63,6 +63,7 @@ function part(
   return { name, description: `Name of the ${names}.`, required, schema: STRING, names };
 }
 
+const DIGEST = parameter("digest", "SHA-256 of the whole artifact, hex.", { required: true });
 const SECRET = parameter("name", "Name of the secret.", { required: true });
 
 function optional(parameter: QueryParameter, description: string): QueryParameter {
@@ -82,6 +83,8 @@ const DEPLOY: Access = { verbs: ["deploy"] };
 const ADMIN: Access = { verbs: ["admin"] };
 const ANY: Access = { verbs: ["read", "call", "deploy"] as readonly Verb[] };
 
+const UPLOAD = { access: DEPLOY, touches: "app", narrowest: "environment" } as const;
+
 function json(document: DocumentName): RouteAnswer {
   return { kind: "json", document };
 }
@@ -98,12 +101,25 @@ function control(
 }
 
 export const CONTROL_ROUTES = {
-  "builds.upload": control("POST", "/builds", "Takes an artifact in", {
-    access: DEPLOY,
-    touches: "app",
-    narrowest: "environment",
-    query: [APP],
-    body: { kind: "bytes", mediaType: "application/gzip", description: "`artifact.tar.gz`" },
+  "uploads.read": control("GET", "/uploads", "How much of an artifact has come", {
+    ...UPLOAD,
+    query: [APP, DIGEST],
+    answer: json("UploadDocument"),
+  }),
+  "uploads.append": control("PUT", "/uploads", "Goes on with an artifact, at its offset", {
+    ...UPLOAD,
+    query: [
+      APP,
+      DIGEST,
+      parameter("offset", "Bytes that have come before.", { ...WHOLE, required: true }),
+      parameter("bytes", "Size of the whole artifact.", { ...WHOLE, required: true }),
+    ],
+    body: { kind: "bytes", mediaType: "application/octet-stream", description: "A part of it." },
+    answer: json("UploadDocument"),
+  }),
+  "uploads.complete": control("POST", "/uploads/complete", "Checks it and makes it a build", {
+    ...UPLOAD,
+    query: [APP, DIGEST],
     answer: json("BuildDocument"),
     changes: true,
   }),

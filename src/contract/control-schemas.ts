@@ -78,8 +78,16 @@ const SECRET = {
   updatedBy: STRING,
 };
 
+const BUILD = { id: STRING, app: STRING, digest: STRING, bytes: INTEGER };
+
 export const DOCUMENTS = {
-  BuildDocument: object({ id: STRING, app: STRING, digest: STRING, bytes: INTEGER }),
+  BuildDocument: object(BUILD),
+  UploadDocument: object({
+    app: STRING,
+    digest: STRING,
+    offset: INTEGER,
+    build: nullable(object(BUILD)),
+  }),
   DeployRequest: object({ ...PLACE, build: STRING }),
   DeploymentDocument: object({ ...DEPLOYED, endpoints: list(object(ENDPOINT)) }),
   EnvironmentsDocument: object({

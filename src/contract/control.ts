@@ -286,3 +286,14 @@ export interface SecretRotationDocument {
   /** Secrets that are now sealed with a new master key. */
   sealed: number;
 }
+
+/** How far an upload has come. */
+export interface UploadDocument {
+  app: string;
+  /** SHA-256 of the whole artifact, hex. */
+  digest: string;
+  /** Bytes that have come. */
+  offset: number;
+  /** The build, when the server has it already: nothing needs to be sent. */
+  build: BuildDocument | null;
+}

@@ -30,6 +30,7 @@ import { Builds } from "./control/builds.ts";
 import { Control } from "./control/control.ts";
 import { readOrCreateKey } from "./control/key.ts";
 import { Logs } from "./control/logs.ts";
+import { Uploads } from "./control/uploads.ts";
 import { WorkerKeys } from "./control/worker-keys.ts";
 import { Edge } from "./edge/edge.ts";
 import { Keyring } from "./gateway/auth.ts";
@@ -115,6 +116,7 @@ export class FlashServer {
     await options.compute.reclaim();
     await parts.identity.keys.load();
     await parts.identity.secrets.load();
+    await parts.control.uploads.start();
     await parts.fleet.load();
     await listen(parts, options);
     const server = new FlashServer(parts, key);
@@ -165,8 +167,19 @@ export class FlashServer {
   }
 
   async #close(graceMs: number): Promise<void> {
-    const { gateway, listener, edge, scaler, fleet, jobs, batches, identity, logs, options } =
-      this.#parts;
+    const {
+      gateway,
+      listener,
+      edge,
+      scaler,
+      fleet,
+      jobs,
+      batches,
+      control,
+      identity,
+      logs,
+      options,
+    } = this.#parts;
     gateway.close();
     await scaler.close();
     // Workers that finish their jobs may need a new connection to say so.
@@ -189,6 +202,7 @@ export class FlashServer {
     await quiet;
     await logs.close();
     await identity.keys.close();
+    control.uploads.close();
     await options.compute.close();
     await options.store.close();
   }
@@ -224,6 +238,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     fallback: options.secretFallback,
   });
   const builds = new Builds({ store: store.control, home, clock });
+  const uploads = new Uploads({ home, builds, clock, log });
   const logs = new Logs({ home, clock, log });
   const jobs = new Jobs({
     store,
@@ -253,6 +268,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
   const workerKeys = new WorkerKeys({ store, keyring, fleet, secrets, clock });
   const control = new Control({
     workerKeys,
+    uploads,
     secrets,
     store,
     fleet,

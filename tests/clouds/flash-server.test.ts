@@ -31,15 +31,27 @@ function artifact(t: TestContext, bytes: Buffer): Artifact {
   return { file, digest: sha256(bytes), bytes: bytes.length, manifest };
 }
 
-function acceptBuilds(server: ControlServer): void {
-  server.routes.set("POST /api/v1/builds", ({ body, query }, response) =>
-    sendJson(response, {
-      id: "build_1",
-      app: query.app,
-      digest: sha256(body),
-      bytes: body.length,
-    }),
+/** Takes uploads as the server does, and says what has come. */
+function acceptUploads(server: ControlServer): () => Buffer {
+  const parts: Buffer[] = [];
+  const state = (digest: string | undefined) => {
+    const offset = Buffer.concat(parts).length;
+    return { app: "shop", digest, offset, build: null };
+  };
+  server.routes.set("GET /api/v1/uploads", ({ query }, response) =>
+    sendJson(response, state(query.digest)),
   );
+  server.routes.set("PUT /api/v1/uploads", ({ body, query }, response) => {
+    assert.equal(query.offset, String(Buffer.concat(parts).length));
+    parts.push(body);
+    sendJson(response, state(query.digest));
+  });
+  server.routes.set("POST /api/v1/uploads/complete", ({ query }, response) => {
+    const whole = Buffer.concat(parts);
+    const document = { id: "build_1", app: query.app, digest: sha256(whole), bytes: whole.length };
+    sendJson(response, document);
+  });
+  return () => Buffer.concat(parts);
 }
 
 const withCode = (code: string) => (error: unknown) => FlashError.is(error) && error.code === code;
@@ -48,9 +60,9 @@ describe("deploying", () => {
   test("the artifact is uploaded whole with the key, and its build is released", async (t) => {
     const { server, cloud } = await open(t);
     const document = { ...TARGET, build: "build_1", release: "rel_1", target: "", endpoints: [] };
-    acceptBuilds(server);
+    const arrived = acceptUploads(server);
     server.json("POST /api/v1/deployments", document);
-    const bytes = Buffer.alloc(3_000_000, "flash");
+    const bytes = Buffer.alloc(20_000_000, "flash");
     const told: string[] = [];
 
     const result = await cloud.deploy(artifact(t, bytes), TARGET, {
@@ -58,29 +70,35 @@ describe("deploying", () => {
     });
 
     assert.deepEqual(result, document);
-    const [upload, release] = server.requests;
-    assert.ok(upload !== undefined && upload.body.equals(bytes));
-    assert.deepEqual(upload.query, { app: "shop" });
-    assert.equal(upload.authorization, "Bearer flash_secret");
+    assert.ok(arrived().equals(bytes));
+    const [look, part] = server.requests;
+    assert.deepEqual(look?.query, { app: "shop", digest: sha256(bytes) });
+    assert.equal(part?.authorization, "Bearer flash_secret");
+    const parts = server.requests.filter(({ method }) => method === "PUT");
+    assert.deepEqual(
+      parts.map(({ body }) => body.length),
+      [8_388_608, 8_388_608, 3_222_784],
+    );
+    const release = server.requests.at(-1);
     assert.deepEqual(JSON.parse(String(release?.body)), { ...TARGET, build: "build_1" });
-    assert.deepEqual(told, ["uploaded 3.0 MB", "deploying..."]);
+    assert.deepEqual(told, ["uploaded 20.0 MB", "deploying..."]);
   });
 
   test("an upload is repeated when the connection breaks", async (t) => {
     const { server, cloud } = await open(t);
-    acceptBuilds(server);
+    acceptUploads(server);
     server.json("POST /api/v1/deployments", { ...TARGET, endpoints: [] });
     server.cuts = 2;
     await cloud.deploy(artifact(t, Buffer.from("bytes")), TARGET);
     assert.deepEqual(
       server.requests.map(({ path }) => path),
-      ["/api/v1/builds", "/api/v1/deployments"],
+      ["/api/v1/uploads", "/api/v1/uploads", "/api/v1/uploads/complete", "/api/v1/deployments"],
     );
   });
 
   test("a release is never made twice behind the caller's back", async (t) => {
     const { server, cloud } = await open(t);
-    acceptBuilds(server);
+    acceptUploads(server);
     let releases = 0;
     server.routes.set("POST /api/v1/deployments", (_, response) => {
       releases += 1;
@@ -93,14 +111,29 @@ describe("deploying", () => {
 
   test("a damaged upload is not released", async (t) => {
     const { server, cloud } = await open(t);
-    server.json("POST /api/v1/builds", { id: "b", app: "shop", digest: "f00", bytes: 5 });
+    acceptUploads(server);
+    const damaged = new FlashError("INVALID_REQUEST", "The artifact arrived damaged");
+    server.fail("POST /api/v1/uploads/complete", damaged);
     const deployed = cloud.deploy(artifact(t, Buffer.from("bytes")), TARGET);
     await assert.rejects(deployed, /arrived damaged/);
-    assert.equal(server.requests.length, 1);
+    assert.ok(!server.requests.some(({ path }) => path.endsWith("/deployments")));
+  });
+
+  test("what the server has already is not sent again", async (t) => {
+    const { server, cloud } = await open(t);
+    const build = { id: "build_7", app: "shop", digest: "", bytes: 5 };
+    server.json("GET /api/v1/uploads", { app: "shop", digest: "", offset: 5, build });
+    server.json("POST /api/v1/deployments", { ...TARGET, endpoints: [] });
+    await cloud.deploy(artifact(t, Buffer.from("bytes")), TARGET);
+    assert.deepEqual(
+      server.requests.map(({ method }) => method),
+      ["GET", "POST"],
+    );
   });
 
   test("a missing artifact is an error, not a hanging request", async (t) => {
-    const { cloud } = await open(t);
+    const { server, cloud } = await open(t);
+    acceptUploads(server);
     const gone = { ...artifact(t, Buffer.from("bytes")), file: "/nowhere/artifact.tar.gz" };
     await assert.rejects(cloud.deploy(gone, TARGET), withCode("BUILD_FAILED"));
   });

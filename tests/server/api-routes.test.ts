@@ -1,6 +1,7 @@
 /** The route table: what is in it is served, what is served is in it, and its document is true. */
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, test } from "node:test";
@@ -99,7 +100,12 @@ describe("/api/v1/openapi.json", () => {
     };
     const artifact = await artifactOf("shop", endpoints);
     const place = "app=shop&environment=dev";
-    const build = await ask("builds.upload", "app=shop", artifact);
+    const digest = createHash("sha256").update(artifact).digest("hex");
+    const name = `app=shop&digest=${digest}`;
+    await ask("uploads.append", `${name}&offset=0&bytes=${artifact.length}`, artifact);
+    await ask("uploads.read", name);
+    const build = await ask("uploads.complete", name);
+    await ask("uploads.read", name);
     const deploy = { app: "shop", environment: "dev", build: build.id };
     await ask("deployments.create", "", JSON.stringify(deploy));
     await ask("environments.list", "app=shop");
@@ -110,6 +116,14 @@ describe("/api/v1/openapi.json", () => {
     const { worker } = await ask("workers.add", `${place}&endpoint=whisper`);
     await ask("workers.remove", `${place}&endpoint=whisper&worker=${worker}`);
     await ask("server.read", "");
+    await ask("secrets.set", `${place}&name=S`, JSON.stringify({ value: "value-of-s" }));
+    await ask("secrets.list", place);
+    await ask("secrets.rotate", "");
+    await ask("secrets.remove", `${place}&name=S`);
+    const { id } = await ask("keys.create", "", JSON.stringify({ name: "k", verbs: ["read"] }));
+    await ask("keys.list", "");
+    await ask("keys.revoke", `key=${id}`);
+    await ask("audit.list", "");
     await ask("endpoints.remove", place);
   });
 });

@@ -302,7 +302,7 @@ describe("over HTTP", () => {
   test("upload, deploy, status, describe, remove", async (t) => {
     const server = await TestServer.start(t);
     const body = await artifactOf("shop", [API]);
-    const build = await server.request("/api/v1/builds?app=shop", { method: "POST", body });
+    const build = await server.upload("shop", body);
     assert.equal(build.status, 200, build.text);
     const deployment = await server.request("/api/v1/deployments", {
       method: "POST",
@@ -324,8 +324,8 @@ describe("over HTTP", () => {
   test("mistakes are problem documents", async (t) => {
     const server = await TestServer.start(t);
     const cases: [method: string, path: string, body: string, status: number, text: RegExp][] = [
-      ["POST", "/builds", "", 400, /'app' is missing/],
-      ["PUT", "/builds?app=a", "", 405, /only POST/],
+      ["POST", "/uploads/complete", "", 400, /'app' is missing/],
+      ["POST", "/uploads?app=a", "", 405, /only GET, PUT/],
       ["POST", "/deployments", "{", 400, /not JSON/],
       ["POST", "/deployments", "[]", 400, /not a DeployRequest: body must be an object/],
       ["POST", "/deployments", '{"app":"a","environment":"e","build":"b"}', 404, /no build/],

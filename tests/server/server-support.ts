@@ -1,5 +1,6 @@
 /** A real Flash server on a free port, with artifacts of the tests' own worker. */
 
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import http, { type IncomingHttpHeaders } from "node:http";
 import path from "node:path";
@@ -159,6 +160,18 @@ export class TestServer {
     const artifact = await artifactOf(app, endpoints);
     const build = await this.server.control.putBuild(app, Readable.from([artifact]));
     return await this.server.control.deploy({ app, environment, build: build.id });
+  }
+
+  /** Sends an artifact over HTTP, as the command line does. */
+  async upload(app: string, artifact: Buffer, key?: string): Promise<Answer> {
+    const digest = createHash("sha256").update(artifact).digest("hex");
+    const query = `app=${app}&digest=${digest}`;
+    const as = key === undefined ? {} : { key };
+    const put = { method: "PUT", body: artifact, ...as };
+    const path = `/api/v1/uploads?${query}&offset=0&bytes=${artifact.length}`;
+    const sent = await this.request(path, put);
+    if (sent.status !== 200) return sent;
+    return await this.request(`/api/v1/uploads/complete?${query}`, { method: "POST", ...as });
   }
 
   async status(app: string, name: string, environment = "production"): Promise<EndpointStatus> {

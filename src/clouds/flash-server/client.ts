@@ -17,12 +17,21 @@ const BACKOFF = { baseMs: 200, factor: 3, capMs: 2000, jitter: 0.2 };
 /** More of an error's body than this is not read, bytes. */
 const ERROR_BODY_BYTES = 1_000_000;
 
+/** Part of a file. */
+export interface FilePart {
+  kind: "file";
+  path: string;
+  /** First byte, and how many. */
+  offset: number;
+  bytes: number;
+}
+
 export interface ControlRequest {
   method: "GET" | "POST" | "PUT" | "DELETE";
   /** Below the base URL: `/api/v1/status`. */
   path: string;
   query?: Readonly<Record<string, string | undefined>>;
-  body?: { kind: "json"; value: unknown } | { kind: "file"; path: string; bytes: number };
+  body?: { kind: "json"; value: unknown } | FilePart;
   signal?: AbortSignal | undefined;
   /** Longest silence of the connection, ms; 0 for none. */
   idleMs?: number;
@@ -150,9 +159,10 @@ function bodyOf(request: ControlRequest): {
     };
   }
   return {
-    headers: { "content-type": "application/gzip", "content-length": String(body.bytes) },
+    headers: { "content-type": "application/octet-stream", "content-length": String(body.bytes) },
     write(outgoing) {
-      const file = createReadStream(body.path);
+      const { path, offset, bytes } = body;
+      const file = createReadStream(path, { start: offset, end: offset + bytes - 1 });
       file.on("error", (cause) => {
         const message = `The artifact ${body.path} cannot be read: ${cause.message}`;
         outgoing.destroy(new FlashError("BUILD_FAILED", message, { cause }));

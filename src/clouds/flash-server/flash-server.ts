@@ -20,6 +20,7 @@ import { FlashError } from "../../contract/errors.ts";
 import type { JobDocument } from "../../contract/job.ts";
 import type { JobState } from "../../contract/states.ts";
 import { ControlClient } from "./client.ts";
+import { upload } from "./upload.ts";
 
 const API = "/api/v1";
 
@@ -239,26 +240,10 @@ export class FlashServerCloud implements Cloud {
     });
   }
 
-  /** Builds are known by their digest, so sending one again after a broken connection is safe. */
   async #upload(artifact: Artifact, app: string, options: CloudOptions): Promise<BuildDocument> {
-    const build = await this.#client.json<BuildDocument>({
-      method: "POST",
-      path: `${API}/builds`,
-      query: { app },
-      body: { kind: "file", path: artifact.file, bytes: artifact.bytes },
-      signal: options.signal,
-      isRepeatable: true,
-    });
-    if (build.digest !== artifact.digest) {
-      throw new FlashError(
-        "REMOTE_ERROR",
-        `The artifact arrived damaged at ${this.target}: its digest is ${build.digest}, not ${artifact.digest}.`,
-        {
-          hint: "Deploy again. If it happens again, something between here and there changes data.",
-        },
-      );
-    }
-    options.onProgress?.(`uploaded ${(artifact.bytes / 1e6).toFixed(1)} MB`);
+    const { build, isNew } = await upload(this.#client, { artifact, app, options });
+    const size = `${(artifact.bytes / 1e6).toFixed(1)} MB`;
+    options.onProgress?.(isNew ? `uploaded ${size}` : "uploaded before");
     return build;
   }
 }

@@ -82,6 +82,12 @@ export class Builds {
     }
   }
 
+  /** The build of an artifact that is known and there as a whole. */
+  async find(app: string, digest: string): Promise<BuildRow | undefined> {
+    const known = (await this.#store.listBuilds(app)).find((build) => build.digest === digest);
+    return known !== undefined && (await this.#isWhole(known)) ? known : undefined;
+  }
+
   async #isWhole(build: BuildRow): Promise<boolean> {
     return await readUnpacked(this.folderOf(build.id), build.app).then(
       () => true,

@@ -10,14 +10,22 @@ import { IDENTITY_HANDLERS } from "../identity/identity-handlers.ts";
 import type { EndpointFilter } from "./control.ts";
 import type { ControlCall, ControlHandlers } from "./control-call.ts";
 import { required } from "./control-call.ts";
+import { documentOf, type UploadName } from "./uploads.ts";
 import { controlOpenApi } from "./control-openapi.ts";
 import { logQueryOf } from "./log-query.ts";
 
 export const CONTROL_HANDLERS: ControlHandlers = {
-  "builds.upload": async (call) => {
-    const build = await call.control.putBuild(required(call.query, "app"), call.request);
+  "uploads.read": ({ control, query }) => control.uploads.look(uploadOf(query)),
+  "uploads.append": ({ control, query, request }) =>
+    control.uploads.append(uploadOf(query), {
+      offset: wholeNumber(query, "offset"),
+      bytes: wholeNumber(query, "bytes"),
+      body: request,
+    }),
+  "uploads.complete": async (call) => {
+    const build = await call.control.uploads.complete(uploadOf(call.query));
     call.subject = build.id;
-    return build;
+    return documentOf(build);
   },
   "deployments.create": (call) => {
     const request = call.body as DeployRequest;
@@ -133,4 +141,14 @@ function baseUrl(text: string): string {
     return `${url.origin}${url.pathname}`.replace(/\/+$/, "");
   }
   throw new FlashError("INVALID_REQUEST", `'url' must be an http or https URL, got '${text}'.`);
+}
+
+function uploadOf(query: URLSearchParams): UploadName {
+  return { app: required(query, "app"), digest: required(query, "digest") };
+}
+
+function wholeNumber(query: URLSearchParams, name: string): number {
+  const text = required(query, name);
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new FlashError("INVALID_REQUEST", `'${name}' must be a whole number, got '${text}'.`);
 }

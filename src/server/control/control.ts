@@ -6,6 +6,7 @@
  *   control-handlers  what each route does
  *   control-openapi   the table as an OpenAPI document
  *   builds            artifacts, checked and unpacked
+ *   uploads           artifacts on their way, over broken connections
  *   logs              what workers write; log-file: of one endpoint; log-query: what is asked for
  *   key               the server key
  *   worker-keys       keys of workers that somebody else starts
@@ -44,6 +45,7 @@ import type { Fleet } from "../workers/fleet.ts";
 import { noWorkers, type Pool } from "../workers/pool.ts";
 import type { Builds } from "./builds.ts";
 import type { Logs } from "./logs.ts";
+import type { Uploads } from "./uploads.ts";
 import type { WorkerKeys } from "./worker-keys.ts";
 
 export interface ControlOptions {
@@ -51,6 +53,7 @@ export interface ControlOptions {
   fleet: Fleet;
   scaler: Scaler;
   builds: Builds;
+  uploads: Uploads;
   logs: Logs;
   workerKeys: WorkerKeys;
   secrets: Secrets;
@@ -82,6 +85,11 @@ export class Control {
   constructor(options: ControlOptions) {
     this.#options = options;
     this.#startedAt = new Date(options.clock.now()).toISOString();
+  }
+
+  /** Artifacts that come in parts, over HTTP. */
+  get uploads(): Uploads {
+    return this.#options.uploads;
   }
 
   /** Takes an artifact in; the same artifact again is the same build. Throws as {@link Builds.receive}. */
