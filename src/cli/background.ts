@@ -15,6 +15,7 @@ export interface StartOptions {
   durability?: string | undefined;
   privateWebhooks?: true | undefined;
   rateLimits?: true | undefined;
+  keepReleases?: number | undefined;
   env: NodeJS.ProcessEnv;
   signal: AbortSignal;
 }
@@ -109,7 +110,7 @@ async function endedError(file: string, from: number, cause: Error): Promise<Fla
 }
 
 function startArguments(options: StartOptions): string[] {
-  const { port, host, durability, privateWebhooks, rateLimits } = options;
+  const { port, host, durability, privateWebhooks, rateLimits, keepReleases } = options;
   return [
     "server",
     "start",
@@ -119,5 +120,6 @@ function startArguments(options: StartOptions): string[] {
     ...(durability === undefined ? [] : ["--durability", durability]),
     ...(privateWebhooks === true ? ["--private-webhooks"] : []),
     ...(rateLimits === true ? ["--rate-limits"] : []),
+    ...(keepReleases === undefined ? [] : ["--keep-releases", String(keepReleases)]),
   ];
 }

@@ -50,6 +50,86 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/rollback.ts")).rollback,
   },
   {
+    name: "app",
+    summary: "list, create, show and delete apps",
+    examples: [
+      ["flash app list", "what the server has"],
+      ["flash app delete shop", "and all that belongs to it"],
+    ],
+    commands: [
+      {
+        name: "list",
+        summary: "list the apps of the server",
+        load: async () => (await import("./commands/app.ts")).appList,
+      },
+      {
+        name: "create",
+        summary: "register an app",
+        load: async () => (await import("./commands/app.ts")).appCreate,
+      },
+      {
+        name: "get",
+        summary: "show an app with its environments and builds",
+        load: async () => (await import("./commands/app.ts")).appGet,
+      },
+      {
+        name: "delete",
+        summary: "remove an app with all that belongs to it",
+        load: async () => (await import("./commands/app.ts")).appDelete,
+      },
+    ],
+  },
+  {
+    name: "env",
+    summary: "list, create, show and delete environments",
+    examples: [
+      ["flash env list", "states and builds"],
+      ["flash env delete staging", "with its endpoints"],
+    ],
+    commands: [
+      {
+        name: "list",
+        summary: "list the environments of an app",
+        load: async () => (await import("./commands/env.ts")).envList,
+      },
+      {
+        name: "create",
+        summary: "add an environment",
+        load: async () => (await import("./commands/env.ts")).envCreate,
+      },
+      {
+        name: "get",
+        summary: "show an environment with its endpoints",
+        load: async () => (await import("./commands/env.ts")).envGet,
+      },
+      {
+        name: "delete",
+        summary: "remove an environment with its endpoints",
+        load: async () => (await import("./commands/env.ts")).envDelete,
+      },
+    ],
+  },
+  {
+    name: "builds",
+    summary: "see and remove the builds that the server keeps",
+    examples: [
+      ["flash builds list", "what is kept, why, and its size"],
+      ["flash builds prune", "remove what no release needs"],
+    ],
+    commands: [
+      {
+        name: "list",
+        summary: "list the builds of an app",
+        load: async () => (await import("./commands/builds.ts")).buildsList,
+      },
+      {
+        name: "prune",
+        summary: "remove builds that no release can come back to",
+        load: async () => (await import("./commands/builds.ts")).buildsPrune,
+      },
+    ],
+  },
+  {
     name: "scale",
     summary: "see why there are as many workers as there are",
     examples: [["flash scale explain user-service", "the newest decisions, with their inputs"]],

@@ -11,7 +11,9 @@
  *   interrupt     Ctrl-C
  *   stop-signals  Ctrl-C and SIGTERM for commands that run until stopped
  *   package       our own package: folder, version
- *   prompt        questions, and what happens without a terminal
+ *   prompt        questions, and what happens without a terminal; select: a list to choose from
+ *   changes       plans and drift in words; dates: times in words
+ *   server-options  where commands about an app go
  *   project       project root, app name, .env
  *   config        flash.toml; config-schema: its keys; config-mistakes: what is wrong with it, and where
  *   settings      each value with its origin, for flash config

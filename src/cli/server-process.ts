@@ -24,6 +24,8 @@ export interface ServerProcessOptions {
   privateWebhooks?: boolean | undefined;
   /** Limits requests to queue endpoints as the platform does. Default false. */
   rateLimits?: boolean | undefined;
+  /** Releases of an environment that can come back. Default 10. */
+  keepReleases?: number | undefined;
   /** Default: JSON lines on stderr. */
   log?: Log;
 }
@@ -80,6 +82,7 @@ async function startServer(home: string, options: ServerProcessOptions): Promise
       port: options.port ?? DEFAULTS.serverPort,
       allowPrivateWebhooks: options.privateWebhooks ?? false,
       rateLimits: options.rateLimits ?? false,
+      keepReleases: options.keepReleases ?? DEFAULTS.keepReleases,
       version: ownVersion(),
     });
   } catch (error) {

@@ -61,17 +61,10 @@ function assembleEndpoint(
   const kind = endpoint.kind ?? "lb";
   const options = resolveOptions(endpoint.options, kind, name);
   const functions = endpoint.functions.map((one) => withStandardSchemas(one, endpoint.schemas));
-  const fingerprint = digest(
-    canonical([
-      name,
-      kind,
-      bundle?.digest ?? "",
-      options,
-      functions,
-      packages,
-      form === "image" ? "" : runtimeDigest,
-    ]),
+  const code = digest(
+    canonical([bundle?.digest ?? "", packages, form === "image" ? "" : runtimeDigest]),
   );
+  const fingerprint = digest(canonical([name, kind, code, options, functions]));
   return {
     name,
     kind,
@@ -84,6 +77,7 @@ function assembleEndpoint(
     ...(bundle === undefined ? {} : { bundle: bundlePath(name) }),
     calls,
     fingerprint,
+    code,
     packages,
   };
 }

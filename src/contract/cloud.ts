@@ -1,11 +1,18 @@
 /** A cloud is where `flash deploy` can go: a Flash server, or Runpod. */
 
 import type {
+  AppDocument,
+  AppRemovalDocument,
+  AppsDocument,
+  BuildsDocument,
   DeploymentDocument,
   EndpointDescription,
+  EnvironmentDocument,
   EnvironmentsDocument,
   LogLine,
   LogQuery,
+  PlanDocument,
+  PruneDocument,
   ReleasesDocument,
   RemovalDocument,
   ScalingDocument,
@@ -36,6 +43,8 @@ export interface Cloud {
   readonly target: string;
   /** The app's environments; none when it has never been deployed. Fails early when the key is wrong. */
   environments(app: string, options?: CloudOptions): Promise<EnvironmentsDocument>;
+  /** What {@link deploy} would do now with this artifact. Changes nothing. */
+  plan(artifact: Artifact, target: Target, options?: CloudOptions): Promise<PlanDocument>;
   /** Uploads what is missing and makes the build the environment's active release. Repeatable. */
   deploy(artifact: Artifact, target: Target, options?: CloudOptions): Promise<DeploymentDocument>;
   /** Releases of an environment, newest first. Throws `NOT_DEPLOYED`. */
@@ -44,6 +53,23 @@ export interface Cloud {
   rollback(target: Target, build: string, options?: CloudOptions): Promise<DeploymentDocument>;
   /** How an endpoint was scaled lately, and why. Throws `ENDPOINT_NOT_FOUND`. */
   scaling(target: Target, endpoint: string, options?: CloudOptions): Promise<ScalingDocument>;
+  apps(options?: CloudOptions): Promise<AppsDocument>;
+  /** Throws `NOT_FOUND`. */
+  app(name: string, options?: CloudOptions): Promise<AppDocument>;
+  /** Registers an app. Throws `CONFLICT`. */
+  createApp(name: string, options?: CloudOptions): Promise<AppDocument>;
+  /** With its environments, endpoints and builds. Throws `NOT_FOUND`. */
+  deleteApp(name: string, options?: CloudOptions): Promise<AppRemovalDocument>;
+  /** Throws `NOT_FOUND`. */
+  environment(target: Target, options?: CloudOptions): Promise<EnvironmentDocument>;
+  /** Adds an environment, and its app when missing. Throws `CONFLICT`. */
+  createEnvironment(target: Target, options?: CloudOptions): Promise<EnvironmentDocument>;
+  /** With its endpoints and their jobs. Throws `NOT_FOUND`. */
+  deleteEnvironment(target: Target, options?: CloudOptions): Promise<AppRemovalDocument>;
+  /** Builds of an app, newest first, and what keeps them. Throws `NOT_FOUND`. */
+  builds(app: string, options?: CloudOptions): Promise<BuildsDocument>;
+  /** Removes builds that no release can come back to. Throws `NOT_FOUND`. */
+  pruneBuilds(app: string, options?: CloudOptions): Promise<PruneDocument>;
   /** Throws `NOT_DEPLOYED` when the environment has no release. */
   status(target: Target, options?: CloudOptions): Promise<StatusDocument>;
   /** How an endpoint is called: its functions with their parameters. Throws `ENDPOINT_NOT_FOUND`. */

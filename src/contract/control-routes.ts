@@ -6,6 +6,7 @@
 
 import type { Access, Level, Verb } from "./access.ts";
 import type { DocumentName } from "./control-schemas.ts";
+import { LIMITS } from "./limits.ts";
 import { LOG_LEVELS } from "./logs.ts";
 import type { JsonSchema } from "./schema.ts";
 
@@ -19,7 +20,7 @@ export interface QueryParameter {
 }
 
 export type RequestBody =
-  | { kind: "json"; document: DocumentName }
+  | { kind: "json"; document: DocumentName; /** Default 64 KiB. */ maxBytes?: number }
   | { kind: "bytes"; mediaType: string; description: string };
 
 export type RouteAnswer =
@@ -123,6 +124,51 @@ export const CONTROL_ROUTES = {
     answer: json("BuildDocument"),
     changes: true,
   }),
+  "apps.list": control("GET", "/apps", "All apps", {
+    access: ANY,
+    touches: "server",
+    narrowest: "endpoint",
+    answer: json("AppsDocument"),
+  }),
+  "apps.create": control("POST", "/apps", "Registers an app", {
+    access: DEPLOY,
+    touches: "app",
+    body: { kind: "json", document: "AppRequest" },
+    answer: { kind: "json", document: "AppDocument", status: 201 },
+    changes: true,
+  }),
+  "apps.read": control("GET", "/app", "An app with its environments and builds", {
+    access: READ,
+    touches: "app",
+    query: [APP],
+    answer: json("AppDocument"),
+  }),
+  "apps.remove": control("DELETE", "/app", "Removes an app and all that belongs to it", {
+    access: DEPLOY,
+    touches: "app",
+    query: [APP],
+    answer: json("AppRemovalDocument"),
+    changes: true,
+  }),
+  "builds.list": control("GET", "/builds", "Builds of an app, newest first, and what keeps them", {
+    access: READ,
+    touches: "app",
+    query: [APP],
+    answer: json("BuildsDocument"),
+  }),
+  "builds.prune": control("DELETE", "/builds", "Removes builds that no release can come back to", {
+    access: DEPLOY,
+    touches: "app",
+    query: [APP],
+    answer: json("PruneDocument"),
+    changes: true,
+  }),
+  "plans.create": control("POST", "/plans", "What a deployment would change; changes nothing", {
+    access: READ,
+    touches: "environment",
+    body: { kind: "json", document: "PlanRequest", maxBytes: LIMITS.manifestBytes },
+    answer: json("PlanDocument"),
+  }),
   "deployments.create": control("POST", "/deployments", "Makes a build the active release", {
     access: DEPLOY,
     touches: "environment",
@@ -136,6 +182,31 @@ export const CONTROL_ROUTES = {
     narrowest: "endpoint",
     query: [APP],
     answer: json("EnvironmentsDocument"),
+  }),
+  "environments.create": control(
+    "POST",
+    "/environments",
+    "Adds an environment, without a release",
+    {
+      access: DEPLOY,
+      touches: "environment",
+      body: { kind: "json", document: "EnvironmentRequest" },
+      answer: { kind: "json", document: "EnvironmentDocument", status: 201 },
+      changes: true,
+    },
+  ),
+  "environments.read": control("GET", "/environment", "An environment with its endpoints", {
+    access: READ,
+    touches: "environment",
+    query: [APP, ENVIRONMENT],
+    answer: json("EnvironmentDocument"),
+  }),
+  "environments.remove": control("DELETE", "/environment", "Removes an environment", {
+    access: DEPLOY,
+    touches: "environment",
+    query: [APP, ENVIRONMENT],
+    answer: json("AppRemovalDocument"),
+    changes: true,
   }),
   "releases.list": control("GET", "/releases", "Releases of an environment, newest first", {
     access: READ,

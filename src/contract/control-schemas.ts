@@ -6,6 +6,7 @@
 
 import { VERBS } from "./access.ts";
 import { LOG_LEVELS } from "./logs.ts";
+import { CHANGE_ACTIONS } from "./plan.ts";
 import type { JsonSchema } from "./schema.ts";
 import { RELEASE_STATES, WORKER_STATES } from "./states.ts";
 
@@ -78,9 +79,95 @@ const SECRET = {
   updatedBy: STRING,
 };
 
-const BUILD = { id: STRING, app: STRING, digest: STRING, bytes: INTEGER };
+const BUILD = {
+  id: STRING,
+  app: STRING,
+  digest: STRING,
+  bytes: INTEGER,
+  unpackedBytes: INTEGER,
+  createdAt: TIME,
+};
+
+const ENVIRONMENT = {
+  name: STRING,
+  state: { enum: ["PENDING", "DEPLOYING", "DEPLOYED", "FAILED", "DELETING"] },
+  release: nullable(STRING),
+  build: nullable(STRING),
+  endpoints: INTEGER,
+  createdAt: TIME,
+};
+
+const OPTION_CHANGES = list(object({ option: STRING, "from?": {}, "to?": {} }));
+
+const CHANGES = list(
+  object({
+    name: STRING,
+    kind: KIND,
+    action: { enum: [...CHANGE_ACTIONS] },
+    options: OPTION_CHANGES,
+    code: BOOLEAN,
+    interface: BOOLEAN,
+  }),
+);
+
+const DRIFT = list(
+  object({
+    name: STRING,
+    reason: { enum: ["missing", "files", "settings"] },
+    options: OPTION_CHANGES,
+  }),
+);
 
 export const DOCUMENTS = {
+  AppRequest: object({ app: STRING }),
+  EnvironmentRequest: object(PLACE),
+  AppsDocument: object({
+    apps: list(object({ name: STRING, environments: INTEGER, builds: INTEGER, createdAt: TIME })),
+  }),
+  AppDocument: object({
+    name: STRING,
+    createdAt: TIME,
+    environments: list(object(ENVIRONMENT)),
+    builds: list(object(BUILD)),
+  }),
+  AppRemovalDocument: object({
+    app: STRING,
+    environments: list(STRING),
+    endpoints: list(STRING),
+    builds: INTEGER,
+  }),
+  EnvironmentDocument: object({
+    ...ENVIRONMENT,
+    app: STRING,
+    version: nullable(INTEGER),
+    deployments: list(object(ENDPOINT)),
+  }),
+  BuildsDocument: object({
+    app: STRING,
+    builds: list(
+      object({ ...BUILD, endpoints: INTEGER, active: list(STRING), kept: list(STRING) }),
+    ),
+    unpackedBytes: INTEGER,
+    keepReleases: INTEGER,
+  }),
+  PruneDocument: object({
+    app: STRING,
+    releases: INTEGER,
+    builds: list(object({ id: STRING, bytes: INTEGER })),
+    freedBytes: INTEGER,
+  }),
+  PlanRequest: object({ ...PLACE, digest: STRING, manifest: ANY_OBJECT }),
+  PlanDocument: object({
+    ...PLACE,
+    target: STRING,
+    isNew: BOOLEAN,
+    release: nullable(STRING),
+    makesRelease: BOOLEAN,
+    uploads: BOOLEAN,
+    changes: CHANGES,
+    drift: DRIFT,
+    missingSecrets: list(object({ secret: STRING, endpoint: STRING })),
+  }),
   BuildDocument: object(BUILD),
   UploadDocument: object({
     app: STRING,
@@ -89,10 +176,11 @@ export const DOCUMENTS = {
     build: nullable(object(BUILD)),
   }),
   DeployRequest: object({ ...PLACE, build: STRING }),
-  DeploymentDocument: object({ ...DEPLOYED, endpoints: list(object(ENDPOINT)) }),
+  DeploymentDocument: object({ ...DEPLOYED, endpoints: list(object(ENDPOINT)), changes: CHANGES }),
   EnvironmentsDocument: object({
     app: STRING,
-    environments: list(object({ name: STRING, release: nullable(STRING), createdAt: TIME })),
+    exists: BOOLEAN,
+    environments: list(object(ENVIRONMENT)),
   }),
   ReleasesDocument: object({
     ...PLACE,
@@ -108,6 +196,7 @@ export const DOCUMENTS = {
   }),
   StatusDocument: object({
     ...DEPLOYED,
+    drift: DRIFT,
     endpoints: list(
       object({
         ...ENDPOINT,

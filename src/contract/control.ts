@@ -8,7 +8,8 @@
 import type { Scope, Verb } from "./access.ts";
 import type { EndpointKind } from "./options.ts";
 import type { HttpMethod } from "./routes.ts";
-import type { FunctionManifest } from "./manifest.ts";
+import type { FunctionManifest, Manifest } from "./manifest.ts";
+import type { Drift, EndpointChange } from "./plan.ts";
 import type { JobCounts } from "./job.ts";
 import type { LineFacts, LogLevel } from "./logs.ts";
 import type { ReleaseState, WorkerState } from "./states.ts";
@@ -19,6 +20,121 @@ export interface BuildDocument {
   app: string;
   digest: string;
   bytes: number;
+  /** Room that its files take on the server's disk. */
+  unpackedBytes: number;
+  /** ISO 8601. */
+  createdAt: string;
+}
+
+/** A build and what keeps it. */
+export interface ListedBuild extends BuildDocument {
+  endpoints: number;
+  /** Environments whose active release needs it. */
+  active: string[];
+  /** Earlier releases that could come back with it: `production 3`. */
+  kept: string[];
+}
+
+/** `flash builds list --json`: newest first. */
+export interface BuildsDocument {
+  app: string;
+  builds: ListedBuild[];
+  /** Room that all of them take. */
+  unpackedBytes: number;
+  /** Releases of an environment that can come back. */
+  keepReleases: number;
+}
+
+/** `flash builds prune --json`. */
+export interface PruneDocument {
+  app: string;
+  /** Releases that can no longer come back. */
+  releases: number;
+  builds: { id: string; bytes: number }[];
+  freedBytes: number;
+}
+
+/**
+ * `PENDING`: made, never deployed. `DEPLOYING`: a deployment is under way, or its workers are. `FAILED`:
+ * workers of an endpoint cannot start. `DELETING`: its endpoints are being removed.
+ */
+export type EnvironmentState = "PENDING" | "DEPLOYING" | "DEPLOYED" | "FAILED" | "DELETING";
+
+export interface EnvironmentSummary {
+  name: string;
+  state: EnvironmentState;
+  /** Active release. */
+  release: string | null;
+  /** Build of the active release. */
+  build: string | null;
+  endpoints: number;
+  /** ISO 8601. */
+  createdAt: string;
+}
+
+/** `flash env get --json`. */
+export interface EnvironmentDocument extends EnvironmentSummary {
+  app: string;
+  /** Number of the active release. */
+  version: number | null;
+  deployments: EndpointDocument[];
+}
+
+export interface AppSummary {
+  name: string;
+  environments: number;
+  builds: number;
+  /** ISO 8601. */
+  createdAt: string;
+}
+
+/** `flash app list --json`. */
+export interface AppsDocument {
+  apps: AppSummary[];
+}
+
+/** `flash app get --json`. */
+export interface AppDocument {
+  name: string;
+  createdAt: string;
+  environments: EnvironmentSummary[];
+  builds: BuildDocument[];
+}
+
+/** `flash app delete --json`, `flash env delete --json`. */
+export interface AppRemovalDocument {
+  app: string;
+  environments: string[];
+  endpoints: string[];
+  builds: number;
+}
+
+export interface PlanRequest {
+  app: string;
+  environment: string;
+  /** SHA-256 of the artifact, hex. */
+  digest: string;
+  manifest: Manifest;
+}
+
+/** `flash deploy --plan --json`. */
+export interface PlanDocument {
+  app: string;
+  environment: string;
+  target: string;
+  /** The environment does not exist yet. */
+  isNew: boolean;
+  /** Active release that the plan starts from. */
+  release: string | null;
+  /** False: a deployment would make no release. */
+  makesRelease: boolean;
+  /** The artifact has to be sent. */
+  uploads: boolean;
+  changes: EndpointChange[];
+  /** What is not as the active release says. A deployment puts it right. */
+  drift: Drift[];
+  /** Secrets that endpoints refer to and the environment does not have: a deployment is refused. */
+  missingSecrets: { secret: string; endpoint: string }[];
 }
 
 export interface DeployRequest {
@@ -46,6 +162,8 @@ export interface DeploymentDocument {
   /** The cloud: the server's base URL, or `runpod`. */
   target: string;
   endpoints: EndpointDocument[];
+  /** What was done, as a plan at that moment would have said. */
+  changes: EndpointChange[];
 }
 
 export interface ReleaseDocument {
@@ -102,6 +220,8 @@ export interface EndpointStatus extends EndpointDocument {
 
 /** `flash status --json`. */
 export interface StatusDocument {
+  /** What is not as the active release says; empty when all is. */
+  drift: Drift[];
   app: string;
   environment: string;
   build: string;
@@ -123,11 +243,9 @@ export interface EndpointDescription extends EndpointDocument {
 /** The environments of an app, oldest first; none when the server does not know the app. */
 export interface EnvironmentsDocument {
   app: string;
-  environments: {
-    name: string;
-    /** Active release. */ release: string | null;
-    createdAt: string;
-  }[];
+  /** False when the server does not know the app. */
+  exists: boolean;
+  environments: EnvironmentSummary[];
 }
 
 export interface RemovalDocument {

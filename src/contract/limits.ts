@@ -25,6 +25,10 @@ export const LIMITS = {
   streamOutputBytes: 1 * MIB,
   /** A live bundle on `/execute`, bytes. Source: the original's live-serverless cap. */
   liveBundleBytes: 8 * MIB,
+  /** A manifest by itself, as a plan needs it, bytes: thousands of endpoints. */
+  manifestBytes: 64 * MIB,
+  /** A build that no release has used is kept this long, ms: its deployment may still come. */
+  unusedBuildMs: HOUR,
   /** The artifact, bytes. Source: Runpod. */
   artifactBytes: 1500 * MIB,
 
@@ -83,4 +87,6 @@ export const DEFAULTS = {
   /** A load-balanced worker without `PORT`. Source: the original. */
   workerPort: 8000,
   environment: "production",
+  /** Releases of an environment that can come back. Environment: FLASH_KEEP_RELEASES. */
+  keepReleases: 10,
 } as const;

@@ -85,6 +85,8 @@ export interface EndpointManifest {
   calls: string[];
   /** SHA-256 over bundle, options, signatures, packages and runtime: equal means nothing to roll. */
   fingerprint: string;
+  /** SHA-256 over bundle, packages and runtime alone, to tell what of the fingerprint has changed. */
+  code?: string;
   /** Exact package versions installed for this endpoint. */
   packages: Record<string, string>;
 }

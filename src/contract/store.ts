@@ -196,8 +196,25 @@ export interface BuildRow {
   /** SHA-256 of the artifact, hex. */
   digest: string;
   bytes: number;
+  /** Room that its files take on the disk. */
+  unpackedBytes: number;
   manifest: Manifest;
   createdAt: number;
+}
+
+export interface AppRow {
+  name: string;
+  createdAt: number;
+}
+
+/** What one endpoint of a release runs from. */
+export interface ReleaseEndpointRow {
+  releaseId: string;
+  name: string;
+  /** The release that brought this version of the endpoint: what workers and waiting jobs are known by. */
+  versionId: string;
+  /** That release's build. */
+  buildId: string;
 }
 
 export interface EnvironmentRow {
@@ -208,13 +225,43 @@ export interface EnvironmentRow {
 }
 
 export interface ControlStore {
-  /** Adds the build, or returns the one with the same app and digest. */
-  putBuild(build: BuildRow): Promise<BuildRow>;
+  /** Registers an app. False when it is there already. */
+  putApp(name: string, now: number): Promise<boolean>;
+  listApps(): Promise<AppRow[]>;
+  getApp(name: string): Promise<AppRow | undefined>;
+  /** Removes an app with its environments and builds, and cancels its jobs. Undefined when unknown. */
+  removeApp(
+    name: string,
+    now: number,
+  ): Promise<{ endpoints: EndpointRow[]; environments: string[]; builds: string[] } | undefined>;
+  /**
+   * Adds the build, or returns the one with the same app and digest; the app is made when missing. A
+   * build without a release is kept until `wantedUntil`; default 0, not at all.
+   */
+  putBuild(build: BuildRow, wantedUntil?: number): Promise<BuildRow>;
+  /** Keeps a build that is there already until `wantedUntil` at least. False when it is gone. */
+  wantBuild(id: string, wantedUntil: number): Promise<boolean>;
   getBuild(id: string): Promise<BuildRow | undefined>;
+  /** Newest first. */
   listBuilds(app: string): Promise<BuildRow[]>;
+  /** Ids of all builds of all apps. */
+  buildIds(): Promise<string[]>;
+  /** Releases that can come back, by the builds that they or their endpoints need. */
+  releasesOfBuilds(app: string): Promise<{ buildId: string; release: ReleaseRow }[]>;
+  /**
+   * Keeps, for each environment, the newest `keepReleases` releases and those whose jobs are still
+   * there; the others become REMOVED. Then removes the builds that no kept release refers to.
+   */
+  prune(request: {
+    app?: string;
+    keepReleases: number;
+    now: number;
+  }): Promise<{ releases: number; builds: { id: string; app: string; bytes: number }[] }>;
   /**
    * Makes a release of a build: creates app and environment when missing, keeps endpoint ids by
-   * name, supersedes the active release. `endpointIds` proposes ids for names that are new.
+   * name, supersedes the active release. `proposeId` proposes ids for names that are new. An endpoint
+   * goes on with the version of an earlier release when it has not changed, unless that one's build is
+   * among `brokenBuilds`. The jobs of endpoints that the build leaves out are cancelled.
    */
   release(request: {
     id: string;
@@ -222,10 +269,17 @@ export interface ControlStore {
     environment: string;
     buildId: string;
     now: number;
+    brokenBuilds?: readonly string[];
     proposeId: () => string;
   }): Promise<{ release: ReleaseRow; endpoints: EndpointRow[]; removed: EndpointRow[] }>;
   getRelease(id: string): Promise<ReleaseRow | undefined>;
   listReleases(app: string, environment: string): Promise<ReleaseRow[]>;
+  /** What the endpoints of a release run from. */
+  releaseEndpoints(releaseId: string): Promise<ReleaseEndpointRow[]>;
+  /** Where a version of an endpoint is, as long as a release refers to it. */
+  findVersion(versionId: string, name: string): Promise<ReleaseEndpointRow | undefined>;
+  /** Adds an environment, and its app when missing. False when it is there already. */
+  putEnvironment(app: string, name: string, now: number): Promise<boolean>;
   listEnvironments(app?: string): Promise<EnvironmentRow[]>;
   getEnvironment(app: string, name: string): Promise<EnvironmentRow | undefined>;
   getEndpoint(id: string): Promise<EndpointRow | undefined>;
@@ -234,7 +288,12 @@ export interface ControlStore {
   listEndpoints(app?: string, environment?: string): Promise<EndpointRow[]>;
   /** Removes an endpoint and cancels its jobs. Returns false when unknown. */
   removeEndpoint(id: string, now: number): Promise<boolean>;
+  /** Removes all endpoints and releases of an environment and cancels the jobs; it stays, and is empty. */
+  clearEnvironment(app: string, name: string, now: number): Promise<boolean>;
+  /** The same, and the environment itself. */
   removeEnvironment(app: string, name: string, now: number): Promise<boolean>;
+  /** Cancels what jobs a removal has left behind that was cut short. */
+  finishRemovals(now: number): Promise<void>;
   readSetting(key: string): Promise<string | undefined>;
   writeSetting(key: string, value: string): Promise<void>;
 }

@@ -8,7 +8,7 @@
  *   gateway/   every HTTP request
  *   scaler/    how many workers there should be
  *   workers/   the workers there are, and the process driver
- *   control/   builds, deployments, status, logs
+ *   control/   apps, builds, deployments, status, logs
  *   identity/  keys, secrets, the audit trail
  *
  * It does not build and never runs user code itself.
@@ -30,6 +30,7 @@ import { Builds } from "./control/builds.ts";
 import { Control } from "./control/control.ts";
 import { readOrCreateKey } from "./control/key.ts";
 import { Logs } from "./control/logs.ts";
+import { Pruner } from "./control/pruner.ts";
 import { Uploads } from "./control/uploads.ts";
 import { WorkerKeys } from "./control/worker-keys.ts";
 import { Edge } from "./edge/edge.ts";
@@ -73,6 +74,8 @@ export interface FlashServerOptions {
   rateLimits?: boolean;
   /** Values of secrets that nobody has set here: for `flash run`, the developer's own variables. */
   secretFallback?: (name: string) => string | undefined;
+  /** Releases of an environment that can come back; older ones and their builds go. Default 10. */
+  keepReleases?: number;
   /** Of the package, for `GET /api/v1/server`. */
   version: string;
 }
@@ -117,7 +120,9 @@ export class FlashServer {
     await parts.identity.keys.load();
     await parts.identity.secrets.load();
     await parts.control.uploads.start();
+    await options.store.control.finishRemovals((options.clock ?? systemClock).now());
     await parts.fleet.load();
+    await parts.pruner.start();
     await listen(parts, options);
     const server = new FlashServer(parts, key);
     parts.onStop = () => void server.close();
@@ -167,20 +172,10 @@ export class FlashServer {
   }
 
   async #close(graceMs: number): Promise<void> {
-    const {
-      gateway,
-      listener,
-      edge,
-      scaler,
-      fleet,
-      jobs,
-      batches,
-      control,
-      identity,
-      logs,
-      options,
-    } = this.#parts;
+    const { gateway, listener, edge, scaler, fleet, jobs, batches, identity, logs } = this.#parts;
+    const { control, pruner, options } = this.#parts;
     gateway.close();
+    await pruner.close();
     await scaler.close();
     // Workers that finish their jobs may need a new connection to say so.
     await fleet.close(graceMs);
@@ -218,6 +213,7 @@ interface Parts {
   batches: Batches;
   scaler: Scaler;
   control: Control;
+  pruner: Pruner;
   workerKeys: WorkerKeys;
   identity: Identity;
   logs: Logs;
@@ -266,7 +262,16 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     targetOf: (endpointId) => batchTarget(fleet.pool(endpointId)),
   });
   const workerKeys = new WorkerKeys({ store, keyring, fleet, secrets, clock });
+  const pruner = new Pruner({
+    store: store.control,
+    builds,
+    fleet,
+    clock,
+    log,
+    keepReleases: options.keepReleases ?? DEFAULTS.keepReleases,
+  });
   const control = new Control({
+    pruner,
     workerKeys,
     uploads,
     secrets,
@@ -314,6 +319,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     batches,
     scaler,
     control,
+    pruner,
     workerKeys,
     identity,
     logs,
@@ -350,9 +356,12 @@ function poolHost(
     admit: (secret, { workerId, endpoint: { id: endpointId, app, environment } }) => {
       keyring.admit(secret, { workerId, endpointId, app, environment });
     },
-    expel: (secret) => keyring.expel(secret),
     secretsOf: (endpoint, { options }) => secrets.variables(endpoint, options.secrets),
     redact: (endpoint, line) => secrets.redactor(endpoint).redactJson(line),
+    expel: (secret) => {
+      keyring.expel(secret);
+      parts().pruner.workerGone();
+    },
     onLine: (endpoint, worker, { text: message, stream, ...facts }) => {
       const level = stream === "stderr" ? "error" : "info";
       write(endpoint, { worker, stream, level, message, ...facts });

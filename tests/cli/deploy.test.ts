@@ -169,6 +169,7 @@ describe("deploy", () => {
       "release",
       "target",
       "endpoints",
+      "changes",
     ]);
     assert.equal(document.target, `http://127.0.0.1:${one.env.FLASH_PORT}`);
     const [adder] = document.endpoints;

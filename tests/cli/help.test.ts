@@ -85,8 +85,12 @@ describe("mistakes", () => {
     [["status", "--port", "70000"], "A port is a whole number", ""],
     [["logs", "--tail", "many"], "--tail is a number of lines", ""],
     [["server", "start", "--durability", "none"], "--durability is 'strict' or 'relaxed'", ""],
-    [["undeploy"], "specify a name, use --all, or run flash undeploy list", ""],
-    [["undeploy", "api", "--all"], "specify a name or --all, not both", ""],
+    [["undeploy"], "specify a name, use --all/--interactive, or run flash undeploy list", ""],
+    [
+      ["undeploy", "api", "--all"],
+      "specify a name or --all, --interactive or --cleanup-stale, not several",
+      "",
+    ],
     [["build", "--output", "../x"], "--output is the name of a file inside .flash/", ""],
     [["deploy", "--app", "a b"], "The app's name may hold letters", "--app"],
   ] as const) {

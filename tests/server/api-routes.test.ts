@@ -14,7 +14,7 @@ import { CONTROL_ROUTES, type ControlRoute } from "../../src/contract/control-ro
 import { DOCUMENTS, type DocumentName } from "../../src/contract/control-schemas.ts";
 import type { JsonSchema } from "../../src/contract/schema.ts";
 import type { Owner } from "../support/temp.ts";
-import { artifactOf, TestServer } from "./server-support.ts";
+import { artifactOf, manifestOf, TestServer } from "./server-support.ts";
 
 const ajv = new Ajv2020({ strict: true, strictTypes: false });
 addFormats.default(ajv);
@@ -106,9 +106,20 @@ describe("/api/v1/openapi.json", () => {
     await ask("uploads.read", name);
     const build = await ask("uploads.complete", name);
     await ask("uploads.read", name);
+    await ask("apps.create", "", '{"app":"shop"}');
+    await ask("environments.create", "", '{"app":"shop","environment":"dev"}');
+    const manifest = manifestOf("shop", endpoints);
+    const plan = { app: "shop", environment: "dev", digest: "0", manifest };
+    await ask("plans.create", "", JSON.stringify(plan));
     const deploy = { app: "shop", environment: "dev", build: build.id };
     await ask("deployments.create", "", JSON.stringify(deploy));
+    await ask("plans.create", "", JSON.stringify({ ...plan, manifest: manifestOf("shop", []) }));
     await ask("environments.list", "app=shop");
+    await ask("environments.read", place);
+    await ask("apps.list", "");
+    await ask("apps.read", "app=shop");
+    await ask("builds.list", "app=shop");
+    await ask("builds.prune", "app=shop");
     await ask("releases.list", place);
     await ask("status.read", place);
     await ask("endpoints.describe", `${place}&name=api`);
@@ -125,6 +136,8 @@ describe("/api/v1/openapi.json", () => {
     await ask("keys.revoke", `key=${id}`);
     await ask("audit.list", "");
     await ask("endpoints.remove", place);
+    await ask("environments.remove", place);
+    await ask("apps.remove", "app=shop");
   });
 });
 

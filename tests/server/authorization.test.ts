@@ -26,6 +26,9 @@ const BODIES: Record<string, unknown> = {
   SecretRequest: { value: "some-value" },
   DeployRequest: { app: "shop", environment: "production", build: "build_none" },
   KeyRequest: { name: "made", verbs: ["read"] },
+  AppRequest: { app: "shop" },
+  EnvironmentRequest: { app: "shop", environment: "production" },
+  PlanRequest: { app: "shop", environment: "production", digest: "none", manifest: {} },
 };
 
 /** Answered only when something happens; that they open is the business of worker-api and job-link tests. */
@@ -33,7 +36,12 @@ const HELD = new Set(["worker job-take", "worker job-take-batch", "worker job-st
 /** An upgrade, which plain HTTP cannot ask for. */
 const UPGRADES = new Set(["worker job-link"]);
 /** What ends the things that the other routes need comes last, and only once. */
-const LAST = new Set(["control endpoints.remove", "control server.stop"]);
+const LAST = new Set([
+  "control apps.remove",
+  "control environments.remove",
+  "control endpoints.remove",
+  "control server.stop",
+]);
 
 const owner = backwards({ after });
 let server: TestServer;

@@ -156,7 +156,7 @@ describe("deployments", () => {
     const description = await server.server.control.describe("shop", "production", "api");
     assert.equal(description.form, "routes");
     assert.equal(description.functions[0]?.name, "GET /pid");
-    const { environments } = await server.server.control.environments("shop");
+    const { environments } = await server.server.control.model.environments("shop");
     assert.deepEqual(
       environments.map(({ name, release }) => [name, release]),
       [["production", deployment.release]],
@@ -167,7 +167,12 @@ describe("deployments", () => {
     const server = await TestServer.start(t);
     const first = await server.deploy("shop", [API]);
     const { pid } = (await server.request(`${first.endpoints[0]?.url}/pid`)).json;
-    assert.deepEqual(await server.deploy("shop", [API]), first);
+    const again = await server.deploy("shop", [API]);
+    assert.deepEqual({ ...again, changes: [] }, { ...first, changes: [] });
+    assert.deepEqual(
+      [...first.changes, ...again.changes].map(({ action }) => action),
+      ["create", "unchanged"],
+    );
     assert.equal((await server.request(`${first.endpoints[0]?.url}/pid`)).json.pid, pid);
   });
 
@@ -326,6 +331,7 @@ describe("over HTTP", () => {
     const cases: [method: string, path: string, body: string, status: number, text: RegExp][] = [
       ["POST", "/uploads/complete", "", 400, /'app' is missing/],
       ["POST", "/uploads?app=a", "", 405, /only GET, PUT/],
+      ["PUT", "/builds?app=a", "", 405, /only GET, DELETE/],
       ["POST", "/deployments", "{", 400, /not JSON/],
       ["POST", "/deployments", "[]", 400, /not a DeployRequest: body must be an object/],
       ["POST", "/deployments", '{"app":"a","environment":"e","build":"b"}', 404, /no build/],

@@ -575,12 +575,13 @@ describe("the folder", () => {
 
 describe("control records", () => {
   function manifest(...names: string[]): Manifest {
-    const endpoints = names.map((name) => ({ name, kind: "qb" }));
+    const endpoints = names.map((name) => ({ name, kind: "qb", fingerprint: name, options: {} }));
     return { version: 1, app: "shop", builtWith: "0", endpoints, fingerprint: "" } as never;
   }
 
   function build(id: string, ...names: string[]) {
-    return { id, app: "shop", digest: id, bytes: 1, manifest: manifest(...names), createdAt: 1 };
+    const sizes = { bytes: 1, unpackedBytes: 2 };
+    return { id, app: "shop", digest: id, ...sizes, manifest: manifest(...names), createdAt: 1 };
   }
 
   function release(id: string, buildId: string, environment = "production") {

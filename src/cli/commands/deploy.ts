@@ -3,9 +3,11 @@
  * be wrong with app, environment, server or key is found before the build.
  */
 
-import type { DeploymentDocument, EndpointDocument } from "../../contract/control.ts";
+import type { DeploymentDocument, EndpointDocument, PlanDocument } from "../../contract/control.ts";
 import type { Manifest } from "../../contract/manifest.ts";
 import { findEndpoint } from "../../contract/manifest.ts";
+import { changesAnything } from "../../contract/plan.ts";
+import { changesText, driftText } from "../changes.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
 import type { CompileOptions } from "../compile.ts";
 import { columns, count, megabytes, seconds, type Output } from "../output.ts";
@@ -27,16 +29,22 @@ export const deploy: CommandDefinition = {
     ["flash deploy", "to the server of this machine"],
     ["flash deploy --env staging", "to a separate environment"],
     ["flash deploy --target https://flash.example.com", "with FLASH_API_KEY"],
+    ["flash deploy --plan", "what would change; changes nothing"],
     ["flash deploy --json", "names, ids, URLs and routes, for programs"],
   ],
-  options: [...TARGET_OPTIONS, ...BUILD_OPTIONS],
+  options: [
+    ["--plan", "show what would change and what has drifted, and change nothing"],
+    ...TARGET_OPTIONS,
+    ...BUILD_OPTIONS,
+  ],
   async run(invocation) {
     const { cwd, env, output, signal } = invocation;
-    const options = invocation.options as TargetOptions & CompileOptions;
+    const options = invocation.options as Options;
+    const isPlan = options.plan === true;
     const project = openProject({ cwd, env, app: options.app });
-    const { cloud, isLocal } = await openDestination(invocation, project, { start: true });
+    const { cloud, isLocal } = await openDestination(invocation, project, { start: !isPlan });
     const { environment, existing } = await chooseEnvironment(invocation, project, cloud);
-    announce({ project, environment, existing }, output);
+    if (!isPlan) announce({ project, environment, existing }, output);
 
     const { compile } = await import("../compile.ts");
     const built = await compile(project, { options, env, output, signal, environment });
@@ -44,13 +52,22 @@ export const deploy: CommandDefinition = {
     output.say(
       `${output.talkColors.green("✓")} built ${project.app}  ${count(manifest.endpoints.length, "endpoint")}, ${megabytes(artifact.bytes)}  ${seconds(built.tookMs)}`,
     );
+    const target = { app: project.app, environment };
+    if (isPlan) {
+      const plan = await cloud.plan(artifact, target, { signal });
+      output.document(plan);
+      if (!output.json) printPlan(plan, artifact.bytes, output);
+      return;
+    }
     const started = performance.now();
-    const document = await cloud.deploy(
-      artifact,
-      { app: project.app, environment },
-      { signal, onProgress: (message) => output.say(message) },
-    );
+    const document = await cloud.deploy(artifact, target, {
+      signal,
+      onProgress: (message) => output.say(message),
+    });
     output.document(document);
+    if (changesAnything(document.changes)) {
+      output.say(changesText(document.changes, output.talkColors));
+    } else output.say("no changes");
     const took = seconds(performance.now() - started);
     output.print(
       `${output.colors.green("✓")} deployed to ${document.environment}  ${output.colors.dim(took)}`,
@@ -58,6 +75,29 @@ export const deploy: CommandDefinition = {
     if (!output.json) await printEndpoints({ document, manifest, isLocal }, invocation);
   },
 };
+
+interface Options extends TargetOptions, CompileOptions {
+  plan?: true;
+}
+
+function printPlan(plan: PlanDocument, bytes: number, output: Output): void {
+  const { colors } = output;
+  const { bold } = colors;
+  const { app, environment, isNew, target, changes, drift, uploads, makesRelease } = plan;
+  const { missingSecrets } = plan;
+  const news = isNew ? "  (new)" : "";
+  output.print(`${bold(app)} / ${bold(environment)}${news}  ${colors.dim(target)}`);
+  output.print(changesText(changes, colors));
+  if (drift.length > 0) output.print(`\n${bold("Drift")}\n${driftText(drift, colors)}`);
+  if (missingSecrets.length > 0) {
+    const rows = missingSecrets.map(({ secret, endpoint }) => `  ${secret}  (${endpoint})`);
+    output.print(`\n${bold("Missing secrets")}: a deployment would be refused\n${rows.join("\n")}`);
+    output.print(colors.dim("  flash secrets set <name>"));
+  }
+  const upload = uploads ? `build to upload: ${megabytes(bytes)}` : "nothing to upload";
+  const release = makesRelease ? "a new release" : "no new release";
+  output.print(`\n${changesAnything(changes) ? "" : "no changes; "}${upload}; ${release}`);
+}
 
 interface Choice {
   project: Project;

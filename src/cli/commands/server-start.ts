@@ -15,6 +15,7 @@ interface Options {
   durability?: "strict" | "relaxed";
   privateWebhooks?: true;
   rateLimits?: true;
+  keepReleases?: number;
 }
 
 export const serverStart: CommandDefinition = {
@@ -32,13 +33,25 @@ export const serverStart: CommandDefinition = {
     ["--foreground", "stay in this terminal, log to stderr, stop on Ctrl-C"],
     ["--durability <mode>", "strict: on disk before acknowledged (default); relaxed", parseMode],
     ["--private-webhooks", "let webhooks of jobs reach this machine and private networks"],
+    [
+      "--keep-releases <n>",
+      "releases of an environment that can come back; default: FLASH_KEEP_RELEASES, 10",
+      parseKept,
+    ],
     ["--rate-limits", "answer 429 to clients that exceed Runpod's limits"],
   ],
   async run(invocation) {
     const options = invocation.options as Options;
     const port = options.port ?? portOf(invocation.env);
-    if (options.foreground === true) await serve({ ...options, port }, invocation);
-    else await startInBackground({ ...options, port }, invocation);
+    const kept = invocation.env.FLASH_KEEP_RELEASES?.trim();
+    const keepReleases = options.keepReleases ?? (kept ? parseKept(kept) : undefined);
+    const settings: Settings = {
+      ...options,
+      port,
+      ...(keepReleases === undefined ? {} : { keepReleases }),
+    };
+    if (options.foreground === true) await serve(settings, invocation);
+    else await startInBackground(settings, invocation);
   },
 };
 
@@ -112,4 +125,13 @@ async function tellStarter(message: StartMessage): Promise<void> {
 function parseMode(text: string): string {
   if (text === "strict" || text === "relaxed") return text;
   throw new FlashError("INVALID_USAGE", `--durability is 'strict' or 'relaxed', got '${text}'.`);
+}
+
+function parseKept(text: string): number {
+  const kept = Number(text);
+  if (/^\d{1,6}$/.test(text) && kept >= 1) return kept;
+  throw new FlashError(
+    "INVALID_USAGE",
+    `--keep-releases is a whole number of at least 1, got '${text}'.`,
+  );
 }

@@ -1,6 +1,7 @@
 /** `flash status`: what is deployed, and how it does. */
 
 import type { EndpointStatus, StatusDocument } from "../../contract/control.ts";
+import { driftText } from "../changes.ts";
 import type { CommandDefinition } from "../command.ts";
 import { columns, type Output } from "../output.ts";
 import { openProject } from "../project.ts";
@@ -37,6 +38,10 @@ function print(document: StatusDocument, output: Output): void {
   output.print(`${bold(document.app)} / ${bold(document.environment)}`);
   const facts = { release: document.release, build: document.build, target: document.target };
   output.print(dim(columns(Object.entries(facts), "  ")));
+  if (document.drift.length > 0) {
+    output.print(`\n${bold("Drift")}\n${driftText(document.drift, output.colors)}`);
+    output.print(dim("  flash deploy puts it right"));
+  }
   if (document.endpoints.length === 0) output.print("\nno endpoints");
   for (const endpoint of document.endpoints) output.print(`\n${endpointText(endpoint, output)}`);
 }

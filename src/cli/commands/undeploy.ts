@@ -17,6 +17,8 @@ import {
 
 interface Options extends TargetOptions {
   all?: true;
+  interactive?: true;
+  cleanupStale?: true;
   force?: true;
   yes?: true;
 }
@@ -31,12 +33,15 @@ export const undeploy: CommandDefinition = {
   examples: [
     ["flash undeploy list", "what could be removed"],
     ["flash undeploy user-service", "remove one endpoint"],
-    ["flash undeploy --all --env staging", "remove a whole environment"],
+    ["flash undeploy --all --env staging", "remove all endpoints of an environment"],
+    ["flash undeploy --interactive", "choose from a list"],
     ["flash undeploy --all --force --json", "in a script"],
   ],
   arguments: [["[name]", "name or id of an endpoint, or 'list'"]],
   options: [
     ["--all", "all endpoints of the environment"],
+    ["-i, --interactive", "choose the endpoints from a list"],
+    ["--cleanup-stale", "those that cannot run any more: the server has lost their files"],
     ["-f, --force", "do not ask"],
     ["-y, --yes", "the same as --force"],
     ...TARGET_OPTIONS,
@@ -45,22 +50,18 @@ export const undeploy: CommandDefinition = {
     const { args, cwd, env } = invocation;
     const options = invocation.options as Options;
     const [name] = args;
-    if ((name === undefined) === (options.all === undefined)) {
-      throw new FlashError(
-        "INVALID_USAGE",
-        name === undefined
-          ? "specify a name, use --all, or run flash undeploy list"
-          : "specify a name or --all, not both",
-      );
-    }
+    mustNameOne(name, options);
     const project = openProject({ cwd, env, app: options.app });
     const { cloud } = await openDestination(invocation, project, { start: false });
     const { environment } = await chooseEnvironment(invocation, project, cloud);
     const target = { app: project.app, environment };
-    const endpoints = await deployed(cloud, target, invocation);
+    const { endpoints, stale } = await deployed(cloud, target, invocation);
+    const removal = { cloud, target, endpoints };
     if (name === "list") list(target, endpoints, invocation.output);
-    else if (name === undefined) await removeAll({ cloud, target, endpoints }, invocation);
-    else await removeOne({ cloud, target, endpoints, name }, invocation);
+    else if (options.cleanupStale === true) await removeStale(removal, stale, invocation);
+    else if (options.interactive === true) await removeChosen(removal, invocation);
+    else if (name === undefined) await removeAll(removal, invocation);
+    else await removeOne({ ...removal, name }, invocation);
   },
 };
 
@@ -70,16 +71,31 @@ interface Removal {
   endpoints: readonly EndpointStatus[];
 }
 
+/** Throws `INVALID_USAGE` unless exactly one way to choose is given. */
+function mustNameOne(name: string | undefined, options: Options): void {
+  const ways = [name, options.all, options.interactive, options.cleanupStale];
+  const given = ways.filter((way) => way !== undefined).length;
+  if (given === 1) return;
+  throw new FlashError(
+    "INVALID_USAGE",
+    given === 0
+      ? "specify a name, use --all/--interactive, or run flash undeploy list"
+      : "specify a name or --all, --interactive or --cleanup-stale, not several",
+  );
+}
+
 /** An environment without a release has nothing to remove. */
 async function deployed(
   cloud: Cloud,
   target: Target,
   { signal }: Invocation,
-): Promise<EndpointStatus[]> {
+): Promise<{ endpoints: EndpointStatus[]; stale: EndpointStatus[] }> {
   try {
-    return (await cloud.status(target, { signal })).endpoints;
+    const { endpoints, drift } = await cloud.status(target, { signal });
+    const lost = new Set(drift.flatMap(({ name, reason }) => (reason === "files" ? [name] : [])));
+    return { endpoints, stale: endpoints.filter(({ name }) => lost.has(name)) };
   } catch (error) {
-    if (FlashError.is(error) && error.code === "NOT_DEPLOYED") return [];
+    if (FlashError.is(error) && error.code === "NOT_DEPLOYED") return { endpoints: [], stale: [] };
     throw error;
   }
 }
@@ -142,6 +158,78 @@ async function removeAll(removal: Removal, invocation: Invocation): Promise<void
     `${output.colors.green("✓")} deleted ${removed.length}/${count(endpoints.length, "endpoint")}`,
   );
   output.document(document);
+}
+
+async function removeStale(
+  removal: Removal,
+  stale: readonly EndpointStatus[],
+  invocation: Invocation,
+): Promise<void> {
+  const { output, signal } = invocation;
+  if (stale.length === 0) {
+    output.print("no inactive endpoints");
+    output.document({ ...removal.target, removed: [] });
+    return;
+  }
+  const things = count(stale.length, "inactive endpoint");
+  if (!isForced(invocation)) {
+    output.say(table(stale));
+    const asking = { action: `Removing ${things}`, flag: "--force", signal };
+    if (!(await confirm(`remove ${things}?`, asking))) {
+      output.say("cancelled");
+      return;
+    }
+  }
+  const removed = await removeEach(removal, stale, invocation);
+  output.print(`removed ${count(removed.length, "endpoint")}`);
+}
+
+async function removeChosen(removal: Removal, invocation: Invocation): Promise<void> {
+  const { endpoints } = removal;
+  const { output, signal } = invocation;
+  if (endpoints.length === 0) {
+    output.print("no endpoints found");
+    output.document({ ...removal.target, removed: [] });
+    return;
+  }
+  const { selectMany } = await import("../select.ts");
+  const chosen = await selectMany("select endpoints to delete:", {
+    choices: table(endpoints).split("\n"),
+    colors: output.talkColors,
+    signal,
+  });
+  const picked = chosen.flatMap((index) => endpoints[index] ?? []);
+  const things = count(picked.length, "endpoint");
+  const asking = { action: `Deleting ${things}`, flag: "--force", signal };
+  const isSure =
+    picked.length > 0 && (isForced(invocation) || (await confirm(`delete ${things}?`, asking)));
+  if (!isSure) {
+    output.say("cancelled");
+    return;
+  }
+  const removed = await removeEach(removal, picked, invocation);
+  output.print(`${output.colors.green("✓")} deleted ${removed.length}/${things}`);
+}
+
+/** One after the other; a failure of one does not stop the rest. Throws the first one at the end. */
+async function removeEach(
+  { cloud, target }: Removal,
+  endpoints: readonly EndpointStatus[],
+  { output, signal }: Invocation,
+): Promise<string[]> {
+  const removed: string[] = [];
+  const failures: unknown[] = [];
+  for (const { name } of endpoints) {
+    try {
+      removed.push(...(await cloud.undeploy(target, name, { signal })).removed);
+    } catch (error) {
+      failures.push(error);
+      output.say(`${output.talkColors.red("✗")} failed to delete ${name}`);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+  output.document({ ...target, removed });
+  return removed;
 }
 
 function isForced(invocation: Invocation): boolean {

@@ -2,13 +2,21 @@
 
 import type { Artifact, Cloud, CloudOptions, Target } from "../../contract/cloud.ts";
 import type {
+  AppDocument,
+  AppRemovalDocument,
+  AppsDocument,
   BuildDocument,
+  BuildsDocument,
   DeploymentDocument,
   DeployRequest,
   EndpointDescription,
+  EnvironmentDocument,
   EnvironmentsDocument,
   LogLine,
   LogQuery,
+  PlanDocument,
+  PlanRequest,
+  PruneDocument,
   ReleasesDocument,
   RemovalDocument,
   ScalingDocument,
@@ -24,6 +32,8 @@ import { upload } from "./upload.ts";
 
 const API = "/api/v1";
 
+type Query = Readonly<Record<string, string | undefined>>;
+
 export class FlashServerCloud implements Cloud {
   readonly #client: ControlClient;
 
@@ -37,13 +47,55 @@ export class FlashServerCloud implements Cloud {
   }
 
   async environments(app: string, options: CloudOptions = {}): Promise<EnvironmentsDocument> {
-    return await this.#client.json<EnvironmentsDocument>({
-      method: "GET",
-      path: `${API}/environments`,
-      query: { app },
-      signal: options.signal,
-      isRepeatable: true,
-    });
+    return await this.#get<EnvironmentsDocument>("/environments", { app }, options);
+  }
+
+  async apps(options: CloudOptions = {}): Promise<AppsDocument> {
+    return await this.#get<AppsDocument>("/apps", {}, options);
+  }
+
+  async app(name: string, options: CloudOptions = {}): Promise<AppDocument> {
+    return await this.#get<AppDocument>("/app", { app: name }, options);
+  }
+
+  async createApp(name: string, options: CloudOptions = {}): Promise<AppDocument> {
+    return await this.#post<AppDocument>("/apps", { app: name }, options);
+  }
+
+  async deleteApp(name: string, options: CloudOptions = {}): Promise<AppRemovalDocument> {
+    return await this.#delete<AppRemovalDocument>("/app", { app: name }, options);
+  }
+
+  async environment(target: Target, options: CloudOptions = {}): Promise<EnvironmentDocument> {
+    return await this.#get<EnvironmentDocument>("/environment", { ...target }, options);
+  }
+
+  async createEnvironment(
+    target: Target,
+    options: CloudOptions = {},
+  ): Promise<EnvironmentDocument> {
+    return await this.#post<EnvironmentDocument>("/environments", { ...target }, options);
+  }
+
+  async deleteEnvironment(target: Target, options: CloudOptions = {}): Promise<AppRemovalDocument> {
+    return await this.#delete<AppRemovalDocument>("/environment", { ...target }, options);
+  }
+
+  async builds(app: string, options: CloudOptions = {}): Promise<BuildsDocument> {
+    return await this.#get<BuildsDocument>("/builds", { app }, options);
+  }
+
+  async pruneBuilds(app: string, options: CloudOptions = {}): Promise<PruneDocument> {
+    return await this.#delete<PruneDocument>("/builds", { app }, options);
+  }
+
+  async plan(
+    { digest, manifest }: Artifact,
+    target: Target,
+    options: CloudOptions = {},
+  ): Promise<PlanDocument> {
+    const body: PlanRequest = { ...target, digest, manifest };
+    return await this.#post<PlanDocument>("/plans", body, options);
   }
 
   async deploy(
@@ -57,13 +109,7 @@ export class FlashServerCloud implements Cloud {
   }
 
   async releases(target: Target, options: CloudOptions = {}): Promise<ReleasesDocument> {
-    return await this.#client.json<ReleasesDocument>({
-      method: "GET",
-      path: `${API}/releases`,
-      query: { ...target },
-      signal: options.signal,
-      isRepeatable: true,
-    });
+    return await this.#get<ReleasesDocument>("/releases", { ...target }, options);
   }
 
   async rollback(
@@ -79,23 +125,11 @@ export class FlashServerCloud implements Cloud {
     endpoint: string,
     options: CloudOptions = {},
   ): Promise<ScalingDocument> {
-    return await this.#client.json<ScalingDocument>({
-      method: "GET",
-      path: `${API}/scaling`,
-      query: { ...target, name: endpoint },
-      signal: options.signal,
-      isRepeatable: true,
-    });
+    return await this.#get<ScalingDocument>("/scaling", { ...target, name: endpoint }, options);
   }
 
   async status(target: Target, options: CloudOptions = {}): Promise<StatusDocument> {
-    return await this.#client.json<StatusDocument>({
-      method: "GET",
-      path: `${API}/status`,
-      query: { ...target },
-      signal: options.signal,
-      isRepeatable: true,
-    });
+    return await this.#get<StatusDocument>("/status", { ...target }, options);
   }
 
   async describe(
@@ -103,13 +137,8 @@ export class FlashServerCloud implements Cloud {
     endpoint: string,
     options: CloudOptions = {},
   ): Promise<EndpointDescription> {
-    return await this.#client.json<EndpointDescription>({
-      method: "GET",
-      path: `${API}/endpoints`,
-      query: { ...target, name: endpoint },
-      signal: options.signal,
-      isRepeatable: true,
-    });
+    const query = { ...target, name: endpoint };
+    return await this.#get<EndpointDescription>("/endpoints", query, options);
   }
 
   async undeploy(
@@ -117,12 +146,11 @@ export class FlashServerCloud implements Cloud {
     endpoint?: string,
     options: CloudOptions = {},
   ): Promise<RemovalDocument> {
-    return await this.#client.json<RemovalDocument>({
-      method: "DELETE",
-      path: `${API}/endpoints`,
-      query: { ...target, name: endpoint },
-      signal: options.signal,
-    });
+    return await this.#delete<RemovalDocument>(
+      "/endpoints",
+      { ...target, name: endpoint },
+      options,
+    );
   }
 
   async addWorker(
@@ -143,12 +171,11 @@ export class FlashServerCloud implements Cloud {
     request: { endpoint: string; worker: string },
     options: CloudOptions = {},
   ): Promise<WorkerRemovalDocument> {
-    return await this.#client.json<WorkerRemovalDocument>({
-      method: "DELETE",
-      path: `${API}/workers`,
-      query: { ...target, ...request },
-      signal: options.signal,
-    });
+    return await this.#delete<WorkerRemovalDocument>(
+      "/workers",
+      { ...target, ...request },
+      options,
+    );
   }
 
   async jobs(
@@ -222,6 +249,20 @@ export class FlashServerCloud implements Cloud {
       ...(follow ? { idleMs: 0 } : {}),
     });
     for await (const line of lines) yield JSON.parse(line) as LogLine;
+  }
+
+  async #get<T>(path: string, query: Query, { signal }: CloudOptions): Promise<T> {
+    const request = { method: "GET", path: API + path, query, signal, isRepeatable: true } as const;
+    return await this.#client.json<T>(request);
+  }
+
+  async #post<T>(path: string, value: unknown, { signal }: CloudOptions): Promise<T> {
+    const body = { kind: "json", value } as const;
+    return await this.#client.json<T>({ method: "POST", path: API + path, body, signal });
+  }
+
+  async #delete<T>(path: string, query: Query, { signal }: CloudOptions): Promise<T> {
+    return await this.#client.json<T>({ method: "DELETE", path: API + path, query, signal });
   }
 
   async #activate(

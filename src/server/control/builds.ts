@@ -6,7 +6,7 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { Transform, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -36,6 +36,8 @@ export class Builds {
   readonly #store: ControlStore;
   readonly #clock: Clock;
   readonly #folder: string;
+  /** Builds without a row, whose files are still there. */
+  readonly #doomed = new Set<string>();
 
   constructor(options: { store: ControlStore; home: string; clock: Clock }) {
     this.#store = options.store;
@@ -57,15 +59,16 @@ export class Builds {
     const draft = path.join(this.#folder, `.draft-${newId()}`);
     try {
       const { digest, bytes } = await save(artifact, `${draft}.tar.gz`);
-      const known = (await this.#store.listBuilds(app)).find((build) => build.digest === digest);
-      if (known !== undefined && (await this.#isWhole(known))) return known;
-      await unpack(`${draft}.tar.gz`, draft, bytes);
+      const known = await this.#known(app, digest);
+      if (known !== undefined && (await this.isWhole(known))) return known;
+      const unpackedBytes = await unpack(`${draft}.tar.gz`, draft, bytes);
       const manifest = await readUnpacked(draft, app);
       const build = known ?? {
         id: newPrefixedId("build"),
         app,
         digest,
         bytes,
+        unpackedBytes,
         manifest,
         createdAt: this.#clock.now(),
       };
@@ -73,7 +76,7 @@ export class Builds {
       // is replaced.
       await rm(this.folderOf(build.id), { recursive: true, force: true });
       await rename(draft, this.folderOf(build.id));
-      const stored = await this.#store.putBuild(build);
+      const stored = await this.#store.putBuild({ ...build, unpackedBytes }, this.#wantedUntil());
       if (stored.id !== build.id) await rm(this.folderOf(build.id), { recursive: true });
       return stored;
     } finally {
@@ -84,15 +87,64 @@ export class Builds {
 
   /** The build of an artifact that is known and there as a whole. */
   async find(app: string, digest: string): Promise<BuildRow | undefined> {
-    const known = (await this.#store.listBuilds(app)).find((build) => build.digest === digest);
-    return known !== undefined && (await this.#isWhole(known)) ? known : undefined;
+    const known = await this.#known(app, digest);
+    return known !== undefined && (await this.isWhole(known)) ? known : undefined;
   }
 
-  async #isWhole(build: BuildRow): Promise<boolean> {
+  /** False when files that every worker needs are not there any more. */
+  async isWhole(build: BuildRow): Promise<boolean> {
     return await readUnpacked(this.folderOf(build.id), build.app).then(
       () => true,
       () => false,
     );
+  }
+
+  /** False when what a worker of this endpoint runs from is not there any more. */
+  async hasFilesOf(buildId: string, endpoint: EndpointManifest): Promise<boolean> {
+    return await requireFiles(this.folderOf(buildId), [endpoint]).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** Names in the folder that belong to no build: what a crash has left behind. */
+  async strays(known: readonly string[]): Promise<string[]> {
+    const ids = new Set(known);
+    const names = await readdir(this.#folder).catch(() => []);
+    return names.filter((name) => !ids.has(name));
+  }
+
+  /** These builds are known to nobody any more, but workers may still run from them. */
+  doom(buildIds: readonly string[]): void {
+    for (const id of buildIds) this.#doomed.add(id);
+  }
+
+  get hasDoomed(): boolean {
+    return this.#doomed.size > 0;
+  }
+
+  /** Removes the files of doomed builds that nobody uses. */
+  async removeDoomed(inUse: ReadonlySet<string>): Promise<void> {
+    const free = [...this.#doomed].filter((id) => !inUse.has(id));
+    await this.remove(free);
+    for (const id of free) this.#doomed.delete(id);
+  }
+
+  async remove(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      await rm(path.join(this.#folder, name), { recursive: true, force: true, maxRetries: 3 });
+    }
+  }
+
+  /** The build with this digest, kept from being pruned until its deployment has come. */
+  async #known(app: string, digest: string): Promise<BuildRow | undefined> {
+    const known = (await this.#store.listBuilds(app)).find((build) => build.digest === digest);
+    if (known === undefined) return undefined;
+    return (await this.#store.wantBuild(known.id, this.#wantedUntil())) ? known : undefined;
+  }
+
+  #wantedUntil(): number {
+    return this.#clock.now() + LIMITS.unusedBuildMs;
   }
 }
 
@@ -118,15 +170,18 @@ async function save(artifact: Readable, file: string): Promise<{ digest: string;
   return { digest: digest.digest("hex"), bytes };
 }
 
-async function unpack(file: string, folder: string, packedBytes: number): Promise<void> {
+/** Returns the size of all files, bytes. */
+async function unpack(file: string, folder: string, packedBytes: number): Promise<number> {
   // Before the unpacker, which would make it too, readable for everybody.
   await mkdir(folder, { mode: 0o700 });
   const guard = countBytes(Math.max(MIN_UNPACKED, packedBytes * MAX_GROWTH));
+  let bytes = 0;
   const target = unpackTar(folder, {
     strict: true,
     // Runs before anything is written for the entry.
     map: (header) => {
       refuseUnsafe(header);
+      bytes += header.size ?? 0;
       // No setuid, and nobody but the owner may write.
       return { ...header, mode: ((header.mode ?? 0o644) & 0o755) | 0o600 };
     },
@@ -137,6 +192,7 @@ async function unpack(file: string, folder: string, packedBytes: number): Promis
     if (FlashError.is(cause)) throw cause;
     throw invalid(`The artifact cannot be unpacked: ${(cause as Error).message}`, cause);
   }
+  return bytes;
 }
 
 /** Names and link targets that lead out of the folder, and anything but files, folders and links. */
@@ -174,6 +230,13 @@ async function readUnpacked(folder: string, app: string): Promise<Manifest> {
     throw invalid(`The artifact has no ${MANIFEST_FILE}.`, cause);
   });
   const manifest = readManifest(text, MANIFEST_FILE);
+  checkManifest(manifest, app);
+  await requireFiles(folder, manifest.endpoints);
+  return manifest;
+}
+
+/** Throws `INVALID_MANIFEST` when the server cannot build on it. */
+export function checkManifest(manifest: Manifest, app: string): void {
   if (manifest.app !== app) {
     throw badManifest(`The artifact is of the app '${manifest.app}', not '${app}'.`);
   }
@@ -185,17 +248,22 @@ async function readUnpacked(folder: string, app: string): Promise<Manifest> {
     }
     names.add(endpoint.name);
   }
-  const needsCode = manifest.endpoints.some(({ form }) => form !== "image");
-  if (needsCode) await requireProgram(folder);
-  return manifest;
 }
 
-async function requireProgram(folder: string): Promise<void> {
-  const size = await stat(path.join(folder, WORKER_FILE)).then(
+/** The worker program, and the bundle of each endpoint that has one. */
+async function requireFiles(folder: string, endpoints: readonly EndpointManifest[]): Promise<void> {
+  if (endpoints.every(({ form }) => form === "image")) return;
+  const program = await stat(path.join(folder, WORKER_FILE)).then(
     (found) => found.size,
     () => 0,
   );
-  if (size === 0) throw invalid(`The artifact has no ${WORKER_FILE}.`);
+  if (program === 0) throw invalid(`The artifact has no ${WORKER_FILE}.`);
+  for (const { bundle } of endpoints) {
+    if (bundle === undefined) continue;
+    await stat(path.join(folder, bundle)).catch((cause: unknown) => {
+      throw invalid(`The artifact has no ${bundle}.`, cause);
+    });
+  }
 }
 
 /** What the server itself builds on; the rest is the worker's business. */

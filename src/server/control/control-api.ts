@@ -11,6 +11,7 @@ import {
   controlRoutesAt,
   type ControlRoute,
   type ControlRouteName,
+  type RequestBody,
 } from "../../contract/control-routes.ts";
 import { DOCUMENTS, type DocumentName } from "../../contract/control-schemas.ts";
 import { FlashError, type Issue } from "../../contract/errors.ts";
@@ -29,8 +30,7 @@ export async function handleControl(given: ControlRequest): Promise<void> {
   const route: ControlRoute = CONTROL_ROUTES[name];
   const { principal, query, request, response } = given;
   checkQuery(route, query);
-  const body =
-    route.body?.kind === "json" ? await readDocument(route.body.document, request) : undefined;
+  const body = route.body?.kind === "json" ? await readDocument(route.body, request) : undefined;
   const resource = { ...queried(route, query), ...named(body) };
   const call: ControlCall = { ...given, route, resource, body };
   const document = await audited(name, call, async () => {
@@ -105,8 +105,11 @@ function named(body: unknown): Resource {
 
 const validators = new Map<DocumentName, Validator>();
 
-async function readDocument(name: DocumentName, request: IncomingMessage): Promise<unknown> {
-  const text = (await readBody(request, MAX_BODY_BYTES)).toString("utf8");
+async function readDocument(
+  { document: name, maxBytes = MAX_BODY_BYTES }: Extract<RequestBody, { kind: "json" }>,
+  request: IncomingMessage,
+): Promise<unknown> {
+  const text = (await readBody(request, maxBytes)).toString("utf8");
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -3,14 +3,15 @@
 import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import { isInScope, type Resource } from "../../contract/access.ts";
-import type { DeployRequest, LogLine } from "../../contract/control.ts";
+import type { DeployRequest, LogLine, PlanRequest } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { clientSignal, type Principal } from "../gateway/http.ts";
 import { IDENTITY_HANDLERS } from "../identity/identity-handlers.ts";
 import type { EndpointFilter } from "./control.ts";
 import type { ControlCall, ControlHandlers } from "./control-call.ts";
 import { required } from "./control-call.ts";
-import { documentOf, type UploadName } from "./uploads.ts";
+import { buildDocument } from "./documents.ts";
+import type { UploadName } from "./uploads.ts";
 import { controlOpenApi } from "./control-openapi.ts";
 import { logQueryOf } from "./log-query.ts";
 
@@ -25,14 +26,25 @@ export const CONTROL_HANDLERS: ControlHandlers = {
   "uploads.complete": async (call) => {
     const build = await call.control.uploads.complete(uploadOf(call.query));
     call.subject = build.id;
-    return documentOf(build);
+    return buildDocument(build);
   },
   "deployments.create": (call) => {
     const request = call.body as DeployRequest;
     call.subject = request.build;
     return call.control.deploy(request);
   },
+  "apps.list": apps,
+  "apps.create": ({ control, resource }) => control.model.createApp(resource.app ?? ""),
+  "apps.read": ({ control, resource }) => control.model.app(resource.app ?? ""),
+  "apps.remove": ({ control, resource }) => control.model.removeApp(resource.app ?? ""),
+  "builds.list": ({ control, resource }) => control.model.builds(resource.app ?? ""),
+  "builds.prune": ({ control, resource }) => control.model.pruneBuilds(resource.app ?? ""),
+  "plans.create": ({ control, body }) => control.plan(body as PlanRequest),
   "environments.list": environments,
+  "environments.create": ({ control, resource: { app = "", environment = "" } }) =>
+    control.model.createEnvironment(app, environment),
+  "environments.read": (call) => call.control.model.environment(...environmentOf(call)),
+  "environments.remove": (call) => call.control.model.removeEnvironment(...environmentOf(call)),
   "releases.list": (call) => call.control.releases(...environmentOf(call)),
   "status.read": status,
   "endpoints.describe": (call) =>
@@ -55,9 +67,14 @@ export const CONTROL_HANDLERS: ControlHandlers = {
   },
 };
 
+async function apps({ control, principal }: ControlCall): Promise<unknown> {
+  const document = await control.model.apps();
+  return { apps: document.apps.filter(({ name }) => sees(principal, { app: name })) };
+}
+
 async function environments({ control, query, principal }: ControlCall): Promise<unknown> {
   const app = required(query, "app");
-  const document = await control.environments(app);
+  const document = await control.model.environments(app);
   const seen = document.environments.filter(({ name }) =>
     sees(principal, { app, environment: name }),
   );

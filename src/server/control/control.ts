@@ -8,6 +8,12 @@
  *   builds            artifacts, checked and unpacked
  *   uploads           artifacts on their way, over broken connections
  *   logs              what workers write; log-file: of one endpoint; log-query: what is asked for
+ *   model             apps, environments and builds: made, listed, removed
+ *   plans             what a deployment would change, and drift
+ *   pruner            what no release can come back to
+ *   turns             one change of an environment after the other
+ *   names             names that come in
+ *   documents         endpoints and builds in documents
  *   key               the server key
  *   worker-keys       keys of workers that somebody else starts
  */
@@ -20,9 +26,10 @@ import type {
   EndpointDescription,
   EndpointDocument,
   EndpointStatus,
-  EnvironmentsDocument,
   LogLine,
   LogQuery,
+  PlanDocument,
+  PlanRequest,
   ReleasesDocument,
   RemovalDocument,
   ScalingDocument,
@@ -33,8 +40,7 @@ import type {
 } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
-import { findEndpoint, type EndpointManifest } from "../../contract/manifest.ts";
-import { checkName } from "../../contract/options.ts";
+import { findEndpoint, readManifest } from "../../contract/manifest.ts";
 import type { WorkerState } from "../../contract/states.ts";
 import type { BuildRow, EndpointRow, ReleaseRow, Store } from "../../contract/store.ts";
 import { sleep, type Clock } from "../../kit/clock.ts";
@@ -43,8 +49,14 @@ import type { Scaler } from "../scaler/scaler.ts";
 import type { Secrets } from "../identity/secrets.ts";
 import type { Fleet } from "../workers/fleet.ts";
 import { noWorkers, type Pool } from "../workers/pool.ts";
-import type { Builds } from "./builds.ts";
+import { checkManifest, type Builds } from "./builds.ts";
+import { buildDocument, endpointDocument } from "./documents.ts";
 import type { Logs } from "./logs.ts";
+import { Model } from "./model.ts";
+import { requireName } from "./names.ts";
+import { Plans } from "./plans.ts";
+import type { Pruner } from "./pruner.ts";
+import { Turns } from "./turns.ts";
 import type { Uploads } from "./uploads.ts";
 import type { WorkerKeys } from "./worker-keys.ts";
 
@@ -54,6 +66,7 @@ export interface ControlOptions {
   scaler: Scaler;
   builds: Builds;
   uploads: Uploads;
+  pruner: Pruner;
   logs: Logs;
   workerKeys: WorkerKeys;
   secrets: Secrets;
@@ -78,12 +91,20 @@ const TAKE_OVER_LOOK_MS = 10;
 
 export class Control {
   readonly #options: ControlOptions;
+  /** Apps, environments and builds. */
+  readonly model: Model;
   readonly #startedAt: string;
-  /** Deployments and removals of an environment happen one after the other. */
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #turns = new Turns();
+  readonly #plans: Plans;
 
   constructor(options: ControlOptions) {
     this.#options = options;
+    this.#plans = new Plans(options);
+    this.model = new Model({
+      ...options,
+      turns: this.#turns,
+      forget: (endpointIds) => this.#forget(endpointIds),
+    });
     this.#startedAt = new Date(options.clock.now()).toISOString();
   }
 
@@ -95,8 +116,7 @@ export class Control {
   /** Takes an artifact in; the same artifact again is the same build. Throws as {@link Builds.receive}. */
   async putBuild(app: string, artifact: Readable): Promise<BuildDocument> {
     requireName("app", app);
-    const { id, digest, bytes } = await this.#options.builds.receive(app, artifact);
-    return { id, app, digest, bytes };
+    return buildDocument(await this.#options.builds.receive(app, artifact));
   }
 
   /**
@@ -108,7 +128,7 @@ export class Control {
     const { app, environment } = request;
     requireName("app", app);
     requireName("environment", environment);
-    const document = await this.#inTurn(app, environment, async () => {
+    const document = await this.#turns.take(request, "deploying", async () => {
       const build = await this.#options.store.control.getBuild(request.build);
       if (build === undefined || build.app !== app) {
         throw new FlashError("NOT_FOUND", `The app '${app}' has no build '${request.build}'.`, {
@@ -117,8 +137,16 @@ export class Control {
       }
       // Before anything changes.
       this.#options.secrets.require(request, build.manifest);
-      const { release, endpoints } =
-        (await this.#unchanged(environment, build)) ?? (await this.#release(environment, build));
+      const active = await this.#plans.active(app, environment);
+      const { drift, brokenBuilds } = await this.#plans.drift(active);
+      const changes = this.#plans.changes(active, build.manifest.endpoints, drift);
+      const isActive = active?.build.id === build.id && drift.length === 0;
+      const { release, endpoints } = isActive
+        ? {
+            release: active.release,
+            endpoints: await this.#options.store.control.listEndpoints(app, environment),
+          }
+        : await this.#release(environment, build, brokenBuilds);
       await this.#options.fleet.follow(release, endpoints);
       return {
         app,
@@ -127,31 +155,30 @@ export class Control {
         release: release.id,
         target: this.#options.url(),
         endpoints: endpoints.flatMap((row) => this.#documentOf(row, build)),
+        changes,
       };
     });
+    await this.#options.pruner.run(app);
     await this.#takenOver(document.endpoints.map(({ id }) => id));
     return document;
   }
 
-  /** Environments of an app, oldest first. */
-  async environments(app: string): Promise<EnvironmentsDocument> {
-    requireName("app", app);
-    const rows = await this.#options.store.control.listEnvironments(app);
-    const environments = rows
-      .sort((a, b) => a.createdAt - b.createdAt)
-      .map(({ name, activeReleaseId, createdAt }) => ({
-        name,
-        release: activeReleaseId,
-        createdAt: new Date(createdAt).toISOString(),
-      }));
-    return { app, environments };
+  /** What {@link deploy} would do with this manifest now. */
+  async plan(request: PlanRequest): Promise<PlanDocument> {
+    requireName("app", request.app);
+    requireName("environment", request.environment);
+    const manifest = readManifest(JSON.stringify(request.manifest), "the request");
+    checkManifest(manifest, request.app);
+    const plan = await this.#plans.plan({ ...request, manifest }, this.#options.url());
+    return { ...plan, missingSecrets: this.#options.secrets.missing(request, manifest) };
   }
 
-  /** Releases of an environment, newest first. Throws `NOT_DEPLOYED`. */
+  /** Releases of an environment that can come back, newest first. Throws `NOT_DEPLOYED`. */
   async releases(app: string, environment: string): Promise<ReleasesDocument> {
     await this.#active(app, environment);
     const rows = await this.#options.store.control.listReleases(app, environment);
     const releases = rows
+      .filter(({ state }) => state !== "REMOVED")
       .sort((a, b) => b.version - a.version)
       .map(({ id, version, buildId, state, createdAt }) => ({
         id,
@@ -173,7 +200,8 @@ export class Control {
       ),
     );
     const target = this.#options.url();
-    return { app, environment, build: build.id, release: release.id, target, endpoints };
+    const { drift } = await this.#plans.drift({ release, build });
+    return { app, environment, build: build.id, release: release.id, target, drift, endpoints };
   }
 
   /** What a client needs to call an endpoint by name. Throws `NOT_DEPLOYED`, `ENDPOINT_NOT_FOUND`. */
@@ -184,18 +212,19 @@ export class Control {
     return { ...document, app, environment, form, fingerprint, functions };
   }
 
-  /** Removes one endpoint, or the whole environment. Throws `NOT_DEPLOYED`, `ENDPOINT_NOT_FOUND`. */
+  /** Removes one endpoint, or all of an environment. Throws `NOT_DEPLOYED`, `ENDPOINT_NOT_FOUND`. */
   async remove(filter: EndpointFilter): Promise<RemovalDocument> {
     const { app, environment, endpoint } = filter;
-    return await this.#inTurn(app, environment, async () => {
+    return await this.#turns.take(filter, "removing", async () => {
       await this.#active(app, environment);
       const rows = await this.#rows(filter);
       const now = this.#options.clock.now();
       const { control } = this.#options.store;
-      if (endpoint === undefined) await control.removeEnvironment(app, environment, now);
+      if (endpoint === undefined) await control.clearEnvironment(app, environment, now);
       else for (const { id } of rows) await control.removeEndpoint(id, now);
       const ids = rows.map(({ id }) => id);
       this.#forget(ids);
+      await this.#options.pruner.run(app);
       return { app, environment, removed: rows.map(({ name }) => name) };
     });
   }
@@ -271,8 +300,7 @@ export class Control {
     secret: string,
     run: () => Promise<T>,
   ): Promise<T> {
-    const { app, environment } = place;
-    return await this.#inTurn(app, environment, async () => {
+    return await this.#turns.take(place, "secrets", async () => {
       const names = this.#referringTo(place, secret).map(({ row }) => `'${row.name}'`);
       if (names.length === 0) return await run();
       throw new FlashError("CONFLICT", `The secret '${secret}' is used by ${names.join(", ")}.`, {
@@ -305,22 +333,6 @@ export class Control {
     this.#options.stop();
   }
 
-  async #unchanged(
-    environment: string,
-    build: BuildRow,
-  ): Promise<{ release: ReleaseRow; endpoints: EndpointRow[] } | undefined> {
-    const { control } = this.#options.store;
-    const active = await control.getEnvironment(build.app, environment);
-    if (active?.activeReleaseId === null || active === undefined) return undefined;
-    const release = await control.getRelease(active.activeReleaseId);
-    if (release?.buildId !== build.id) return undefined;
-    const endpoints = await control.listEndpoints(build.app, environment);
-    // One that was removed by itself comes back with a deployment.
-    return endpoints.length === build.manifest.endpoints.length
-      ? { release, endpoints }
-      : undefined;
-  }
-
   /** Waits until the new version answers where an earlier one did, so that the next request finds it. */
   async #takenOver(endpointIds: readonly string[]): Promise<void> {
     const { fleet, clock } = this.#options;
@@ -332,18 +344,18 @@ export class Control {
   async #release(
     environment: string,
     build: BuildRow,
+    brokenBuilds: readonly string[],
   ): Promise<{ release: ReleaseRow; endpoints: EndpointRow[] }> {
     const { store, clock } = this.#options;
-    const now = clock.now();
     const { release, endpoints, removed } = await store.control.release({
       id: newPrefixedId("rel"),
       app: build.app,
       environment,
       buildId: build.id,
-      now,
+      now: clock.now(),
+      brokenBuilds,
       proposeId: () => newId(),
     });
-    for (const { id } of removed) await store.control.removeEndpoint(id, now);
     this.#forget(removed.map(({ id }) => id));
     return { release, endpoints };
   }
@@ -360,21 +372,15 @@ export class Control {
   ): Promise<{ release: ReleaseRow; build: BuildRow }> {
     requireName("app", app);
     requireName("environment", environment);
-    const { control } = this.#options.store;
-    const row = await control.getEnvironment(app, environment);
-    const release =
-      row === undefined || row.activeReleaseId === null
-        ? undefined
-        : await control.getRelease(row.activeReleaseId);
-    const build = release === undefined ? undefined : await control.getBuild(release.buildId);
-    if (release === undefined || build === undefined) {
+    const active = await this.#plans.active(app, environment);
+    if (active === undefined) {
       throw new FlashError(
         "NOT_DEPLOYED",
         `The app '${app}' is not deployed in the environment '${environment}'.`,
         { hint: "Run 'flash deploy'." },
       );
     }
-    return { release, build };
+    return active;
   }
 
   async #rows(filter: EndpointFilter): Promise<EndpointRow[]> {
@@ -410,31 +416,6 @@ export class Control {
     const state = stateOf(workers);
     return { ...document, state, workers, jobs, ...(problem === undefined ? {} : { problem }) };
   }
-
-  async #inTurn<T>(app: string, environment: string, run: () => Promise<T>): Promise<T> {
-    const key = `${app}/${environment}`;
-    const turn = (this.#turns.get(key) ?? Promise.resolve()).then(run, run);
-    this.#turns.set(key, turn);
-    try {
-      return await turn;
-    } finally {
-      if (this.#turns.get(key) === turn) this.#turns.delete(key);
-    }
-  }
-}
-
-function endpointDocument(
-  row: EndpointRow,
-  manifest: EndpointManifest,
-  serverUrl: string,
-): EndpointDocument {
-  return {
-    name: row.name,
-    kind: row.kind,
-    id: row.id,
-    url: `${serverUrl}/${row.kind === "qb" ? "v2" : "lb"}/${row.id}`,
-    routes: manifest.functions.flatMap(({ route }) => (route === undefined ? [] : [route])),
-  };
 }
 
 function stateOf(workers: Readonly<Record<WorkerState, number>>): EndpointStatus["state"] {
@@ -447,11 +428,6 @@ function requestCounts(pool: Pool | undefined): { inProgress: number; inQueue: n
   let inProgress = 0;
   for (const { load } of pool?.workers ?? []) inProgress += load;
   return { inProgress, inQueue: pool?.holds.size ?? 0 };
-}
-
-function requireName(what: "app" | "environment", name: string): void {
-  const wrong = checkName(name);
-  if (wrong !== undefined) throw new FlashError("INVALID_REQUEST", `${what} ${wrong}`);
 }
 
 function endpointNotFound(filter: Required<EndpointFilter>): FlashError {

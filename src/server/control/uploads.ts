@@ -14,7 +14,7 @@ import { mkdir, open, readdir, rm, stat, statfs } from "node:fs/promises";
 import path from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { BuildDocument, UploadDocument } from "../../contract/control.ts";
+import type { UploadDocument } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { checkName } from "../../contract/options.ts";
@@ -22,6 +22,7 @@ import type { BuildRow } from "../../contract/store.ts";
 import type { Clock } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Builds } from "./builds.ts";
+import { buildDocument } from "./documents.ts";
 
 /** An upload that nobody has gone on with for this long is dropped, ms. */
 const STALE_MS = 24 * 3_600_000;
@@ -78,7 +79,7 @@ export class Uploads {
     const file = this.#fileOf(name);
     const build = await this.#builds.find(name.app, name.digest);
     const offset = build === undefined ? await sizeOf(file) : build.bytes;
-    return { ...name, offset, build: build === undefined ? null : documentOf(build) };
+    return { ...name, offset, build: build === undefined ? null : buildDocument(build) };
   }
 
   /**
@@ -195,10 +196,6 @@ export class Uploads {
     }
     return path.join(this.#folder, app, digest);
   }
-}
-
-export function documentOf({ id, app, digest, bytes }: BuildRow): BuildDocument {
-  return { id, app, digest, bytes };
 }
 
 async function write(

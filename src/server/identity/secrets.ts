@@ -108,13 +108,28 @@ export class Secrets {
   }
 
   /** Throws `CONFLICT` with every secret that the endpoints refer to and the environment does not have. */
-  require(place: Environment, { endpoints }: Manifest): void {
-    const missing = endpoints.flatMap(({ name: endpoint, options }) =>
-      Object.values(options.secrets ?? {})
-        .filter((name) => this.#valueOf(place, name) === undefined)
-        .map((name) => `'${name}' (${endpoint})`),
+  require(place: Environment, manifest: Manifest): void {
+    const missing = this.missing(place, manifest).map(
+      ({ secret, endpoint }) => `'${secret}' (${endpoint})`,
     );
     if (missing.length > 0) throw this.#missing(place, [...new Set(missing)]);
+  }
+
+  /** Secrets that the endpoints refer to and the environment does not have. */
+  missing(place: Environment, { endpoints }: Manifest): { secret: string; endpoint: string }[] {
+    return endpoints.flatMap(({ name: endpoint, options }) =>
+      Object.values(options.secrets ?? {})
+        .filter((secret) => this.#valueOf(place, secret) === undefined)
+        .map((secret) => ({ secret, endpoint })),
+    );
+  }
+
+  /** The environments are gone: so are their secrets. */
+  async removeAllOf(place: { app: string; environments: readonly string[] }): Promise<void> {
+    for (const environment of place.environments) {
+      const { secrets } = this.list({ app: place.app, environment });
+      for (const { name } of secrets) await this.remove({ app: place.app, environment, name });
+    }
   }
 
   /** For text about this environment's workers. */

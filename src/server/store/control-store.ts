@@ -1,214 +1,284 @@
-/** {@link ControlStore} over SQLite: builds, releases, environments, endpoints and settings. */
+/** {@link ControlStore} over SQLite: apps, builds, releases, environments, endpoints and settings. */
 
-import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { FlashError } from "../../contract/errors.ts";
+import type { DatabaseSync } from "node:sqlite";
 import { LIMITS } from "../../contract/limits.ts";
-import type { EndpointManifest, Manifest } from "../../contract/manifest.ts";
 import type {
+  AppRow,
   BuildRow,
   ControlStore,
   EndpointRow,
   EnvironmentRow,
+  ReleaseEndpointRow,
   ReleaseRow,
 } from "../../contract/store.ts";
 import type { Committer } from "./commit.ts";
 import type { SqliteJobStore } from "./job-store.ts";
+import {
+  activeEndpoints,
+  addApp,
+  BUILD,
+  ENDPOINT,
+  makeRelease,
+  prune,
+  readBuild,
+} from "./release-steps.ts";
+import { Rows } from "./rows.ts";
 
-const BUILD = "id, app, digest, bytes, manifest, created_at AS createdAt";
 const RELEASE =
   "id, version, app, environment, build_id AS buildId, state, created_at AS createdAt";
 const ENVIRONMENT = "app, name, active_release_id AS activeReleaseId, created_at AS createdAt";
-const ENDPOINT = "id, app, environment, name, kind, created_at AS createdAt";
+const RELEASE_ENDPOINT =
+  "release_id AS releaseId, name, version_id AS versionId, build_id AS buildId";
 
 /** Jobs of a removed endpoint are cancelled in steps of this many. */
 const CANCEL_STEP = 500;
-/** `/v2/flash/…` is the path of calls by name. */
-const RESERVED_IDS = new Set(["flash"]);
-
-type ReleaseRequest = Parameters<ControlStore["release"]>[0];
-type Value = string | number | null;
 
 export class SqliteControlStore implements ControlStore {
-  readonly #db: DatabaseSync;
   readonly #committer: Committer;
   readonly #jobs: SqliteJobStore;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #rows: Rows;
 
   constructor(options: { db: DatabaseSync; committer: Committer; jobs: SqliteJobStore }) {
-    this.#db = options.db;
     this.#committer = options.committer;
     this.#jobs = options.jobs;
+    this.#rows = new Rows(options.db);
   }
 
-  putBuild(build: BuildRow): Promise<BuildRow> {
+  // Apps.
+
+  putApp(name: string, now: number): Promise<boolean> {
+    return this.#committer.commit(() => addApp(this.#rows, name, now), { accepts: true });
+  }
+
+  async listApps(): Promise<AppRow[]> {
+    return this.#rows.all(
+      "SELECT name, created_at AS createdAt FROM apps ORDER BY name",
+    ) as unknown as AppRow[];
+  }
+
+  async getApp(name: string): Promise<AppRow | undefined> {
+    return this.#rows.one("SELECT name, created_at AS createdAt FROM apps WHERE name = ?", name) as
+      | AppRow
+      | undefined;
+  }
+
+  async removeApp(name: string, now: number): ReturnType<ControlStore["removeApp"]> {
+    const removed = await this.#committer.commit(() => {
+      if (this.#rows.run("DELETE FROM apps WHERE name = ?", name) === 0) return undefined;
+      const environments = this.#rows
+        .all("SELECT name FROM environments WHERE app = ? ORDER BY name", name)
+        .map((row) => String(row["name"]));
+      const endpoints = environments.flatMap((one) => this.#emptyEnvironment(name, one));
+      this.#rows.run("DELETE FROM environments WHERE app = ?", name);
+      const builds = this.#rows
+        .all("DELETE FROM builds WHERE app = ? RETURNING id", name)
+        .map((row) => String(row["id"]));
+      return { endpoints, environments, builds };
+    });
+    await this.#cancelJobs(removed?.endpoints.map(({ id }) => id) ?? [], now);
+    return removed;
+  }
+
+  // Builds.
+
+  putBuild(build: BuildRow, wantedUntil = 0): Promise<BuildRow> {
     return this.#committer.commit(
       () => {
-        const known = this.#one(
-          `SELECT ${BUILD} FROM builds WHERE app = ? AND digest = ?`,
-          build.app,
-          build.digest,
-        );
-        if (known !== undefined) return readBuild(known);
-        this.#run(
-          "INSERT INTO builds (id, app, digest, bytes, manifest, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+        addApp(this.#rows, build.app, build.createdAt);
+        this.#rows.run(
+          `INSERT INTO builds
+             (id, app, digest, bytes, unpacked_bytes, manifest, created_at, wanted_until)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+           ON CONFLICT (app, digest) DO UPDATE SET
+             wanted_until = max(wanted_until, excluded.wanted_until),
+             unpacked_bytes = excluded.unpacked_bytes`,
           build.id,
           build.app,
           build.digest,
           build.bytes,
+          build.unpackedBytes,
           JSON.stringify(build.manifest),
           build.createdAt,
+          wantedUntil,
         );
-        return build;
+        const stored = this.#rows.one(
+          `SELECT ${BUILD} FROM builds WHERE app = ? AND digest = ?`,
+          build.app,
+          build.digest,
+        );
+        return stored === undefined ? build : readBuild(stored);
       },
       { accepts: true },
     );
   }
 
+  wantBuild(id: string, wantedUntil: number): Promise<boolean> {
+    const sql = "UPDATE builds SET wanted_until = max(wanted_until, ?) WHERE id = ?";
+    return this.#committer.commit(() => this.#rows.run(sql, wantedUntil, id) > 0);
+  }
+
   async getBuild(id: string): Promise<BuildRow | undefined> {
-    const row = this.#one(`SELECT ${BUILD} FROM builds WHERE id = ?`, id);
+    const row = this.#rows.one(`SELECT ${BUILD} FROM builds WHERE id = ?`, id);
     return row === undefined ? undefined : readBuild(row);
   }
 
   async listBuilds(app: string): Promise<BuildRow[]> {
-    return this.#all(
-      `SELECT ${BUILD} FROM builds WHERE app = ? ORDER BY created_at DESC, rowid DESC`,
-      app,
-    ).map(readBuild);
+    return this.#rows
+      .all(`SELECT ${BUILD} FROM builds WHERE app = ? ORDER BY created_at DESC, rowid DESC`, app)
+      .map(readBuild);
   }
 
-  release(request: ReleaseRequest): ReturnType<ControlStore["release"]> {
-    return this.#committer.commit(() => this.#release(request), { accepts: true });
+  async buildIds(): Promise<string[]> {
+    return this.#rows.all("SELECT id FROM builds").map((row) => String(row["id"]));
   }
 
-  #release(request: ReleaseRequest): {
-    release: ReleaseRow;
-    endpoints: EndpointRow[];
-    removed: EndpointRow[];
-  } {
-    const { app, environment } = request;
-    const build = this.#one(`SELECT ${BUILD} FROM builds WHERE id = ?`, request.buildId);
-    if (build === undefined || build["app"] !== app) {
-      throw new FlashError("NOT_FOUND", `The app '${app}' has no build ${request.buildId}.`, {
-        hint: "Upload the build first.",
-      });
-    }
-    const release = this.#addRelease(request);
-    const { endpoints: wanted } = readBuild(build).manifest;
-    const before = this.#activeEndpoints(app, environment);
-    this.#run(
-      "UPDATE endpoints SET active = 0 WHERE app = ? AND environment = ?",
+  async releasesOfBuilds(app: string): Promise<{ buildId: string; release: ReleaseRow }[]> {
+    const rows = this.#rows.all(
+      `SELECT DISTINCT e.build_id AS usedBuildId, r.id, r.version, r.app, r.environment,
+         r.build_id AS buildId, r.state, r.created_at AS createdAt
+       FROM releases r JOIN
+         (SELECT release_id, build_id FROM release_endpoints
+          UNION SELECT id, build_id FROM releases) e ON e.release_id = r.id
+       WHERE r.app = ? AND r.state IN ('ACTIVE', 'SUPERSEDED') ORDER BY r.environment, r.version`,
       app,
-      environment,
     );
-    for (const endpoint of wanted) this.#putEndpoint(request, endpoint);
-    const names = new Set(wanted.map(({ name }) => name));
-    return {
-      release,
-      endpoints: this.#activeEndpoints(app, environment),
-      removed: before.filter(({ name }) => !names.has(name)),
-    };
+    return rows.map(({ usedBuildId, ...release }) => ({
+      buildId: String(usedBuildId),
+      release: release as unknown as ReleaseRow,
+    }));
   }
 
-  #addRelease({ id, app, environment, buildId, now }: ReleaseRequest): ReleaseRow {
-    this.#run(
-      "INSERT INTO environments (app, name, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-      app,
-      environment,
-      now,
-    );
-    this.#run(
-      `UPDATE releases SET state = 'SUPERSEDED'
-       WHERE app = ? AND environment = ? AND state = 'ACTIVE'`,
-      app,
-      environment,
-    );
-    const last = this.#one(
-      `SELECT coalesce(max(version), 0) AS version FROM releases WHERE app = ? AND environment = ?`,
-      app,
-      environment,
-    );
-    const version = Number(last?.["version"]) + 1;
-    this.#run(
-      `INSERT INTO releases (id, version, app, environment, build_id, state, created_at)
-       VALUES (?, ?, ?, ?, ?, 'ACTIVE', ?)`,
-      id,
-      version,
-      app,
-      environment,
-      buildId,
-      now,
-    );
-    this.#run(
-      "UPDATE environments SET active_release_id = ? WHERE app = ? AND name = ?",
-      id,
-      app,
-      environment,
-    );
-    return { id, version, app, environment, buildId, state: "ACTIVE", createdAt: now };
+  prune(request: Parameters<ControlStore["prune"]>[0]): ReturnType<ControlStore["prune"]> {
+    return this.#committer.commit(() => prune(this.#rows, request));
   }
 
-  /** An endpoint keeps its id for as long as its environment lives, even when a release skips it. */
-  #putEndpoint(
-    { app, environment, now, proposeId }: ReleaseRequest,
-    endpoint: EndpointManifest,
-  ): void {
-    const { name, kind } = endpoint;
-    const updated = this.#run(
-      "UPDATE endpoints SET active = 1, kind = ? WHERE app = ? AND environment = ? AND name = ?",
-      kind,
-      app,
-      environment,
-      name,
-    );
-    if (updated > 0) return;
-    let id = proposeId();
-    while (
-      RESERVED_IDS.has(id) ||
-      this.#one("SELECT id FROM endpoints WHERE id = ?", id) !== undefined
-    ) {
-      id = proposeId();
-    }
-    this.#run(
-      `INSERT INTO endpoints (id, app, environment, name, kind, active, created_at)
-       VALUES (?, ?, ?, ?, ?, 1, ?)`,
-      id,
-      app,
-      environment,
-      name,
-      kind,
-      now,
-    );
+  // Releases.
+
+  async release(
+    request: Parameters<ControlStore["release"]>[0],
+  ): ReturnType<ControlStore["release"]> {
+    const made = await this.#committer.commit(() => makeRelease(this.#rows, request), {
+      accepts: true,
+    });
+    const left = made.removed.map(({ id }) => id);
+    await this.#cancelJobs(left, request.now);
+    return made;
   }
 
   async getRelease(id: string): Promise<ReleaseRow | undefined> {
-    return this.#one(`SELECT ${RELEASE} FROM releases WHERE id = ?`, id) as ReleaseRow | undefined;
+    return this.#rows.one(`SELECT ${RELEASE} FROM releases WHERE id = ?`, id) as
+      | ReleaseRow
+      | undefined;
   }
 
   async listReleases(app: string, environment: string): Promise<ReleaseRow[]> {
-    return this.#all(
+    return this.#rows.all(
       `SELECT ${RELEASE} FROM releases WHERE app = ? AND environment = ? ORDER BY version DESC`,
       app,
       environment,
     ) as unknown as ReleaseRow[];
   }
 
+  async releaseEndpoints(releaseId: string): Promise<ReleaseEndpointRow[]> {
+    return this.#rows.all(
+      `SELECT ${RELEASE_ENDPOINT} FROM release_endpoints WHERE release_id = ? ORDER BY name`,
+      releaseId,
+    ) as unknown as ReleaseEndpointRow[];
+  }
+
+  async findVersion(versionId: string, name: string): Promise<ReleaseEndpointRow | undefined> {
+    return this.#rows.one(
+      `SELECT ${RELEASE_ENDPOINT} FROM release_endpoints WHERE version_id = ? AND name = ? LIMIT 1`,
+      versionId,
+      name,
+    ) as ReleaseEndpointRow | undefined;
+  }
+
+  // Environments.
+
+  putEnvironment(app: string, name: string, now: number): Promise<boolean> {
+    return this.#committer.commit(
+      () => {
+        addApp(this.#rows, app, now);
+        const added = this.#rows.run(
+          "INSERT INTO environments (app, name, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+          app,
+          name,
+          now,
+        );
+        return added > 0;
+      },
+      { accepts: true },
+    );
+  }
+
   async listEnvironments(app?: string): Promise<EnvironmentRow[]> {
-    return this.#all(
+    return this.#rows.all(
       `SELECT ${ENVIRONMENT} FROM environments WHERE ?1 IS NULL OR app = ?1 ORDER BY app, name`,
       app ?? null,
     ) as unknown as EnvironmentRow[];
   }
 
   async getEnvironment(app: string, name: string): Promise<EnvironmentRow | undefined> {
-    return this.#one(
+    return this.#rows.one(
       `SELECT ${ENVIRONMENT} FROM environments WHERE app = ? AND name = ?`,
       app,
       name,
     ) as EnvironmentRow | undefined;
   }
 
+  async clearEnvironment(app: string, name: string, now: number): Promise<boolean> {
+    const removed = await this.#committer.commit(() => {
+      const endpoints = this.#emptyEnvironment(app, name);
+      const found = this.#rows.run(
+        "UPDATE environments SET active_release_id = NULL WHERE app = ? AND name = ?",
+        app,
+        name,
+      );
+      return { endpoints, found: found > 0 };
+    });
+    await this.#cancelJobs(
+      removed.endpoints.map(({ id }) => id),
+      now,
+    );
+    return removed.found;
+  }
+
+  async removeEnvironment(app: string, name: string, now: number): Promise<boolean> {
+    const removed = await this.#committer.commit(() => {
+      const endpoints = this.#emptyEnvironment(app, name);
+      const sql = "DELETE FROM environments WHERE app = ? AND name = ?";
+      return { endpoints, found: this.#rows.run(sql, app, name) > 0 };
+    });
+    await this.#cancelJobs(
+      removed.endpoints.map(({ id }) => id),
+      now,
+    );
+    return removed.found;
+  }
+
+  /** Without its endpoints and releases. Returns the endpoints. */
+  #emptyEnvironment(app: string, name: string): EndpointRow[] {
+    const endpoints = this.#rows.all(
+      `DELETE FROM endpoints WHERE app = ? AND environment = ? RETURNING ${ENDPOINT}`,
+      app,
+      name,
+    ) as unknown as EndpointRow[];
+    this.#rows.run(
+      `DELETE FROM release_endpoints WHERE release_id IN
+         (SELECT id FROM releases WHERE app = ? AND environment = ?)`,
+      app,
+      name,
+    );
+    const sql = "UPDATE releases SET state = 'REMOVED' WHERE app = ? AND environment = ?";
+    this.#rows.run(sql, app, name);
+    return endpoints;
+  }
+
+  // Endpoints.
+
   async getEndpoint(id: string): Promise<EndpointRow | undefined> {
-    return this.#one(`SELECT ${ENDPOINT} FROM endpoints WHERE id = ? AND active = 1`, id) as
+    return this.#rows.one(`SELECT ${ENDPOINT} FROM endpoints WHERE id = ? AND active = 1`, id) as
       | EndpointRow
       | undefined;
   }
@@ -218,7 +288,7 @@ export class SqliteControlStore implements ControlStore {
     environment: string,
     name: string,
   ): Promise<EndpointRow | undefined> {
-    return this.#one(
+    return this.#rows.one(
       `SELECT ${ENDPOINT} FROM endpoints
        WHERE app = ? AND environment = ? AND name = ? AND active = 1`,
       app,
@@ -228,44 +298,26 @@ export class SqliteControlStore implements ControlStore {
   }
 
   async listEndpoints(app?: string, environment?: string): Promise<EndpointRow[]> {
-    return this.#activeEndpoints(app, environment);
-  }
-
-  #activeEndpoints(app?: string, environment?: string): EndpointRow[] {
-    return this.#all(
-      `SELECT ${ENDPOINT} FROM endpoints WHERE active = 1
-       AND (?1 IS NULL OR app = ?1) AND (?2 IS NULL OR environment = ?2)
-       ORDER BY app, environment, name`,
-      app ?? null,
-      environment ?? null,
-    ) as unknown as EndpointRow[];
+    return activeEndpoints(this.#rows, app, environment);
   }
 
   async removeEndpoint(id: string, now: number): Promise<boolean> {
     const removed = await this.#committer.commit(
-      () => this.#run("DELETE FROM endpoints WHERE id = ?", id) > 0,
+      () => this.#rows.run("DELETE FROM endpoints WHERE id = ?", id) > 0,
     );
     await this.#cancelJobs([id], now);
     return removed;
   }
 
-  async removeEnvironment(app: string, name: string, now: number): Promise<boolean> {
-    const removed = await this.#committer.commit(() => {
-      const ids = this.#all(
-        "DELETE FROM endpoints WHERE app = ? AND environment = ? RETURNING id",
-        app,
-        name,
-      ).map((row) => String(row["id"]));
-      this.#run(
-        "UPDATE releases SET state = 'REMOVED' WHERE app = ? AND environment = ?",
-        app,
-        name,
-      );
-      const found = this.#run("DELETE FROM environments WHERE app = ? AND name = ?", app, name) > 0;
-      return { ids, found };
-    });
-    await this.#cancelJobs(removed.ids, now);
-    return removed.found;
+  async finishRemovals(now: number): Promise<void> {
+    const left = this.#rows.all(
+      `SELECT DISTINCT endpoint_id AS id FROM lanes WHERE waiting + running > 0
+       AND endpoint_id NOT IN (SELECT id FROM endpoints WHERE active = 1)`,
+    );
+    await this.#cancelJobs(
+      left.map((row) => String(row["id"])),
+      now,
+    );
   }
 
   async #cancelJobs(endpointIds: readonly string[], now: number): Promise<void> {
@@ -276,51 +328,16 @@ export class SqliteControlStore implements ControlStore {
     }
   }
 
+  // Settings.
+
   async readSetting(key: string): Promise<string | undefined> {
-    const row = this.#one("SELECT value FROM settings WHERE key = ?", key);
+    const row = this.#rows.one("SELECT value FROM settings WHERE key = ?", key);
     return row === undefined ? undefined : String(row["value"]);
   }
 
   async writeSetting(key: string, value: string): Promise<void> {
-    await this.#committer.commit(() =>
-      this.#run(
-        "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        key,
-        value,
-      ),
-    );
+    const sql =
+      "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    await this.#committer.commit(() => this.#rows.run(sql, key, value));
   }
-
-  #prepare(sql: string): StatementSync {
-    const known = this.#statements.get(sql);
-    if (known !== undefined) return known;
-    const statement = this.#db.prepare(sql);
-    this.#statements.set(sql, statement);
-    return statement;
-  }
-
-  #one(sql: string, ...values: Value[]): Record<string, unknown> | undefined {
-    const row = this.#prepare(sql).get(...values);
-    return row === undefined ? undefined : plain(row);
-  }
-
-  #all(sql: string, ...values: Value[]): Record<string, unknown>[] {
-    return this.#prepare(sql)
-      .all(...values)
-      .map(plain);
-  }
-
-  /** Rows changed. */
-  #run(sql: string, ...values: Value[]): number {
-    return Number(this.#prepare(sql).run(...values).changes);
-  }
-}
-
-function readBuild(row: Record<string, unknown>): BuildRow {
-  return { ...row, manifest: JSON.parse(String(row["manifest"])) as Manifest } as BuildRow;
-}
-
-/** Rows come without a prototype, which equality checks and printing trip over. */
-function plain(row: Record<string, unknown>): Record<string, unknown> {
-  return { ...row };
 }

@@ -210,6 +210,49 @@ DROP TRIGGER keyed_jobs_added;
 DROP TRIGGER keyed_jobs_moved;
 `;
 
+/**
+ * What each endpoint of a release runs from: the release that brought this version of it, and that
+ * release's build. With it a build is known to be needed without reading a manifest.
+ */
+const RELEASE_ENDPOINTS = `
+CREATE TABLE apps (name TEXT PRIMARY KEY, created_at INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO apps SELECT app, min(created_at)
+  FROM (SELECT app, created_at FROM environments UNION ALL SELECT app, created_at FROM builds)
+  GROUP BY app;
+
+ALTER TABLE builds ADD COLUMN unpacked_bytes INTEGER NOT NULL DEFAULT 0;
+-- Until when a build without a release waits for one.
+ALTER TABLE builds ADD COLUMN wanted_until INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE release_endpoints (
+  release_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  version_id TEXT NOT NULL,
+  build_id TEXT NOT NULL,
+  PRIMARY KEY (release_id, name)
+) WITHOUT ROWID;
+CREATE INDEX release_endpoints_version ON release_endpoints (version_id, name);
+CREATE INDEX release_endpoints_code ON release_endpoints (name, fingerprint);
+CREATE INDEX release_endpoints_build ON release_endpoints (build_id);
+
+CREATE TEMP TABLE served AS
+  SELECT r.id, r.version, r.app, r.environment, r.build_id,
+    e.value ->> 'name' AS name, e.value ->> 'fingerprint' AS fingerprint
+  FROM releases r JOIN builds b ON b.id = r.build_id, json_each(b.manifest, '$.endpoints') e
+  WHERE r.state IN ('ACTIVE', 'SUPERSEDED');
+CREATE INDEX temp.served_code ON served (app, environment, name, fingerprint, version);
+INSERT INTO release_endpoints SELECT later.id, later.name, later.fingerprint,
+    (SELECT id FROM served first WHERE first.app = later.app
+      AND first.environment = later.environment AND first.name = later.name
+      AND first.fingerprint = later.fingerprint ORDER BY first.version LIMIT 1),
+    (SELECT build_id FROM served first WHERE first.app = later.app
+      AND first.environment = later.environment AND first.name = later.name
+      AND first.fingerprint = later.fingerprint ORDER BY first.version LIMIT 1)
+  FROM served later;
+DROP TABLE served;
+`;
+
 const STEPS: readonly string[] = [
   JOBS_AND_CONTROL,
   WORKER_KEYS,
@@ -218,6 +261,7 @@ const STEPS: readonly string[] = [
   KEYS,
   IDENTITY,
   MOVES_WITHOUT_TRIGGERS,
+  RELEASE_ENDPOINTS,
 ];
 
 /** The schema version this program writes. */

@@ -13,7 +13,9 @@
  *   batch-store      batches, and how their requests follow their jobs
  *   worker-key-store keys of workers that somebody else starts
  *   key-store, secret-store, audit-store, and their identity-schema
- *   control-store    builds, releases, environments, endpoints, settings
+ *   control-store    apps, builds, releases, environments, endpoints, settings
+ *   release-steps    what a release runs from, and what is still needed
+ *   rows             statements by their text
  */
 
 import type { DatabaseSync } from "node:sqlite";

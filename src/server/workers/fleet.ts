@@ -23,7 +23,7 @@ export class Fleet {
   readonly #pools = new Map<string, Pool>();
   readonly #byName = new Map<string, Pool>();
   /** Pools of removed endpoints, until their workers are gone. */
-  readonly #leaving = new Set<Promise<void>>();
+  readonly #leaving = new Map<Pool, Promise<void>>();
 
   constructor(options: FleetOptions) {
     this.#store = options.store;
@@ -77,8 +77,10 @@ export class Fleet {
       this.#pools.delete(id);
       const key = nameKey(pool.row.app, pool.row.environment, pool.row.name);
       if (this.#byName.get(key) === pool) this.#byName.delete(key);
-      const leaving = pool.close(graceMs).finally(() => this.#leaving.delete(leaving));
-      this.#leaving.add(leaving);
+      this.#leaving.set(
+        pool,
+        pool.close(graceMs).finally(() => this.#leaving.delete(pool)),
+      );
     }
   }
 
@@ -90,10 +92,20 @@ export class Fleet {
     return row === undefined ? undefined : await this.#versions.of(row, releaseId);
   }
 
+  /** Builds that a worker runs, or that the next one would. */
+  buildsInUse(): Set<string> {
+    const inUse = new Set<string>();
+    for (const pool of this.#pools.values()) inUse.add(pool.active.buildId);
+    for (const pool of [...this.#pools.values(), ...this.#leaving.keys()]) {
+      for (const { version } of pool.workers) inUse.add(version.buildId);
+    }
+    return inUse;
+  }
+
   /** Drains everything; what is left after `graceMs` is killed. */
   async close(graceMs: number): Promise<void> {
     const pools = [...this.#pools.values()];
-    await Promise.all([...pools.map((pool) => pool.close(graceMs)), ...this.#leaving]);
+    await Promise.all([...pools.map((pool) => pool.close(graceMs)), ...this.#leaving.values()]);
   }
 
   #add(row: EndpointRow, version: Version): void {

@@ -1,12 +1,17 @@
 /**
- * Which version of an endpoint a release runs. A version is known by the earliest release of its
- * environment in which the endpoint had this fingerprint, so a deployment that does not change an
- * endpoint rolls nothing, a rollback finds the workers that still run, and the jobs that wait keep
- * their worker. The rule needs no state of its own: after a restart it gives the same answer.
+ * Which version of an endpoint a release runs, as the store has written it down: a deployment that
+ * does not change an endpoint rolls nothing, a rollback finds the workers that still run, and the jobs
+ * that wait keep their worker.
  */
 
-import { findEndpoint, type EndpointManifest, type Manifest } from "../../contract/manifest.ts";
-import type { BuildRow, ControlStore, EndpointRow, ReleaseRow } from "../../contract/store.ts";
+import { findEndpoint } from "../../contract/manifest.ts";
+import type {
+  BuildRow,
+  ControlStore,
+  EndpointRow,
+  ReleaseEndpointRow,
+  ReleaseRow,
+} from "../../contract/store.ts";
 import type { Version } from "./pool-worker.ts";
 
 /** Builds whose manifests are kept in memory. */
@@ -24,45 +29,26 @@ export class Versions {
 
   /** The versions that a release makes active, by endpoint name. */
   async ofRelease(release: ReleaseRow): Promise<Map<string, Version>> {
-    const build = await this.#build(release.buildId);
     const versions = new Map<string, Version>();
-    if (build === undefined) return versions;
-    const open = new Map(build.manifest.endpoints.map((endpoint) => [endpoint.name, endpoint]));
-    for (const endpoint of build.manifest.endpoints) {
-      versions.set(endpoint.name, this.#version(release, endpoint));
-    }
-    // Oldest first: the first release that matches is the one the version is known by.
-    for (const earlier of await this.#history(release)) {
-      const manifest = (await this.#build(earlier.buildId))?.manifest;
-      if (manifest === undefined) continue;
-      for (const [name, endpoint] of open) {
-        if (!isSame(manifest, endpoint)) continue;
-        versions.set(name, this.#version(earlier, endpoint));
-        open.delete(name);
-      }
+    for (const row of await this.#store.releaseEndpoints(release.id)) {
+      const version = await this.#version(row);
+      if (version !== undefined) versions.set(row.name, version);
     }
     return versions;
   }
 
-  /** The version that a release has of an endpoint; undefined when it has none. */
-  async of(row: EndpointRow, releaseId: string): Promise<Version | undefined> {
-    const release = await this.#store.getRelease(releaseId);
-    if (release === undefined) return undefined;
-    const build = await this.#build(release.buildId);
-    const endpoint = build === undefined ? undefined : findEndpoint(build.manifest, row.name);
-    return endpoint === undefined ? undefined : this.#version(release, endpoint);
+  /** A version of an endpoint; undefined when no release has it any more. */
+  async of(row: EndpointRow, versionId: string): Promise<Version | undefined> {
+    const found = await this.#store.findVersion(versionId, row.name);
+    return found === undefined ? undefined : await this.#version(found);
   }
 
-  #version(release: ReleaseRow, manifest: EndpointManifest): Version {
-    const { id: releaseId, buildId } = release;
+  async #version(row: ReleaseEndpointRow): Promise<Version | undefined> {
+    const build = await this.#build(row.buildId);
+    const manifest = build === undefined ? undefined : findEndpoint(build.manifest, row.name);
+    if (manifest === undefined) return undefined;
+    const { versionId: releaseId, buildId } = row;
     return { releaseId, buildId, artifactDir: this.#folderOf(buildId), manifest };
-  }
-
-  async #history(release: ReleaseRow): Promise<ReleaseRow[]> {
-    const all = await this.#store.listReleases(release.app, release.environment);
-    return all
-      .filter(({ version, state }) => version < release.version && hasServed(state))
-      .sort((a, b) => a.version - b.version);
   }
 
   async #build(id: string): Promise<BuildRow | undefined> {
@@ -75,12 +61,4 @@ export class Versions {
     if (this.#builds.size > MAX_CACHED && oldest !== undefined) this.#builds.delete(oldest);
     return build;
   }
-}
-
-function hasServed(state: ReleaseRow["state"]): boolean {
-  return state === "ACTIVE" || state === "SUPERSEDED";
-}
-
-function isSame(manifest: Manifest, endpoint: EndpointManifest): boolean {
-  return findEndpoint(manifest, endpoint.name)?.fingerprint === endpoint.fingerprint;
 }

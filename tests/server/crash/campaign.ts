@@ -161,6 +161,7 @@ export class Campaign {
     const artifact = await pack([
       { target: MANIFEST_FILE, content: JSON.stringify(manifest) },
       { target: WORKER_FILE, content: worker },
+      { target: "endpoints/square/index.mjs", content: "export {};" },
     ]);
     const build = await server.control.putBuild("crash", Readable.from([artifact]));
     const request = { app: "crash", environment: "production", build: build.id };
