@@ -100,14 +100,14 @@ describe("/api/v1/openapi.json", () => {
     };
     const artifact = await artifactOf("shop", endpoints);
     const place = "app=shop&environment=dev";
+    await ask("apps.create", "", '{"app":"shop"}');
+    await ask("environments.create", "", '{"app":"shop","environment":"dev"}');
     const digest = createHash("sha256").update(artifact).digest("hex");
     const name = `app=shop&digest=${digest}`;
     await ask("uploads.append", `${name}&offset=0&bytes=${artifact.length}`, artifact);
     await ask("uploads.read", name);
     const build = await ask("uploads.complete", name);
     await ask("uploads.read", name);
-    await ask("apps.create", "", '{"app":"shop"}');
-    await ask("environments.create", "", '{"app":"shop","environment":"dev"}');
     const manifest = manifestOf("shop", endpoints);
     const plan = { app: "shop", environment: "dev", digest: "0", manifest };
     await ask("plans.create", "", JSON.stringify(plan));
