@@ -40,6 +40,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/logs.ts")).logs,
   },
   {
+    name: "events",
+    summary: "show what happened to releases, endpoints and workers",
+    load: async () => (await import("./commands/events.ts")).events,
+  },
+  {
     name: "undeploy",
     summary: "remove endpoints",
     load: async () => (await import("./commands/undeploy.ts")).undeploy,

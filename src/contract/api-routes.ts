@@ -10,7 +10,7 @@
 import { CONTROL_ROUTES, type ControlRoute } from "./control-routes.ts";
 import type { Access, Level } from "./access.ts";
 
-export type Plane = "control" | "login" | "jobs" | "worker" | "lb" | "health";
+export type Plane = "control" | "login" | "jobs" | "worker" | "lb" | "health" | "metrics";
 
 export interface ApiRoute {
   plane: Plane;
@@ -92,6 +92,15 @@ export const OTHER_ROUTES = {
     summary: "A request to a load-balanced endpoint",
     access: CALL,
     touches: "endpoint",
+  },
+  metrics: {
+    plane: "metrics",
+    methods: ["GET"],
+    path: "/metrics",
+    summary: "What the server does, for Prometheus; of the endpoints that the key may see",
+    access: { verbs: ["read"] },
+    touches: "server",
+    narrowest: "endpoint",
   },
   livez: health("/livez", "The process answers"),
   readyz: health("/readyz", "The server takes work"),

@@ -20,6 +20,7 @@ import type {
   WorkerKeyDocument,
   WorkerRemovalDocument,
 } from "./control.ts";
+import type { EventDocument, EventQuery } from "./events.ts";
 import type { JobDocument } from "./job.ts";
 import type { Manifest } from "./manifest.ts";
 import type { JobState } from "./states.ts";
@@ -106,6 +107,8 @@ export interface Cloud {
     request: { endpoint: string; job: string; move: "retry" | "cancel" },
     options?: CloudOptions,
   ): Promise<{ id: string; status: JobState }>;
+  /** Newest events of the environment that fit, then, with `follow`, further ones. */
+  events(target: Target, query: EventQuery, options?: CloudOptions): AsyncIterable<EventDocument>;
   /** Newest `tail` lines that fit, then, with `follow`, every further one until `signal` aborts. */
   logs(
     target: Target,

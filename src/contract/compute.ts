@@ -62,6 +62,8 @@ export interface Compute {
   start(spec: WorkerSpec): Promise<RunningWorker>;
   /** Workers of this artifact may be wanted soon: a driver that can makes their start faster. */
   prepare?(artifactDir: string): void;
+  /** Booted processes that wait to become a worker; undefined where the driver has none. */
+  readonly standbys?: number;
   /** Ends workers that an earlier server left behind. */
   reclaim(): Promise<void>;
   /** Ends every worker. Idempotent. */

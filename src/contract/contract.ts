@@ -25,6 +25,7 @@
  *   context     what a running function can ask about its call
  *   trace       W3C trace context
  *   origin      who made a call, and which functions wait for it
+ *   events      what happens to apps, endpoints and workers
  *   logs        lines of output, and what is known about them
  *   method-names   which methods of a class an endpoint has
  *   instance    the one instance of a queue endpoint's class

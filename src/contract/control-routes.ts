@@ -253,6 +253,25 @@ export const CONTROL_ROUTES = {
     ],
     answer: { kind: "stream", mediaType: "application/x-ndjson", document: "LogLine" },
   }),
+  "events.read": control("GET", "/events", "What happens, oldest first", {
+    access: READ,
+    touches: "server",
+    narrowest: "endpoint",
+    query: [
+      optional(APP, "Default: all that the key may see."),
+      optional(ENVIRONMENT, "Default: all of the app."),
+      optional(ENDPOINT, "Default: all of the environment."),
+      parameter("worker", "Events of one worker."),
+      parameter("kind", "A kind, such as `release.active`, or the first part of some: `worker`."),
+      parameter("tail", "Newest events that fit; 100 by default, 10000 with `since` or `after`.", {
+        schema: { type: "integer" },
+      }),
+      parameter("since", "Nothing older: ISO 8601 or epoch ms."),
+      parameter("after", "Only what came after the event with this id."),
+      parameter("follow", "`1`: further events as they happen."),
+    ],
+    answer: { kind: "stream", mediaType: "application/x-ndjson", document: "EventDocument" },
+  }),
   "scaling.explain": control("GET", "/scaling", "The newest scaling decisions", {
     access: READ,
     touches: "endpoint",

@@ -5,6 +5,7 @@
  */
 
 import { VERBS } from "./access.ts";
+import { EVENT_KINDS } from "./events.ts";
 import { LOG_LEVELS } from "./logs.ts";
 import { CHANGE_ACTIONS } from "./plan.ts";
 import type { JsonSchema } from "./schema.ts";
@@ -228,6 +229,18 @@ export const DOCUMENTS = {
     "trace?": STRING,
     "fields?": { type: "object" },
     "cut?": BOOLEAN,
+  }),
+  EventDocument: object({
+    id: STRING,
+    time: TIME,
+    kind: { enum: [...EVENT_KINDS] },
+    message: STRING,
+    "app?": STRING,
+    "environment?": STRING,
+    "endpoint?": STRING,
+    "worker?": STRING,
+    "release?": STRING,
+    "details?": ANY_OBJECT,
   }),
   ScalingDocument: object({
     ...PLACE,

@@ -23,8 +23,27 @@ export interface Store {
   readonly keys: KeyStore;
   readonly secrets: SecretStore;
   readonly audit: AuditStore;
+  /** Undefined where the store does not measure itself. */
+  readonly measures?: StoreMeasures;
   /** Idempotent; waits for what is under way. */
   close(): Promise<void>;
+}
+
+/** How the store does, for metrics. */
+export interface StoreMeasures {
+  /** Operations that are not yet acknowledged. */
+  readonly pending: number;
+  /** Operations in a transaction. */
+  readonly groupSizes: Distribution;
+  /** From the beginning of a transaction to its being on the disk, seconds. */
+  readonly commitSeconds: Distribution;
+}
+
+/** Counts of values by size; see kit/histogram. */
+export interface Distribution {
+  readonly bounds: readonly number[];
+  readonly counts: Float64Array;
+  readonly sum: number;
 }
 
 /** What a worker is given when it takes a job. */

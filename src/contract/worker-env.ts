@@ -104,5 +104,10 @@ export const RESULT_HEADER = "x-flash-result";
 export const DEADLINE_HEADER = "x-flash-deadline";
 /** Version (`fingerprint`) of the endpoint that a call was encoded for; another one refuses it unexecuted. */
 export const EXPECTED_VERSION_HEADER = "x-flash-expected-version";
+/**
+ * On a request to our own worker: it says in the same header of its answer how long it took until then,
+ * ms, so that the server knows what the hop has added. Never seen by clients and functions.
+ */
+export const TIMING_HEADER = "x-flash-timing";
 /** Fencing number of a job's attempt, echoed by our own worker on every post. */
 export const ATTEMPT_HEADER = "x-flash-attempt";

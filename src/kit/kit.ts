@@ -7,6 +7,7 @@
  *   abort     AbortSignal and promises
  *   event-stream   server-sent events out of bytes
  *   frame-link     a connection that carries frames, many streams at a time
+ *   histogram counts of values by size
  *   log       the programs' own log
  */
 

@@ -8,6 +8,7 @@
  *   gateway/   every HTTP request
  *   scaler/    how many workers there should be
  *   workers/   the workers there are, and the process driver
+ *   metrics/   what is counted, for Prometheus
  *   control/   apps, builds, deployments, status, logs
  *   identity/  keys, secrets, the audit trail
  *
@@ -27,6 +28,7 @@ import type { EndpointRow, Store } from "../contract/store.ts";
 import { sleep, systemClock, type Clock } from "../kit/clock.ts";
 import { silentLog, type Log } from "../kit/log.ts";
 import { Builds } from "./control/builds.ts";
+import { Events } from "./control/events.ts";
 import { Control } from "./control/control.ts";
 import { readOrCreateKey } from "./control/key.ts";
 import { Logs } from "./control/logs.ts";
@@ -46,6 +48,7 @@ import { Batches, type BatchTarget } from "./jobs/batches.ts";
 import { Jobs } from "./jobs/jobs.ts";
 import { Scaler } from "./scaler/scaler.ts";
 import { Fleet } from "./workers/fleet.ts";
+import { Metrics } from "./metrics/metrics.ts";
 import type { Pool, PoolHost } from "./workers/pool.ts";
 
 export { SqliteStore, openStore, type StoreOptions } from "./store/store.ts";
@@ -76,6 +79,8 @@ export interface FlashServerOptions {
   secretFallback?: (name: string) => string | undefined;
   /** Releases of an environment that can come back; older ones and their builds go. Default 10. */
   keepReleases?: number;
+  /** Bytes that worker logs may take: of one endpoint (default 16 MiB), and of all (default 1 GiB). */
+  logs?: { maxBytes?: number; maxTotalBytes?: number };
   /** Of the package, for `GET /api/v1/server`. */
   version: string;
 }
@@ -131,6 +136,8 @@ export class FlashServer {
     await parts.batches.start();
     parts.gateway.open();
     parts.scaler.start();
+    const { url } = parts;
+    parts.events.emit({ kind: "server.started", message: `the server answers at ${url}` });
     return server;
   }
 
@@ -173,7 +180,8 @@ export class FlashServer {
 
   async #close(graceMs: number): Promise<void> {
     const { gateway, listener, edge, scaler, fleet, jobs, batches, identity, logs } = this.#parts;
-    const { control, pruner, options } = this.#parts;
+    const { control, pruner, events, options } = this.#parts;
+    events.emit({ kind: "server.stopping", message: "the server ends" });
     gateway.close();
     await pruner.close();
     await scaler.close();
@@ -196,6 +204,7 @@ export class FlashServer {
     listener.closeAllConnections();
     await quiet;
     await logs.close();
+    await events.close();
     await identity.keys.close();
     control.uploads.close();
     await options.compute.close();
@@ -217,6 +226,8 @@ interface Parts {
   workerKeys: WorkerKeys;
   identity: Identity;
   logs: Logs;
+  events: Events;
+  metrics: Metrics;
   /** Known once the server listens. */
   url: string;
   onStop: () => void;
@@ -235,7 +246,15 @@ function assemble(options: FlashServerOptions, key: string): Parts {
   });
   const builds = new Builds({ store: store.control, home, clock });
   const uploads = new Uploads({ home, builds, clock, log });
-  const logs = new Logs({ home, clock, log });
+  const logs = new Logs({ home, clock, log, ...options.logs });
+  const events = new Events({ home, clock, log });
+  const metrics = new Metrics({
+    store,
+    clock,
+    version,
+    fleet: () => fleet,
+    standbys: () => options.compute.standbys,
+  });
   const jobs = new Jobs({
     store,
     clock,
@@ -251,9 +270,33 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     },
     allowPrivateWebhooks: options.allowPrivateWebhooks ?? false,
   });
-  const host = poolHost(options, { keyring, logs, secrets, parts: () => parts });
+  const host = poolHost(options, {
+    keyring,
+    logs,
+    events,
+    metrics,
+    secrets,
+    parts: () => parts,
+  });
   const fleet = new Fleet({ store, host, folderOf: (buildId) => builds.folderOf(buildId) });
-  const scaler = new Scaler({ store, fleet, clock, log });
+  const scaler = new Scaler({
+    store,
+    fleet,
+    clock,
+    log,
+    onDecision: ({ app, environment, name: endpoint }, { targets, view }) => {
+      const total = targets.reduce((sum, { target }) => sum + target, 0);
+      const [first] = targets;
+      events.emit({
+        kind: "endpoint.scaled",
+        app,
+        environment,
+        endpoint,
+        message: `'${endpoint}' is to have ${total} workers: ${first?.reason ?? ""}`,
+        details: { targets, versions: view.versions },
+      });
+    },
+  });
   const batches = new Batches({
     store,
     jobs,
@@ -280,6 +323,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     scaler,
     builds,
     logs,
+    events,
     clock,
     home,
     version,
@@ -303,6 +347,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     keyring,
     clock,
     log,
+    metrics,
     isLoopback,
     limits,
   });
@@ -323,6 +368,8 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     workerKeys,
     identity,
     logs,
+    events,
+    metrics,
     url: "",
     onStop: () => undefined,
   };
@@ -336,9 +383,18 @@ function poolHost(
   {
     keyring,
     logs,
+    events,
+    metrics,
     secrets,
     parts,
-  }: { keyring: Keyring; logs: Logs; secrets: Secrets; parts: () => Parts },
+  }: {
+    keyring: Keyring;
+    logs: Logs;
+    events: Events;
+    metrics: Metrics;
+    secrets: Secrets;
+    parts: () => Parts;
+  },
 ): PoolHost {
   const write = (
     { app, environment, name }: EndpointRow,
@@ -370,6 +426,10 @@ function poolHost(
       write(endpoint, { at: clock.now(), worker, stream: "system", level: "warn", message });
       log.warn("worker trouble", { endpoint: endpoint.name, worker, message });
     },
+    emit: ({ app, environment, name: endpoint }, event) => {
+      events.emit({ app, environment, endpoint, ...event });
+    },
+    metricsOf: (endpointId) => metrics.of(endpointId),
     wake: (endpointId) => parts().scaler.wake(endpointId),
     jobs: {
       heldBy: async (workerId) => (await store.jobs.running({ workerId })).length,
@@ -389,9 +449,10 @@ function batchTarget(pool: Pool | undefined): BatchTarget | undefined {
 }
 
 /** What happens to jobs moves the scaler and the workers. */
-function followJobs({ jobs, fleet, scaler }: Parts): void {
+function followJobs({ jobs, fleet, scaler, metrics }: Parts): void {
   jobs.onQueued((endpointId) => scaler.wake(endpointId));
   jobs.onSettled((job) => {
+    metrics.settled(job);
     if (job.workerId !== null) fleet.pool(job.endpointId)?.worked(job.workerId);
     scaler.wake(job.endpointId);
   });

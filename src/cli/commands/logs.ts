@@ -4,6 +4,7 @@ import type { LogLine } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { isLogLevel, LOG_LEVELS, type LogLevel } from "../../contract/logs.ts";
 import { fieldsText } from "../../kit/log.ts";
+import { MOST_LINES, parseSince, parseTail } from "../log-options.ts";
 import type { CommandDefinition } from "../command.ts";
 import type { Output } from "../output.ts";
 import { openProject } from "../project.ts";
@@ -25,9 +26,6 @@ interface Options extends TargetOptions {
 }
 
 const DEFAULT_TAIL = 100;
-/** As many as the server gives at once. */
-const ALL = 10_000;
-const UNITS_MS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 export const logs: CommandDefinition = {
   description:
@@ -44,7 +42,7 @@ export const logs: CommandDefinition = {
     ["-f, --follow", "go on until Ctrl-C"],
     [
       "-n, --tail <lines>",
-      `how many lines to begin with; default: ${DEFAULT_TAIL}, with --since all (up to ${ALL})`,
+      `how many lines to begin with; default: ${DEFAULT_TAIL}, with --since all (up to ${MOST_LINES})`,
       parseTail,
     ],
     ["--since <time>", "nothing older: 30s, 10m, 2h, 3d, or an ISO 8601 time", parseSince],
@@ -73,7 +71,7 @@ export const logs: CommandDefinition = {
     const lines = cloud.logs(
       { app: project.app, environment },
       {
-        tail: tail ?? (since === undefined ? DEFAULT_TAIL : ALL),
+        tail: tail ?? (since === undefined ? DEFAULT_TAIL : MOST_LINES),
         follow,
         ...(endpoint === undefined ? {} : { endpoint }),
         ...(since === undefined ? {} : { since }),
@@ -99,28 +97,11 @@ function lineText(line: LogLine, output: Output): string {
   return `${dim(where)} ${paint(text)}`;
 }
 
-function parseTail(text: string): number {
-  if (/^\d{1,7}$/.test(text)) return Number(text);
-  throw new FlashError("INVALID_USAGE", `--tail is a number of lines, got '${text}'.`);
-}
-
 function parseLevel(text: string): LogLevel {
   const level = text.toLowerCase();
   if (isLogLevel(level)) return level;
   throw new FlashError(
     "INVALID_USAGE",
     `--level is one of ${LOG_LEVELS.join(", ")}, got '${text}'.`,
-  );
-}
-
-/** Epoch ms. */
-function parseSince(text: string): number {
-  const [, count, unit = ""] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
-  if (count !== undefined) return Date.now() - Number(count) * (UNITS_MS[unit] ?? 0);
-  const time = Date.parse(text);
-  if (!Number.isNaN(time)) return time;
-  throw new FlashError(
-    "INVALID_USAGE",
-    `--since is a time such as 10m, 2h or 2026-01-31T12:00:00Z, got '${text}'.`,
   );
 }

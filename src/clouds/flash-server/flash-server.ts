@@ -25,6 +25,7 @@ import type {
   WorkerRemovalDocument,
 } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
+import type { EventDocument, EventQuery } from "../../contract/events.ts";
 import type { JobDocument } from "../../contract/job.ts";
 import type { JobState } from "../../contract/states.ts";
 import { ControlClient } from "./client.ts";
@@ -228,6 +229,26 @@ export class FlashServerCloud implements Cloud {
     throw endpoint === undefined
       ? new FlashError("ENDPOINT_NOT_FOUND", `'${target.app}' has no endpoint '${name}'.`, hint)
       : new FlashError("WRONG_ENDPOINT_KIND", `'${name}' is load-balanced: it has no jobs.`, hint);
+  }
+
+  async *events(
+    target: Target,
+    { follow, ...query }: EventQuery,
+    options: CloudOptions = {},
+  ): AsyncGenerator<EventDocument> {
+    const texts = Object.entries(query).map(([name, value]) => [name, String(value)]);
+    const lines = this.#client.lines({
+      method: "GET",
+      path: `${API}/events`,
+      query: {
+        ...(Object.fromEntries(texts) as Record<string, string>),
+        ...target,
+        follow: follow ? "1" : undefined,
+      },
+      signal: options.signal,
+      ...(follow ? { idleMs: 0 } : {}),
+    });
+    for await (const line of lines) yield JSON.parse(line) as EventDocument;
   }
 
   async *logs(

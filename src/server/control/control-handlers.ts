@@ -5,6 +5,7 @@ import type { ServerResponse } from "node:http";
 import { isInScope, type Resource } from "../../contract/access.ts";
 import type { DeployRequest, LogLine, PlanRequest } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
+import type { EventDocument } from "../../contract/events.ts";
 import { clientSignal, type Principal } from "../gateway/http.ts";
 import { IDENTITY_HANDLERS } from "../identity/identity-handlers.ts";
 import type { EndpointFilter } from "./control.ts";
@@ -13,7 +14,10 @@ import { required } from "./control-call.ts";
 import { buildDocument } from "./documents.ts";
 import type { UploadName } from "./uploads.ts";
 import { controlOpenApi } from "./control-openapi.ts";
-import { logQueryOf } from "./log-query.ts";
+import { eventQueryOf, logQueryOf } from "./log-query.ts";
+
+/** Proxies close connections that are silent for longer, ms. */
+const BEAT_MS = 15_000;
 
 export const CONTROL_HANDLERS: ControlHandlers = {
   "uploads.read": ({ control, query }) => control.uploads.look(uploadOf(query)),
@@ -51,6 +55,7 @@ export const CONTROL_HANDLERS: ControlHandlers = {
     call.control.describe(...environmentOf(call), required(call.query, "name")),
   "endpoints.remove": (call) => call.control.remove(filterOf(call)),
   "logs.read": logs,
+  "events.read": events,
   "scaling.explain": (call) =>
     call.control.explain(...environmentOf(call), required(call.query, "name")),
   "workers.add": addWorker,
@@ -104,14 +109,57 @@ async function logs(call: ControlCall): Promise<void> {
   response.end();
 }
 
+/** NDJSON, or server-sent events for those who ask for them, which a browser resumes by itself. */
+async function events(call: ControlCall): Promise<void> {
+  const { control, query, request, response, principal } = call;
+  const signal = clientSignal(response);
+  const isStream = request.headers.accept?.includes("text/event-stream") === true;
+  const last = request.headers["last-event-id"];
+  const asked = eventQueryOf(query, { isStream, ...(typeof last === "string" ? { last } : {}) });
+  const found = control.events(asked, { sees: (event) => sees(principal, event), signal });
+  response.writeHead(200, {
+    "content-type": isStream ? "text/event-stream" : "application/x-ndjson",
+    "cache-control": "no-store",
+    ...(isStream ? { "x-accel-buffering": "no" } : {}),
+  });
+  response.flushHeaders();
+  const beat = isStream ? setInterval(() => response.write(": alive\n\n"), BEAT_MS) : undefined;
+  try {
+    if (isStream) await writeAll(response, sentEvents(found), signal);
+    else await writeLines(response, found, signal);
+  } finally {
+    clearInterval(beat);
+  }
+  response.end();
+}
+
+async function* sentEvents(found: AsyncIterable<EventDocument>): AsyncGenerator<string> {
+  for await (const event of found) {
+    yield `id: ${event.id}\nevent: ${event.kind}\ndata: ${JSON.stringify(event)}\n\n`;
+  }
+}
+
 async function writeLines(
   response: ServerResponse,
-  lines: AsyncIterable<LogLine>,
+  lines: AsyncIterable<LogLine | EventDocument>,
   signal: AbortSignal,
 ): Promise<void> {
-  for await (const line of lines) {
+  await writeAll(response, ndjson(lines), signal);
+}
+
+async function* ndjson(lines: AsyncIterable<unknown>): AsyncGenerator<string> {
+  for await (const line of lines) yield `${JSON.stringify(line)}\n`;
+}
+
+/** As fast as the client reads. */
+async function writeAll(
+  response: ServerResponse,
+  texts: AsyncIterable<string>,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const text of texts) {
     if (signal.aborted) return;
-    if (response.write(`${JSON.stringify(line)}\n`)) continue;
+    if (response.write(text)) continue;
     await Promise.race([once(response, "drain"), once(response, "close")]);
   }
 }

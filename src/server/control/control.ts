@@ -7,6 +7,8 @@
  *   control-openapi   the table as an OpenAPI document
  *   builds            artifacts, checked and unpacked
  *   uploads           artifacts on their way, over broken connections
+ *   events            what happens to apps, endpoints and workers
+ *   follow-queue      lines on their way to somebody who follows
  *   logs              what workers write; log-file: of one endpoint; log-query: what is asked for
  *   model             apps, environments and builds: made, listed, removed
  *   plans             what a deployment would change, and drift
@@ -39,6 +41,7 @@ import type {
   WorkerRemovalDocument,
 } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
+import type { EventDocument, EventQuery } from "../../contract/events.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { findEndpoint, readManifest } from "../../contract/manifest.ts";
 import type { WorkerState } from "../../contract/states.ts";
@@ -51,6 +54,7 @@ import type { Fleet } from "../workers/fleet.ts";
 import { noWorkers, type Pool } from "../workers/pool.ts";
 import { checkManifest, type Builds } from "./builds.ts";
 import { buildDocument, endpointDocument } from "./documents.ts";
+import type { Events } from "./events.ts";
 import type { Logs } from "./logs.ts";
 import { Model } from "./model.ts";
 import { requireName } from "./names.ts";
@@ -68,6 +72,7 @@ export interface ControlOptions {
   uploads: Uploads;
   pruner: Pruner;
   logs: Logs;
+  events: Events;
   workerKeys: WorkerKeys;
   secrets: Secrets;
   clock: Clock;
@@ -247,6 +252,14 @@ export class Control {
     return this.#options.logs.read(sources, request);
   }
 
+  /** What has happened, oldest first; with `follow` what happens, until `signal` aborts. */
+  events(
+    query: EventQuery,
+    reader: { sees: (event: EventDocument) => boolean; signal: AbortSignal },
+  ): AsyncIterable<EventDocument> {
+    return this.#options.events.read(query, reader);
+  }
+
   /** The scaler's newest decisions about an endpoint, oldest first. Throws `ENDPOINT_NOT_FOUND`. */
   async explain(app: string, environment: string, endpoint: string): Promise<ScalingDocument> {
     const pool = await this.#pool({ app, environment, endpoint });
@@ -357,11 +370,41 @@ export class Control {
       proposeId: () => newId(),
     });
     this.#forget(removed.map(({ id }) => id));
+    this.#tellReleased(release, endpoints);
     return { release, endpoints };
+  }
+
+  #tellReleased(
+    { id, version, app, environment, buildId }: ReleaseRow,
+    endpoints: readonly EndpointRow[],
+  ): void {
+    const { events, fleet } = this.#options;
+    for (const row of endpoints) {
+      if (fleet.pool(row.id) !== undefined) continue;
+      const message = `'${row.name}' was added to '${environment}' of '${app}'`;
+      events.emit({ kind: "endpoint.added", app, environment, endpoint: row.name, message });
+    }
+    events.emit({
+      kind: "release.active",
+      app,
+      environment,
+      release: id,
+      message: `release ${version} of '${app}' is active in '${environment}'`,
+      details: { version, build: buildId },
+    });
+  }
+
+  #tellRemoved({ app, environment, name: endpoint }: EndpointRow): void {
+    const message = `'${endpoint}' was removed from '${environment}' of '${app}'`;
+    this.#options.events.emit({ kind: "endpoint.removed", app, environment, endpoint, message });
   }
 
   /** The endpoints are gone from the store: their workers and keys go too. */
   #forget(endpointIds: readonly string[]): void {
+    for (const id of endpointIds) {
+      const row = this.#options.fleet.pool(id)?.row;
+      if (row !== undefined) this.#tellRemoved(row);
+    }
     this.#options.workerKeys.forget(endpointIds);
     this.#options.fleet.remove(endpointIds, LIMITS.workerGraceMs);
   }

@@ -1,12 +1,11 @@
 /**
- * The log of one endpoint: a file of JSON lines and the one before it. Everything that touches them
- * happens one after the other. Bounded: at half of what the endpoint may keep the file becomes the
+ * The log of one endpoint, or of events: a file of JSON lines and the one before it. Everything that touches them
+ * happens one after the other. Bounded: at half of what may be kept the file becomes the
  * earlier one, and what waits to be written is dropped beyond 1 MiB.
  */
 
 import { appendFile, mkdir, open, rename, stat, type FileHandle } from "node:fs/promises";
 import path from "node:path";
-import type { LogLine } from "../../contract/control.ts";
 import type { Clock } from "../../kit/clock.ts";
 
 const MAX_PENDING_BYTES = 1024 * 1024;
@@ -17,11 +16,17 @@ const READ_BYTES = 256 * 1024;
 /** More lines that fit are not looked for: of what is filtered the newest part is read. */
 const MAX_READ_BYTES = 64 * 1024 * 1024;
 
-export type LineListener = (line: LogLine) => void;
+/** What every line has. */
+export interface Line {
+  /** ISO 8601. */
+  time: string;
+}
 
-export interface Wanted {
+export type LineListener<L extends Line> = (line: L) => void;
+
+export interface Wanted<L extends Line> {
   count: number;
-  fits: (line: LogLine) => boolean;
+  fits: (line: L) => boolean;
   /** Lines before this time, ISO 8601, are not wanted: looking ends there. */
   since: string | undefined;
 }
@@ -36,8 +41,8 @@ export interface LogFileOptions {
   onRotated: () => void;
 }
 
-export class LogFile {
-  readonly listeners = new Set<LineListener>();
+export class LogFile<L extends Line> {
+  readonly listeners = new Set<LineListener<L>>();
   readonly #options: LogFileOptions;
   #pending: string[] = [];
   #pendingBytes = 0;
@@ -49,7 +54,7 @@ export class LogFile {
     this.#options = options;
   }
 
-  add(line: LogLine): void {
+  add(line: L): void {
     for (const listener of this.listeners) listener(line);
     const text = `${JSON.stringify(line)}\n`;
     if (this.#pendingBytes + text.length > MAX_PENDING_BYTES) {
@@ -72,12 +77,14 @@ export class LogFile {
    * The last lines that are wanted, and from then on every further one to `listener`: none is missed,
    * none comes twice, because the listener joins in the turn in which the unwritten lines are read.
    */
-  async tail(wanted: Wanted, listener?: LineListener): Promise<LogLine[]> {
+  async tail(wanted: Wanted<L>, listener?: LineListener<L>): Promise<L[]> {
     await this.flush();
-    let lines: LogLine[] = [];
+    let lines: L[] = [];
     const read = this.#work.then(async () => {
       const written = await this.#readBack(wanted);
-      const unwritten = this.#pending.flatMap(parseLine).filter((line) => fitsIn(line, wanted));
+      const unwritten = this.#pending
+        .flatMap((text) => parseLine<L>(text))
+        .filter((line) => fitsIn(line, wanted));
       lines = wanted.count === 0 ? [] : [...written, ...unwritten].slice(-wanted.count);
       if (listener !== undefined) this.listeners.add(listener);
     });
@@ -86,8 +93,8 @@ export class LogFile {
     return lines;
   }
 
-  async #readBack(wanted: Wanted): Promise<LogLine[]> {
-    const found: LogLine[] = [];
+  async #readBack(wanted: Wanted<L>): Promise<L[]> {
+    const found: L[] = [];
     if (wanted.count === 0) return found;
     const { file } = this.#options;
     for (const part of [file, `${file}.1`]) {
@@ -123,12 +130,16 @@ export class LogFile {
 }
 
 /** Adds wanted lines of a file, newest first. False when no earlier ones are wanted. */
-async function readBack(file: string, wanted: Wanted, found: LogLine[]): Promise<boolean> {
+async function readBack<L extends Line>(
+  file: string,
+  wanted: Wanted<L>,
+  found: L[],
+): Promise<boolean> {
   const handle = await open(file, "r").catch(() => undefined);
   if (handle === undefined) return true;
   try {
     for await (const text of linesBackwards(handle)) {
-      for (const line of parseLine(text)) {
+      for (const line of parseLine<L>(text)) {
         if (wanted.since !== undefined && line.time < wanted.since) return false;
         if (wanted.fits(line)) found.push(line);
       }
@@ -160,14 +171,14 @@ async function* linesBackwards(handle: FileHandle): AsyncGenerator<string> {
 }
 
 /** A line that a crash has broken is left out. */
-function parseLine(text: string): LogLine[] {
+function parseLine<L extends Line>(text: string): L[] {
   try {
-    return [JSON.parse(text) as LogLine];
+    return [JSON.parse(text) as L];
   } catch {
     return [];
   }
 }
 
-function fitsIn(line: LogLine, { since, fits }: Wanted): boolean {
+function fitsIn<L extends Line>(line: L, { since, fits }: Wanted<L>): boolean {
   return (since === undefined || line.time >= since) && fits(line);
 }

@@ -2,6 +2,7 @@
 
 import type { LogFilter, LogQuery } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
+import type { EventQuery } from "../../contract/events.ts";
 import { isLogLevel, LOG_LEVELS } from "../../contract/logs.ts";
 
 const DEFAULT_TAIL = 100;
@@ -20,6 +21,28 @@ export function logQueryOf(query: URLSearchParams): LogQuery {
     ...textOf(query, "job"),
     ...textOf(query, "request"),
     ...levelOf(query),
+  };
+}
+
+/** Which events. A stream goes on until its reader leaves, from the last event that it has seen. */
+export function eventQueryOf(
+  query: URLSearchParams,
+  { isStream, last }: { isStream: boolean; last?: string },
+): EventQuery {
+  const since = sinceOf(query);
+  const after = last ?? query.get("after") ?? undefined;
+  const isBounded = since === undefined && after === undefined;
+  const names = ["app", "environment", "endpoint", "worker", "kind"] as const;
+  const filters = names.flatMap((name) => {
+    const value = query.get(name) ?? "";
+    return value === "" ? [] : [[name, value]];
+  });
+  return {
+    tail: tailOf(query, isBounded ? DEFAULT_TAIL : MAX_TAIL),
+    follow: isStream || query.get("follow") === "1",
+    ...(since === undefined ? {} : { since }),
+    ...(after === undefined ? {} : { after }),
+    ...(Object.fromEntries(filters) as Partial<EventQuery>),
   };
 }
 

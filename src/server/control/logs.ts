@@ -10,6 +10,7 @@ import type { LogFilter, LogLine, LogQuery } from "../../contract/control.ts";
 import { isAtLeast } from "../../contract/logs.ts";
 import type { Clock } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
+import { FollowQueue } from "./follow-queue.ts";
 import { LogFile } from "./log-file.ts";
 
 const MIB = 1024 * 1024;
@@ -17,7 +18,6 @@ const MIB = 1024 * 1024;
 export const LOG_BYTES: number = 16 * MIB;
 /** What all of them together may take, bytes. */
 export const ALL_LOGS_BYTES: number = 1024 * MIB;
-const MAX_FOLLOW_LINES = 10_000;
 
 /** Whose lines. */
 export interface LogSource {
@@ -39,7 +39,7 @@ export interface LogsOptions {
 export class Logs {
   readonly #folder: string;
   readonly #options: LogsOptions;
-  readonly #files = new Map<string, LogFile>();
+  readonly #files = new Map<string, LogFile<LogLine>>();
   #pruning: Promise<void> = Promise.resolve();
 
   constructor(options: LogsOptions) {
@@ -59,7 +59,7 @@ export class Logs {
     const { tail, follow, signal } = request;
     const fits = (line: LogLine): boolean => fitsFilter(line, request);
     const since = request.since === undefined ? undefined : new Date(request.since).toISOString();
-    const queue = new LineQueue(signal, this.#options.clock);
+    const queue = new FollowQueue(signal, (lost, last: LogLine) => this.#gap(lost, last));
     const listener = follow ? (line: LogLine) => fits(line) && queue.push(line) : undefined;
     const files = sources.map((source) => this.#file(source));
     try {
@@ -78,7 +78,13 @@ export class Logs {
     await this.#pruning;
   }
 
-  #file(source: LogSource): LogFile {
+  #gap(lost: number, { endpoint }: LogLine): LogLine {
+    const message = `… ${lost} lines left out: they came faster than they were read`;
+    const time = new Date(this.#options.clock.now()).toISOString();
+    return { time, endpoint, worker: "", stream: "system", level: "warn", message };
+  }
+
+  #file(source: LogSource): LogFile<LogLine> {
     const { app, environment, endpoint } = source;
     const key = `${app}/${environment}/${endpoint}`;
     let file = this.#files.get(key);
@@ -147,47 +153,4 @@ async function logFiles(folder: string): Promise<StoredFile[]> {
     }),
   );
   return found.flat();
-}
-
-/** Lines on their way to a reader. */
-class LineQueue {
-  readonly #signal: AbortSignal;
-  readonly #clock: Clock;
-  #lines: LogLine[] = [];
-  #lost = 0;
-  #wake: () => void = () => undefined;
-
-  constructor(signal: AbortSignal, clock: Clock) {
-    this.#signal = signal;
-    this.#clock = clock;
-    signal.addEventListener("abort", () => this.#wake(), { once: true });
-  }
-
-  push(line: LogLine): void {
-    if (this.#lines.length < MAX_FOLLOW_LINES) this.#lines.push(line);
-    else this.#lost += 1;
-    this.#wake();
-  }
-
-  /** Until the signal aborts. */
-  async *lines(): AsyncGenerator<LogLine> {
-    while (!this.#signal.aborted) {
-      const lines = this.#lines;
-      const last = lines.at(-1);
-      if (this.#lost > 0 && last !== undefined) lines.push(this.#gap(last));
-      this.#lines = [];
-      yield* lines;
-      if (this.#lines.length > 0 || this.#signal.aborted) continue;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-  }
-
-  #gap({ endpoint }: LogLine): LogLine {
-    const message = `… ${this.#lost} lines left out: they came faster than they were read`;
-    this.#lost = 0;
-    const time = new Date(this.#clock.now()).toISOString();
-    return { time, endpoint, worker: "", stream: "system", level: "warn", message };
-  }
 }

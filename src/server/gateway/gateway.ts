@@ -21,7 +21,8 @@ import {
   type ApiRoute,
 } from "../../contract/api-routes.ts";
 import { FlashError } from "../../contract/errors.ts";
-import type { Resource } from "../../contract/access.ts";
+import { isInScope, type Resource } from "../../contract/access.ts";
+import type { EndpointRow } from "../../contract/store.ts";
 import type { Origin } from "../../contract/origin.ts";
 import { LINK_PROTOCOL } from "../../contract/job-link.ts";
 import type { BatchStore } from "../../contract/batch.ts";
@@ -40,6 +41,8 @@ import type { Identity } from "../identity/identity.ts";
 import type { Batches } from "../jobs/batches.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { Fleet } from "../workers/fleet.ts";
+import { EXPOSITION_TYPE } from "../metrics/exposition.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import type { Pool } from "../workers/pool.ts";
 import type { PoolWorker } from "../workers/pool-worker.ts";
 import { authorize, type Keyring } from "./auth.ts";
@@ -66,6 +69,7 @@ export interface GatewayOptions {
   keyring: Keyring;
   clock: Clock;
   log: Log;
+  metrics: Metrics;
   /** Bound to loopback: only local host names are answered. */
   isLoopback: boolean;
   /** Of the job API. Undefined: none. */
@@ -246,6 +250,7 @@ export class Gateway {
         ...(origin === undefined ? {} : { origin }),
       });
     }
+    if (target.kind === "metrics") return await this.#answerMetrics(request, response, principal);
     // The load-balanced plane asks for the body itself, once it has a worker.
     if (request.headers.expect !== undefined) response.writeContinue();
     if (target.kind === "v2") return await this.#answerJobs(target, principal, request, response);
@@ -259,6 +264,23 @@ export class Gateway {
     throw new FlashError("NOT_FOUND", `Nothing is served at '${target.path}'.`, {
       hint: "Queue endpoints are at /v2/{id}, load-balanced ones at /lb/{id}, control at /api/v1.",
     });
+  }
+
+  async #answerMetrics(
+    { method }: IncomingMessage,
+    response: ServerResponse,
+    principal: Principal,
+  ): Promise<void> {
+    if (method !== "GET" && method !== "HEAD") {
+      response.setHeader("allow", "GET");
+      throw new FlashError("METHOD_NOT_ALLOWED", `'/metrics' does not take ${method}, only GET.`);
+    }
+    authorize(principal, OTHER_ROUTES.metrics, {});
+    const sees = ({ app, environment, name: endpoint }: EndpointRow): boolean =>
+      principal.kind !== "key" || isInScope(principal.scope, { app, environment, endpoint });
+    const text = await this.#options.metrics.text(sees);
+    response.writeHead(200, { "content-type": EXPOSITION_TYPE, "cache-control": "no-store" });
+    response.end(text);
   }
 
   #targetOf(request: IncomingMessage): Target {

@@ -1,5 +1,6 @@
 /** A request that node:http has read, as lb-link sees it. */
 
+import { TIMING_HEADER } from "../../contract/worker-env.ts";
 import type { RequestStream, StreamEvents } from "../workers/request-link.ts";
 import type { WorkerAnswer } from "./lb-answer.ts";
 import type { Exchange } from "./lb-forward.ts";
@@ -47,10 +48,14 @@ export class NodeClient implements LinkClient {
     return this.#exchange.timeoutMs;
   }
 
-  send({ frames, liveSecret }: LinkedWorker, events: StreamEvents): RequestStream | undefined {
+  send(
+    { frames, liveSecret, timed }: LinkedWorker,
+    events: StreamEvents,
+  ): RequestStream | undefined {
     const { request, path, body, ownHeaders } = this.#exchange;
     const headers = headersForWorker(factsOf(request), liveSecret);
     const head = [this.method, path, ...headers, ...ownHeaders];
+    if (timed !== undefined) head.push(TIMING_HEADER, "1");
     const stream = frames.open(head, { isLast: body.isEmpty, events });
     if (stream === undefined || body.isEmpty) return stream;
     const { out } = stream;

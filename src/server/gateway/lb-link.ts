@@ -6,9 +6,13 @@
  */
 
 import type { FlashError } from "../../contract/errors.ts";
+import { headParts } from "../../contract/lb-link.ts";
 import { LIMITS } from "../../contract/limits.ts";
+import { TIMING_HEADER } from "../../contract/worker-env.ts";
+import type { EndpointMetrics } from "../metrics/endpoint-metrics.ts";
 import type { RequestLink, RequestStream, StreamEvents } from "../workers/request-link.ts";
 import { readAnswer, type WorkerAnswer } from "./lb-answer.ts";
+import { valueOf } from "./lb-headers.ts";
 import { answerTooLarge, answerUnfit, notInTime, requestTooLarge } from "./lb-refusals.ts";
 import type { Outcome } from "./lb-forward.ts";
 
@@ -50,6 +54,8 @@ export interface LinkedWorker {
   frames: RequestLink;
   /** For live workers, when the request may run code there. */
   liveSecret: string | undefined;
+  /** Where to say what the hop adds, for requests that are timed on both sides. */
+  timed?: EndpointMetrics | undefined;
 }
 
 /** Sends the request; `finish` is called once, never before this has returned. */
@@ -68,6 +74,8 @@ class LinkHop implements StreamEvents {
   #timer: NodeJS.Timeout | undefined;
   #stream: RequestStream | undefined;
   #state: "sent" | "answering" | "over" = "sent";
+  /** Monotonic, ms. */
+  #sentAt = 0;
   /** The answer's head, until it is known whether its body comes in one piece. */
   #head: WorkerAnswer | undefined;
   /** Bytes that the answer may still have. */
@@ -90,6 +98,7 @@ class LinkHop implements StreamEvents {
     client.onDrain = () => this.#clientDrained();
     client.onTooLarge = () => this.#breakOr(requestTooLarge());
     this.#timer = setTimeout(() => this.#tooSlow(), client.timeoutMs);
+    if (this.#worker.timed !== undefined) this.#sentAt = performance.now();
     this.#stream = client.send(this.#worker, this);
     if (this.#stream !== undefined) return;
     const error = answerUnfit(client.endpoint, new Error("the head is too long"));
@@ -100,6 +109,7 @@ class LinkHop implements StreamEvents {
     if (this.#state === "over") return;
     this.#state = "answering";
     clearTimeout(this.#timer);
+    if (this.#worker.timed !== undefined) this.#time(payload, this.#worker.timed);
     try {
       this.#readHead(payload);
     } catch (cause) {
@@ -107,6 +117,13 @@ class LinkHop implements StreamEvents {
       return;
     }
     if (isLast) this.onBody(NOTHING, true);
+  }
+
+  #time(payload: Buffer, { hopSeconds }: EndpointMetrics): void {
+    const [, , ...raw] = headParts(payload);
+    const workerMs = Number(valueOf(raw, TIMING_HEADER) ?? Number.NaN);
+    const addedMs = performance.now() - this.#sentAt - workerMs;
+    if (addedMs >= 0) hopSeconds.observe(addedMs / 1000);
   }
 
   onBody(bytes: Buffer, isLast: boolean): void {

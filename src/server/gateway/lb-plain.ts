@@ -6,6 +6,7 @@
  */
 
 import { headText } from "../../contract/lb-link.ts";
+import { TIMING_HEADER } from "../../contract/worker-env.ts";
 import { answerHead } from "../edge/answer.ts";
 import type { PlainExchange } from "../edge/exchange.ts";
 import type { Pool } from "../workers/pool.ts";
@@ -61,6 +62,9 @@ class Serving implements LinkClient {
   readonly #request: PlainRequest;
   #worker: PoolWorker | undefined;
   #tries = 0;
+  /** Of the answer; 0 before there is one. */
+  #status = 0;
+  readonly #startedAt = performance.now();
 
   constructor(request: PlainRequest) {
     this.#request = request;
@@ -99,7 +103,9 @@ class Serving implements LinkClient {
   #forward(worker: PoolWorker, frames: RequestLink): void {
     this.#tries += 1;
     const secret = liveSecret(worker, this.#request);
-    const to = { id: worker.id, frames, liveSecret: secret };
+    const { metrics } = this.#request.pool;
+    const timed = metrics.isSampled() ? metrics : undefined;
+    const to = { id: worker.id, frames, liveSecret: secret, timed };
     forwardOverLink(this, to, (outcome) => this.#tried(worker, outcome));
   }
 
@@ -109,7 +115,7 @@ class Serving implements LinkClient {
     if (outcome.kind === "lost") pool.suspect(worker);
     pool.giveBack(worker);
     if (outcome.kind === "refused") this.#refuse(outcome.error);
-    else if (outcome.kind !== "lost") return;
+    else if (outcome.kind !== "lost") this.#count();
     else if (this.#tries < MAX_TRIES && this.#mayRepeat(outcome)) this.hold();
     else this.#refuse(workerLost(this.endpoint, outcome.cause));
   }
@@ -128,7 +134,13 @@ class Serving implements LinkClient {
       "content-length": String(Buffer.byteLength(text)),
       ...headers,
     };
+    this.#status = this.#request.exchange.isGone ? 0 : status;
+    this.#count();
     this.#request.exchange.answer(answerHead(status, Object.entries(all).flat()), text);
+  }
+
+  #count(): void {
+    this.#request.pool.metrics.requested(this.#status, this.#startedAt);
   }
 
   // The client's side of the link.
@@ -153,19 +165,22 @@ class Serving implements LinkClient {
     return timeoutOf(this.#request.pool);
   }
 
-  send({ frames, liveSecret }: LinkedWorker, events: StreamEvents): RequestStream {
+  send({ frames, liveSecret, timed }: LinkedWorker, events: StreamEvents): RequestStream {
     const { exchange, head: usual, path } = this.#request;
     exchange.onGone = () => this.onGone();
     exchange.onDrain = () => this.onDrain();
-    const head = liveSecret === undefined ? usual : workerHead(exchange, path, liveSecret);
+    const own = liveSecret === undefined ? usual : workerHead(exchange, path, liveSecret);
+    const head = timed === undefined ? own : Buffer.concat([own, TIMED]);
     return frames.openWhole({ head, body: exchange.body }, events);
   }
 
   answer({ plain }: WorkerAnswer, body: Buffer): void {
+    this.#status = plain.status;
     this.#request.exchange.answer(plain, body);
   }
 
   begin({ plain }: WorkerAnswer): void {
+    this.#status = plain.status;
     this.#request.exchange.begin(plain);
   }
 
@@ -191,4 +206,6 @@ class Serving implements LinkClient {
   }
 }
 
+/** What makes a head that of a request that is timed on both sides. */
+const TIMED = Buffer.from(`\0${TIMING_HEADER}\x001`, "latin1");
 const nothing = (): void => undefined;

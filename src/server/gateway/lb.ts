@@ -38,16 +38,28 @@ const NONE: readonly string[] = [];
 export const MAX_TRIES = 5;
 
 /** Answers a request with path `path` (query included) for a load-balanced endpoint. */
-export async function serveLoadBalanced(
-  pool: Pool,
-  path: string,
-  http: {
-    request: IncomingMessage;
-    response: ServerResponse;
-    isOperator: boolean;
-    origin?: Origin;
-  },
-): Promise<void> {
+export async function serveLoadBalanced(pool: Pool, path: string, http: Incoming): Promise<void> {
+  const startedAt = performance.now();
+  let status = 0;
+  try {
+    await serve(pool, path, http);
+    if (http.response.headersSent) status = http.response.statusCode;
+  } catch (error) {
+    if (FlashError.is(error)) ({ status } = error);
+    throw error;
+  } finally {
+    pool.metrics.requested(status, startedAt);
+  }
+}
+
+interface Incoming {
+  request: IncomingMessage;
+  response: ServerResponse;
+  isOperator: boolean;
+  origin?: Origin;
+}
+
+async function serve(pool: Pool, path: string, http: Incoming): Promise<void> {
   const { request, response, origin } = http;
   const body = new RequestBody({ request, response, maxBytes: LIMITS.lbBodyBytes });
   if (body.isAnnouncedTooLarge) throw requestTooLarge();
@@ -117,7 +129,8 @@ async function tryWorker(pool: Pool, worker: PoolWorker, exchange: Exchange): Pr
       return { kind: "lost", hadArrived: false, cause: new Error("the worker has no address") };
     }
     const { frames } = link;
-    const to = { id, liveSecret: liveSecret(worker, exchange) };
+    const timed = pool.metrics.isSampled() ? pool.metrics : undefined;
+    const to = { id, liveSecret: liveSecret(worker, exchange), timed };
     const outcome =
       frames === undefined
         ? await forward(exchange, { ...to, link })

@@ -10,6 +10,8 @@ export type Target =
   | { kind: "v2"; id: string; operation: string[] }
   /** `/api/v1…`. */
   | { kind: "control"; path: string; query: URLSearchParams }
+  /** `/metrics`. */
+  | { kind: "metrics" }
   | { kind: "none"; path: string };
 
 const LOCAL_SUFFIX = ".localhost";
@@ -41,6 +43,7 @@ export function readTarget(url: string, host: string | undefined): Target {
   if (path === "/livez" || path === "/readyz") {
     return { kind: "health", check: path === "/livez" ? "livez" : "readyz" };
   }
+  if (path === "/metrics") return { kind: "metrics" };
   const [, plane = "", id = ""] = path.split("/", 3);
   if (plane === "lb" && id !== "") return { kind: "lb", id, path: restOf(target, `/lb/${id}`) };
   if (plane === "v2" && id !== "") {

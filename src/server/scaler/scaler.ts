@@ -8,7 +8,7 @@
 
 import type { Clock } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
-import type { Store } from "../../contract/store.ts";
+import type { EndpointRow, Store } from "../../contract/store.ts";
 import type { Fleet } from "../workers/fleet.ts";
 import type { Pool } from "../workers/pool.ts";
 import { decide, type ScaleView, type Target, type VersionView } from "./decide.ts";
@@ -42,6 +42,8 @@ export interface ScalerOptions {
   fleet: Fleet;
   clock: Clock;
   log: Log;
+  /** A target has changed. */
+  onDecision?: (endpoint: EndpointRow, decision: Decision) => void;
 }
 
 export class Scaler {
@@ -175,14 +177,18 @@ export class Scaler {
   }
 
   #carryOut(pool: Pool, watched: Watched, view: ScaleView): Target[] {
-    const { clock } = this.#options;
+    const { clock, onDecision } = this.#options;
     const now = clock.elapsed();
     const targets = decide(view, pool.active.manifest.options, now);
     if (targets.some(({ isStep }) => isStep)) watched.lastStepAt = now;
     const summary = targets.map(({ releaseId, target }) => `${releaseId}=${target}`).join(" ");
     if (summary !== watched.targets) {
+      // That an endpoint nobody has asked for has no workers is no news.
+      const isNews = watched.targets !== "" || targets.some(({ target }) => target > 0);
       watched.targets = summary;
-      watched.decisions.push({ time: new Date(clock.now()).toISOString(), view, targets });
+      const decision = { time: new Date(clock.now()).toISOString(), view, targets };
+      watched.decisions.push(decision);
+      if (isNews) onDecision?.(pool.row, decision);
       if (watched.decisions.length > MAX_DECISIONS) watched.decisions.shift();
     }
     pool.scale(targets);

@@ -19,6 +19,8 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { FlashError } from "../../contract/errors.ts";
+import type { StoreMeasures } from "../../contract/store.ts";
+import { Histogram } from "../../kit/histogram.ts";
 
 export interface OperationOptions {
   /** The operation accepts new work, and is refused when the disk is full. */
@@ -65,6 +67,8 @@ interface Committed {
   hasChanges: boolean;
 }
 
+const GROUP_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+const COMMIT_SECONDS = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1];
 /** More would make the first of a burst wait for all the others. */
 const MAX_GROUP = 1024;
 /** How long the answer to "is there room on the disk" is believed, ms. */
@@ -103,6 +107,8 @@ export class Committer {
   /** Operations whose flush is under way. */
   #flushed = 0;
   readonly #statistics = { commits: 0, operations: 0 };
+  readonly #groupSizes = new Histogram(GROUP_SIZES);
+  readonly #commitSeconds = new Histogram(COMMIT_SECONDS);
 
   constructor(options: CommitterOptions) {
     this.#options = options;
@@ -116,6 +122,11 @@ export class Committer {
   /** Transactions committed, operations in them, and operations that are not yet acknowledged. */
   get statistics(): Readonly<{ commits: number; operations: number; pending: number }> {
     return { ...this.#statistics, pending: this.#queue.length + this.#flushed };
+  }
+
+  get measures(): StoreMeasures {
+    const { pending } = this.statistics;
+    return { pending, groupSizes: this.#groupSizes, commitSeconds: this.#commitSeconds };
   }
 
   /** True when nothing waits to be committed: a read sees the outcome of every call made so far. */
@@ -166,14 +177,26 @@ export class Committer {
 
   #commitGroup(): void {
     const group = this.#queue.splice(0, MAX_GROUP);
+    const startedAt = performance.now();
     const committed = group.length === 0 ? undefined : this.#transactOrRefuse(group);
     const { flush } = this.#options;
     if (committed !== undefined && (flush === undefined || !committed.hasChanges)) {
       settle(committed);
+      if (committed.hasChanges) this.#measure(committed, startedAt);
     } else if (committed !== undefined && flush !== undefined) {
-      if (!this.#persistNow(committed)) this.#flushing = this.#persist(committed, flush);
+      if (this.#persistNow(committed)) this.#measure(committed, startedAt);
+      else {
+        this.#flushing = this.#persist(committed, flush).finally(() =>
+          this.#measure(committed, startedAt),
+        );
+      }
     }
     if (this.#queue.length > 0) this.#schedule();
+  }
+
+  #measure({ group }: Committed, startedAt: number): void {
+    this.#groupSizes.observe(group.length);
+    this.#commitSeconds.observe((performance.now() - startedAt) / 1000);
   }
 
   /** False when the disk is too slow to be waited for. */

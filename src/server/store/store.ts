@@ -19,7 +19,7 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import type { ControlStore, Durability, Store } from "../../contract/store.ts";
+import type { ControlStore, Durability, Store, StoreMeasures } from "../../contract/store.ts";
 import { SqliteAuditStore } from "./audit-store.ts";
 import { SqliteBatchStore } from "./batch-store.ts";
 import { Committer, type Failpoints } from "./commit.ts";
@@ -91,6 +91,10 @@ export class SqliteStore implements Store {
   /** Transactions committed so far, operations in them, and operations not yet acknowledged. */
   get statistics(): Committer["statistics"] {
     return this.#committer.statistics;
+  }
+
+  get measures(): StoreMeasures {
+    return this.#committer.measures;
   }
 
   close(): Promise<void> {

@@ -9,11 +9,13 @@
  */
 
 import type { WorkerExit } from "../../contract/compute.ts";
+import type { EventDocument } from "../../contract/events.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { WORKER_STATES, type WorkerState } from "../../contract/states.ts";
 import type { EndpointRow } from "../../contract/store.ts";
 import { newId, newSecret } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
+import type { EndpointMetrics } from "../metrics/endpoint-metrics.ts";
 import { Failures } from "./failures.ts";
 import { Guests } from "./guests.ts";
 import { Holds, type Attempt } from "./holds.ts";
@@ -29,6 +31,9 @@ export interface PoolHost extends LifeHost {
   expel(secret: string): void;
   /** A line about a worker that the worker has not written. */
   onEvent(endpoint: EndpointRow, workerId: string, message: string): void;
+  /** Something has happened to a worker. */
+  emit(endpoint: EndpointRow, event: WorkerEvent): void;
+  metricsOf(endpointId: string): EndpointMetrics;
   /** The endpoint's load or workers have changed. */
   wake(endpointId: string): void;
   jobs: {
@@ -38,6 +43,10 @@ export interface PoolHost extends LifeHost {
     workerGone(workerId: string, exit: WorkerExit & { logTail: string[] }): Promise<void>;
   };
 }
+
+export type WorkerEvent = Pick<EventDocument, "kind" | "message" | "release" | "details"> & {
+  worker: string;
+};
 
 /** A crash this soon after the start counts as a failed start, unless work was done. */
 const YOUNG_MS = 10_000;
@@ -51,6 +60,7 @@ const MAX_RETIRED = 100;
 export class Pool {
   readonly row: EndpointRow;
   readonly holds: Holds;
+  readonly metrics: EndpointMetrics;
   /** Workers that somebody else has started. */
   readonly guests: Guests;
   readonly #host: PoolHost;
@@ -70,6 +80,7 @@ export class Pool {
     this.#host = host;
     this.#log = host.log.with({ endpoint: row.name, app: row.app, environment: row.environment });
     this.holds = new Holds(host.clock);
+    this.metrics = host.metricsOf(row.id);
     this.guests = new Guests({
       clock: host.clock,
       onArrived: (id) => this.#log.info("worker called in", { worker: id }),
@@ -411,6 +422,8 @@ export class Pool {
     worker.isCurrent = version.releaseId === this.#active.releaseId;
     this.#workers.set(id, worker);
     this.#host.admit(worker.secret, { workerId: id, endpoint: this.row });
+    this.metrics.workersStarted += 1;
+    this.#tell(worker, "worker.started", "is being started");
     const life = this.#live(worker).catch((error: unknown) => {
       this.#log.error("a worker could not be followed", { worker: id, error: String(error) });
     });
@@ -439,22 +452,24 @@ export class Pool {
     if (worker.state !== "INITIALIZING" || !worker.move("IDLE")) return;
     worker.readyAt = this.#now();
     worker.idleSince = worker.readyAt;
-    this.#log.info("worker ready", {
-      worker: worker.id,
-      afterMs: Math.round(worker.readyAt - worker.startedAt),
-    });
+    const afterMs = Math.round(worker.readyAt - worker.startedAt);
+    this.metrics.startSeconds.observe((worker.readyAt - worker.startedAt) / 1000);
+    this.#tell(worker, "worker.ready", `is ready after ${afterMs} ms`, { afterMs });
+    this.#log.info("worker ready", { worker: worker.id, afterMs });
     this.#changed();
   }
 
   #becomeUnhealthy(worker: PoolWorker): void {
     if (!worker.move("UNHEALTHY")) return;
     this.#event(worker.id, "fails its health check: it gets no more requests");
+    this.#tell(worker, "worker.unhealthy", "fails its health check: it gets no more requests");
     this.#changed();
   }
 
   #recover(worker: PoolWorker): void {
     if (worker.state !== "UNHEALTHY") return;
     this.#event(worker.id, "is healthy again");
+    this.#tell(worker, "worker.healthy", "is healthy again");
     this.#readyAgain(worker);
   }
 
@@ -510,7 +525,9 @@ export class Pool {
       const reason = startError ?? crashReason(worker, exit);
       this.#event(worker.id, startError === undefined ? `ended: ${endOf(exit)}` : startError);
       if (wasYoung) this.#failuresOf(worker.version).add(reason, this.#now());
-    }
+      this.metrics.workersCrashed += 1;
+      this.#tell(worker, "worker.crashed", startError ?? `ended with ${endOf(exit)}`, { ...exit });
+    } else this.#tell(worker, "worker.stopped", `was stopped: ${worker.endedBecause}`);
     this.#log.info("worker gone", {
       worker: worker.id,
       end: endOf(exit),
@@ -544,6 +561,22 @@ export class Pool {
       this.#failures.set(version.releaseId, failures);
     }
     return failures;
+  }
+
+  #tell(
+    { id, version }: PoolWorker,
+    kind: WorkerEvent["kind"],
+    what: string,
+    details?: Record<string, unknown>,
+  ): void {
+    const { name } = this.row;
+    this.#host.emit(this.row, {
+      kind,
+      worker: id,
+      release: version.releaseId,
+      message: `worker ${id} of '${name}' ${what}`,
+      ...(details === undefined ? {} : { details }),
+    });
   }
 
   #event(workerId: string, message: string): void {

@@ -77,6 +77,10 @@ export class ProcessCompute implements Compute {
     return worker;
   }
 
+  get standbys(): number {
+    return this.#standbys.ready;
+  }
+
   prepare(artifactDir: string): void {
     void this.#readRuntime(artifactDir).then(
       (runtime) => {

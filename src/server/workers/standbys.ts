@@ -58,6 +58,11 @@ export class Standbys {
     this.#fill();
   }
 
+  /** How many stand ready. */
+  get ready(): number {
+    return this.#standing.size;
+  }
+
   /** A standby of this runtime, if one stands ready. */
   take(runtime: Runtime): WorkerProcess | undefined {
     if (this.#runtime?.digest !== runtime.digest) {

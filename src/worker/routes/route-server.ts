@@ -16,7 +16,7 @@ import { FlashError, ERRORS } from "../../contract/errors.ts";
 import { originOfHeaders, routeLabel } from "../../contract/origin.ts";
 import type { EndpointManifest, FunctionManifest } from "../../contract/manifest.ts";
 import { RouteTable } from "../../contract/routes.ts";
-import { DEADLINE_HEADER } from "../../contract/worker-env.ts";
+import { DEADLINE_HEADER, TIMING_HEADER } from "../../contract/worker-env.ts";
 import { deferred } from "../../kit/abort.ts";
 import { newId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
@@ -108,6 +108,7 @@ export class RouteServer implements Service {
   }
 
   #onRequest(request: RouteRequest, response: RouteResponse): void {
+    if (request.headers[TIMING_HEADER] !== undefined) timeAnswer(response);
     const target = targetOf(request.url ?? "/");
     if (target.path === this.#options.settings.healthPath) {
       this.#sendHealth(response);
@@ -242,6 +243,16 @@ export class RouteServer implements Service {
       ...(report === undefined ? { code: error.code } : { error: report }),
     });
   }
+}
+
+/** The answer says how long it took until its head. */
+function timeAnswer(response: RouteResponse): void {
+  const startedAt = performance.now();
+  const writeHead = response.writeHead.bind(response);
+  response.writeHead = (status, headers): RouteResponse => {
+    response.setHeader(TIMING_HEADER, (performance.now() - startedAt).toFixed(3));
+    return writeHead(status, headers);
+  };
 }
 
 interface Incoming {
