@@ -9,7 +9,7 @@ const UNITS_MS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 
 /** Throws `INVALID_USAGE`. */
 export function parseTail(text: string): number {
   if (/^\d{1,7}$/.test(text)) return Number(text);
-  throw new FlashError("INVALID_USAGE", `--tail is a whole number, got '${text}'.`);
+  throw new FlashError("INVALID_USAGE", `--tail is a number of lines, got '${text}'.`);
 }
 
 /** Epoch ms. Throws `INVALID_USAGE`. */

@@ -47,7 +47,7 @@ describe("events", () => {
       "worker.crashed",
     ]);
     assert.ok(kinds.includes("endpoint.removed"));
-    const [crash] = told.filter(({ kind }) => kind === "worker.crashed");
+    const crash = told.find(({ kind }) => kind === "worker.crashed");
     assert.match(crash?.message ?? "", /^worker \w+ of 'api' ended with signal SIGKILL$/);
     const ids = told.map(({ id }) => id);
     assert.deepEqual(ids, [...ids].sort());
