@@ -78,8 +78,7 @@ export function servePlainJob(request: PlainJobRequest): boolean {
     } catch {
       return false;
     }
-    answer =
-      plan.operation === "run" ? runText(request, submission) : runsyncText(request, submission);
+    answer = submittedAs(request, submission);
   }
   answer.then(
     (text) => exchange.answer(okJsonHead(text), text),
@@ -92,16 +91,13 @@ async function statusText({ plan, endpoint, jobs }: PlainJobRequest): Promise<st
   return jobDocumentText(await jobOf({ jobs, endpoint, id: plan.jobId }));
 }
 
-async function runText({ jobs }: PlainJobRequest, { target, body }: Submission): Promise<string> {
-  return acceptedText(await jobs.submit(target, body, "run"));
-}
-
-async function runsyncText(
+function submittedAs(
   { plan, exchange, jobs }: PlainJobRequest,
   { target, body }: Submission,
 ): Promise<string> {
+  if (plan.operation === "run") return jobs.submit(target, body, "run").then(acceptedText);
   const wait = { waitMs: plan.waitMs, signal: () => goneSignal(exchange) };
-  return submittedText(await jobs.submitAndWait(target, body, wait));
+  return jobs.submitAndWait(target, body, wait).then(submittedText);
 }
 
 function goneSignal(exchange: PlainExchange): AbortSignal {

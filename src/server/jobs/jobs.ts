@@ -68,6 +68,11 @@ export interface JobsOptions {
   random?: () => number;
 }
 
+interface AskedJob {
+  target: JobTarget;
+  request: JobRequest;
+}
+
 export class Jobs {
   readonly #store: Store;
   readonly #clock: Clock;
@@ -128,7 +133,7 @@ export class Jobs {
     // Hung before the job is there: its end is not missed, and the record need not be read.
     const bell = this.#moves.ends.hang(id, waitMs);
     try {
-      const job = await this.#submit(id, "runsync", { target, request });
+      const job = await this.#moves.submit(this.#newJob(id, "runsync", { target, request }));
       if (job.id === id) onAccepted?.(id);
       if (job.id === id) await bell.wait(Math.min(left(), LOOK_AGAIN_MS));
       return bell.value ?? (await this.waitFinal(job.id, left(), signal())) ?? job;
@@ -142,14 +147,14 @@ export class Jobs {
     return this.#submit(id, "run", { target, request });
   }
 
-  async #submit(
-    id: string,
-    via: "run" | "runsync",
-    { target, request }: { target: JobTarget; request: JobRequest },
-  ): Promise<Job> {
+  async #submit(id: string, via: "run" | "runsync", asked: AskedJob): Promise<Job> {
+    return await this.#moves.submit(this.#newJob(id, via, asked));
+  }
+
+  #newJob(id: string, via: "run" | "runsync", { target, request }: AskedJob): NewJob {
     const now = this.#clock.now();
     const policy = rules.withDeadline(rules.readPolicy(target, request.policy), request, now);
-    const job: NewJob = {
+    return {
       id,
       endpointId: target.endpointId,
       releaseId: target.releaseId,
@@ -164,7 +169,6 @@ export class Jobs {
       key: rules.readKey(request.key),
       keyConcurrency: target.keyConcurrency ?? 1,
     };
-    return await this.#moves.submit(job);
   }
 
   /** The job, until its retention is over. */

@@ -117,15 +117,16 @@ export class Moves {
 
   // --- into the queue and out of it
 
-  async submit(request: NewJob): Promise<Job> {
+  submit(request: NewJob): Promise<Job> {
     const { id, endpointId, releaseId, runAt, createdAt } = request;
     const submitted = this.#store.jobs.submit([request]);
     // The poll's look joins the submission's transaction: one flush for both. See invariant 2.
     if (runAt <= createdAt) this.polls.ring(endpointId, releaseId);
-    const [job] = await submitted;
-    if (job === undefined) throw new Error("the store accepted no job");
-    if (job.id === id) this.#queued(job);
-    return job;
+    return submitted.then(([job]) => {
+      if (job === undefined) throw new Error("the store accepted no job");
+      if (job.id === id) this.#queued(job);
+      return job;
+    });
   }
 
   async take(request: TakeRequest, poll: Poll): Promise<TakenJob[]> {
@@ -157,7 +158,7 @@ export class Moves {
   }
 
   /** Every end and every requeue of an attempt goes through here. Undefined when it was stale. */
-  async settle(job: Job, outcome: Outcome): Promise<Job | undefined> {
+  settle(job: Job, outcome: Outcome): Promise<Job | undefined> {
     const now = this.#now();
     const taken = this.attempts.taken(job.id);
     const settling = this.#store.jobs.settle({
@@ -172,12 +173,12 @@ export class Moves {
       this.polls.ring(job.endpointId, job.releaseId);
     }
     this.#freeKey(job);
-    const settled = await settling;
-    this.attempts.remove(job.id, job.attempt);
-    if (settled === undefined) return undefined;
-    if (settled.state === "IN_QUEUE") this.#queued(settled);
-    else this.#settled(settled);
-    return settled;
+    return settling.then((settled) => {
+      this.attempts.remove(job.id, job.attempt);
+      if (settled?.state === "IN_QUEUE") this.#queued(settled);
+      else if (settled !== undefined) this.#settled(settled);
+      return settled;
+    });
   }
 
   /** The attempt's worker was lost under it. Undefined when it was stale. */
@@ -239,14 +240,17 @@ export class Moves {
   // --- questions
 
   /** The job a worker speaks about, if it holds it in the attempt it names. */
-  async heldJob({ jobId, workerId, attempt }: WorkerWord): Promise<Job | undefined> {
+  async heldJob(word: WorkerWord): Promise<Job | undefined> {
+    const { jobId } = word;
     // What memory has may be out of date, but then the store refuses the move that follows.
     const job = this.attempts.taken(jobId) ?? (await this.#store.jobs.get(jobId));
-    const isHeld =
-      job?.state === "IN_PROGRESS" &&
-      job.workerId === workerId &&
-      (attempt === undefined || attempt === job.attempt);
-    return isHeld ? job : undefined;
+    return job !== undefined && isHeld(job, word) ? job : undefined;
+  }
+
+  /** {@link heldJob}, if memory has it, as it nearly always does. */
+  heldAttempt(word: WorkerWord): Job | undefined {
+    const job = this.attempts.taken(word.jobId);
+    return job !== undefined && isHeld(job, word) ? job : undefined;
   }
 
   rulesOf(job: Job): Promise<RetryRules | undefined> {
@@ -334,4 +338,12 @@ export class Moves {
   #now(): number {
     return this.#clock.now();
   }
+}
+
+function isHeld(job: Job, { workerId, attempt }: WorkerWord): boolean {
+  return (
+    job.state === "IN_PROGRESS" &&
+    job.workerId === workerId &&
+    (attempt === undefined || attempt === job.attempt)
+  );
 }

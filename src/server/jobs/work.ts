@@ -72,11 +72,12 @@ export class Work {
 
   async done(word: WorkerWord & { body: DoneBody }): Promise<Verdict> {
     const { body, workerId } = word;
-    const job = await this.#moves.heldJob(word);
+    const job = this.#moves.heldAttempt(word) ?? (await this.#moves.heldJob(word));
     try {
       if (job === undefined) return "stale";
       if (body.status === "IN_PROGRESS") return await this.#progress(job, body);
-      const settled = await this.#moves.settle(job, await this.#outcomeOf(job, body));
+      const outcome = resultOf(job, body) ?? (await this.#afterError(job, body));
+      const settled = await this.#moves.settle(job, outcome);
       return settled === undefined ? "stale" : "accepted";
     } finally {
       if (body.stopPod === true) {
@@ -132,18 +133,10 @@ export class Work {
     this.#moves.stops.release(workerId);
   }
 
-  async #outcomeOf(job: Job, body: DoneBody): Promise<Outcome> {
-    const output = body.outputText ?? JSON.stringify(body.output) ?? null;
-    const maxBytes = job.via === "run" ? LIMITS.runBodyBytes : LIMITS.runsyncBodyBytes;
-    if (output !== null && output.length > maxBytes / 4 && Buffer.byteLength(output) > maxBytes) {
-      const error = `the output of ${Buffer.byteLength(output)} bytes is over the limit of ${maxBytes} bytes`;
-      return { kind: "failed", error, output: null };
-    }
-    const isError = body.error !== undefined && body.error !== null && body.error !== "";
-    if (!isError) return { kind: "completed", output };
+  async #afterError(job: Job, body: DoneBody): Promise<Outcome> {
     return rules.afterError(job, await this.#moves.rulesOf(job), {
       error: this.#options.redact(job.endpointId, rules.errorText(body.error)),
-      output,
+      output: outputOf(body),
       wish: retryWishOf(body),
       now: this.#clock.now(),
       random: this.#options.random(),
@@ -161,4 +154,20 @@ export class Work {
     const job = await this.#moves.heldJob({ jobId: id, workerId });
     if (job === undefined || job.endpointId !== endpointId) this.#moves.stops.add(workerId, id);
   }
+}
+
+function outputOf(body: DoneBody): string | null {
+  return body.outputText ?? JSON.stringify(body.output) ?? null;
+}
+
+/** What became of a function that came to its end. Undefined: it reported an error. */
+function resultOf(job: Job, body: DoneBody): Outcome | undefined {
+  const output = outputOf(body);
+  const maxBytes = job.via === "run" ? LIMITS.runBodyBytes : LIMITS.runsyncBodyBytes;
+  if (output !== null && output.length > maxBytes / 4 && Buffer.byteLength(output) > maxBytes) {
+    const error = `the output of ${Buffer.byteLength(output)} bytes is over the limit of ${maxBytes} bytes`;
+    return { kind: "failed", error, output: null };
+  }
+  const isError = body.error !== undefined && body.error !== null && body.error !== "";
+  return isError ? undefined : { kind: "completed", output };
 }

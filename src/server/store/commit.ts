@@ -58,17 +58,25 @@ interface Operation {
   reject: (error: unknown) => void;
 }
 
-type Result = { value: unknown } | { error: unknown };
-
-/** A group whose transaction has been committed; `results` are its operations', in order. */
+/** A group whose transaction has been committed; `values` are its operations', in order. */
 interface Committed {
   group: readonly Operation[];
-  results: readonly Result[];
+  values: readonly unknown[];
   hasChanges: boolean;
 }
 
 const GROUP_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 const COMMIT_SECONDS = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1];
+
+/** In place of the value of an operation that was undone. */
+class Undone {
+  readonly error: unknown;
+
+  constructor(error: unknown) {
+    this.error = error;
+  }
+}
+
 /** More would make the first of a burst wait for all the others. */
 const MAX_GROUP = 1024;
 /** How long the answer to "is there room on the disk" is believed, ms. */
@@ -90,7 +98,7 @@ export class Committer {
   readonly #changes: StatementSync;
   readonly #begin: StatementSync;
   readonly #commit: StatementSync;
-  /** Rows ever changed, after the last group. */
+  /** Rows ever changed, after the last group; undefined when nobody has looked. */
   #rows: unknown;
   #queue: Operation[] = [];
   #isScheduled = false;
@@ -271,14 +279,10 @@ export class Committer {
   /** Commits the group, or undoes all of it and throws. */
   #transact(group: readonly Operation[]): Committed {
     try {
-      const results = this.#runTogether(group) ?? group.map((operation) => this.#runOne(operation));
+      const values = this.#runTogether(group) ?? group.map((operation) => this.#runOne(operation));
       this.#endTransaction();
       this.#statistics.operations += group.length;
-      // Nobody else writes, so that one look after each group tells.
-      const rows = this.#rowsChanged();
-      const hasChanges = rows !== this.#rows;
-      this.#rows = rows;
-      return { group, results, hasChanges };
+      return { group, values, hasChanges: this.#hasChanged(group) };
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
       this.#options.onRollback();
@@ -290,14 +294,14 @@ export class Committer {
    * Runs a group whose operations all succeed, as they nearly always do. Undefined, and nothing is
    * done, when one of them fails: then each has to be undone by itself.
    */
-  #runTogether(group: readonly Operation[]): Result[] | undefined {
+  #runTogether(group: readonly Operation[]): unknown[] | undefined {
     // What an earlier group has done in this transaction must not be undone.
     if (this.#db.isTransaction) return undefined;
     this.#begin.run();
     try {
-      const results = group.map(({ run }) => ({ value: run() }));
+      const values = group.map(({ run }) => run());
       this.#options.beforeCommit();
-      return results;
+      return values;
     } catch (error) {
       if (isStorageError(error)) throw error;
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
@@ -307,19 +311,19 @@ export class Committer {
     }
   }
 
-  #runOne(operation: Operation): Result {
+  #runOne(operation: Operation): unknown {
     this.#db.exec("SAVEPOINT one");
     try {
       const value = operation.run();
       this.#options.beforeCommit();
       this.#db.exec("RELEASE one");
-      return { value };
+      return value;
     } catch (error) {
       // A full disk concerns the whole group; and some errors end the transaction inside SQLite.
       if (isStorageError(error) || !this.#db.isTransaction) throw error;
       this.#db.exec("ROLLBACK TO one; RELEASE one");
       this.#options.onRollback();
-      return { error };
+      return new Undone(error);
     }
   }
 
@@ -338,6 +342,17 @@ export class Committer {
     this.#statistics.commits++;
   }
 
+  /** Nobody else writes, so that a look after the group tells; it costs as much as a move. */
+  #hasChanged(group: readonly Operation[]): boolean {
+    if (group.some(({ accepts }) => accepts)) {
+      this.#rows = undefined;
+      return true;
+    }
+    const before = this.#rows;
+    this.#rows = this.#rowsChanged();
+    return this.#rows !== before;
+  }
+
   #rowsChanged(): unknown {
     return this.#changes.get()?.["rows"];
   }
@@ -352,11 +367,11 @@ export class Committer {
   }
 }
 
-function settle({ group, results }: Committed): void {
-  for (const [index, { resolve, reject }] of group.entries()) {
-    const result = results[index];
-    if (result === undefined || "error" in result) reject(result?.error);
-    else resolve(result.value);
+function settle({ group, values }: Committed): void {
+  for (let index = 0; index < group.length; index++) {
+    const value = values[index];
+    if (value instanceof Undone) group[index]?.reject(value.error);
+    else group[index]?.resolve(value);
   }
 }
 
