@@ -9,6 +9,7 @@
  *   sdk.mjs                          the SDK that the bundles share
  *   endpoints/<name>/index.mjs       one bundle an endpoint, with index.mjs.map
  *   endpoints/<name>/node_modules/   packages of the endpoint's `dependencies`
+ *   .compiled/                       written by workers where they can: what V8 has compiled
  */
 
 import { FlashError } from "./errors.ts";

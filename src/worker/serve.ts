@@ -7,6 +7,7 @@ import type { EndpointDeclaration } from "../contract/registry.ts";
 import { systemClock } from "../kit/clock.ts";
 import type { Log } from "../kit/log.ts";
 import { Call } from "./call.ts";
+import { keepCompiled } from "./compiled.ts";
 import { Life } from "./life.ts";
 import { tagOutput, workerLog } from "./output.ts";
 import { importDeclarations, openArtifact, routesOf, type Served } from "./program.ts";
@@ -71,6 +72,7 @@ export async function serveWorker(options: WorkerOptions): Promise<void> {
     // For `ps`: whose process this is. The endpoint's id first, because long titles are cut.
     process.title = `flash-worker ${env[WORKER_ENV.endpointId] ?? ""} ${endpoint}`;
     served = openArtifact({ artifactDir, endpoint, runtimeUrl });
+    keepCompiled(artifactDir);
     life.showStacksAs(served.style);
     // Positions of the original sources in every stack, user code's own logging included.
     process.setSourceMapsEnabled(true);

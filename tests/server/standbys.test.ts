@@ -11,6 +11,7 @@ import { createLog } from "../../src/kit/log.ts";
 import { ProcessCompute } from "../../src/server/workers/process-compute.ts";
 import { ROOT, temporaryFolder, type Owner } from "../support/temp.ts";
 import { until } from "../support/until.ts";
+import { COMPILED_FOLDER } from "../../src/worker/compiled.ts";
 import { routeOf, writeArtifact } from "../worker/artifact.ts";
 
 /** Shows the environment and the process that answer. */
@@ -100,6 +101,14 @@ describe("standbys", () => {
     await until(() => !standing().includes(before[0] ?? 0) && standing().length === before.length, {
       what: "another standby",
     });
+  });
+
+  test("what V8 compiled for a worker is kept beside the code for the next one", async () => {
+    const worker = await start({});
+    await worker.stop(5000);
+    const kept = readdirSync(path.join(artifactDir, COMPILED_FOLDER), { recursive: true });
+    // A folder for Node's version, and the bundle in it.
+    assert.ok(kept.length > 1, kept.join(" "));
   });
 
   test("closing the driver ends them", async () => {
