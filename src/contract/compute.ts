@@ -45,6 +45,8 @@ export interface RunningWorker {
    * has no channel to the worker: then its health check is all there is.
    */
   readonly ready?: Promise<void>;
+  /** Memory it uses now, bytes; undefined when that cannot be told. Never rejects. */
+  memoryBytes?(): Promise<number | undefined>;
   /** Resolves once, when the worker and everything it started are gone. */
   readonly exited: Promise<WorkerExit>;
   /** Asks it to finish (SIGTERM), and ends it after `graceMs`. Idempotent. */

@@ -53,6 +53,13 @@ export const WORKER_ENV = {
   endpointId: "RUNPOD_ENDPOINT_ID",
 } as const;
 
+/** The path of the health check that an endpoint's environment asks for. */
+export function healthPathOf(env: Readonly<Record<string, string | undefined>>): string {
+  const path = env[WORKER_ENV.healthPath] ?? "";
+  if (path === "") return "/ping";
+  return path.startsWith("/") ? path : `/${path}`;
+}
+
 /** Variables that every worker gets; `kind` decides about the protocol ones. */
 export function workerEnvironment(
   identity: WorkerIdentity,

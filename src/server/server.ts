@@ -71,6 +71,8 @@ export interface FlashServerOptions {
   log?: Log;
   /** Default: the key in `home/key`, made on first use. */
   key?: string;
+  /** Memory that any worker may use, bytes, where its endpoint asks for more or for no certain amount. Default: the machine's. */
+  workerMemoryBytes?: number;
   /** Lets webhooks reach loopback and private networks. Default false. */
   allowPrivateWebhooks?: boolean;
   /** Limits requests to queue endpoints as the platform does. Default false. */
@@ -379,7 +381,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
 
 /** The server as a pool sees it; `parts` are there once anything is called. */
 function poolHost(
-  { compute, store, clock = systemClock, log = silentLog }: FlashServerOptions,
+  { compute, store, clock = systemClock, log = silentLog, workerMemoryBytes }: FlashServerOptions,
   {
     keyring,
     logs,
@@ -408,6 +410,7 @@ function poolHost(
     compute,
     clock,
     log,
+    workerMemoryBytes,
     serverUrl: () => parts().url,
     admit: (secret, { workerId, endpoint: { id: endpointId, app, environment } }) => {
       keyring.admit(secret, { workerId, endpointId, app, environment });

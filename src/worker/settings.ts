@@ -3,7 +3,7 @@
 import path from "node:path";
 import { FlashError } from "../contract/errors.ts";
 import { DEFAULTS } from "../contract/limits.ts";
-import { WORKER_ENV } from "../contract/worker-env.ts";
+import { WORKER_ENV, healthPathOf } from "../contract/worker-env.ts";
 
 /** A shorter interval is a mistake somewhere, and would only keep both sides busy, ms. */
 const MIN_PING_MS = 100;
@@ -62,7 +62,6 @@ function readRoutes(env: Environment): RouteSettings {
   const socketPath = env[WORKER_ENV.socket];
   const port = numberOf(env, WORKER_ENV.port, DEFAULTS.workerPort);
   const healthPort = numberOf(env, WORKER_ENV.healthPort, port);
-  const healthPath = env[WORKER_ENV.healthPath] ?? "/ping";
   return {
     listen:
       socketPath === undefined || socketPath === ""
@@ -70,7 +69,7 @@ function readRoutes(env: Environment): RouteSettings {
         : { socketPath: path.resolve(socketPath) },
     // On a socket there is nothing else to listen on: the server asks for health there as well.
     healthPort: (socketPath ?? "") === "" && healthPort !== port ? healthPort : undefined,
-    healthPath: healthPath.startsWith("/") ? healthPath : `/${healthPath}`,
+    healthPath: healthPathOf(env),
   };
 }
 

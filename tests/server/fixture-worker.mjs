@@ -3,12 +3,13 @@
 // and HTTP, nothing of ours.
 import { createHash } from "node:crypto";
 import { spawn } from "node:child_process";
-import { appendFileSync, existsSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const { env } = process;
+const kept = [];
 process.on("disconnect", () => {
   if (env.IGNORE_DISCONNECT === undefined) process.exit(1);
 });
@@ -104,6 +105,21 @@ function serveRoutes() {
     } else if (pathname === "/flood") {
       for (let line = 0; line < 200_000; line++) console.log(`line ${line} ${"x".repeat(100)}`);
       json(response, {});
+    } else if (pathname === "/leak") {
+      kept.push(Buffer.alloc(Number(searchParams.get("mb")) * 1024 * 1024, 1));
+      json(response, { pid: process.pid });
+    } else if (pathname === "/limits") {
+      const open = readFileSync("/proc/self/limits", "utf8").match(/open files +(\d+) +(\d+)/);
+      json(response, { soft: Number(open[1]), hard: Number(open[2]) });
+    } else if (pathname === "/fork") {
+      const children = Array.from({ length: Number(searchParams.get("count")) }, (_, index) =>
+        // Every other one in a session of its own, out of the reach of the worker's process group.
+        spawn("sh", ["-c", "trap '' TERM; sleep 600"], {
+          stdio: "ignore",
+          detached: index % 2 === 1,
+        }),
+      );
+      json(response, { pids: children.map(({ pid }) => pid) });
     } else if (pathname === "/once") {
       request.resume();
       appendFileSync(env.EXECUTIONS, `${searchParams.get("id")}\n`);

@@ -4,10 +4,11 @@ import type { Compute, WorkerExit, WorkerLine, WorkerSpec } from "../../contract
 import { LIMITS } from "../../contract/limits.ts";
 import type { EndpointManifest } from "../../contract/manifest.ts";
 import type { EndpointRow } from "../../contract/store.ts";
-import { WORKER_ENV, workerEnvironment } from "../../contract/worker-env.ts";
+import { WORKER_ENV, healthPathOf, workerEnvironment } from "../../contract/worker-env.ts";
 import { sleep, type Clock } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
 import { untilHealthy, watchHealth } from "./health.ts";
+import { memoryLimitOf, watchMemory } from "./memory.ts";
 import type { PoolWorker, Version } from "./pool-worker.ts";
 
 export interface LifeHost {
@@ -16,6 +17,8 @@ export interface LifeHost {
   log: Log;
   /** Base URL that workers call. */
   serverUrl(): string;
+  /** Memory that any worker may use, bytes. Default: the machine's. */
+  workerMemoryBytes?: number | undefined;
   onLine(endpoint: EndpointRow, workerId: string, line: WorkerLine): void;
   /** The variables that hold secrets. Throws `CONFLICT` when one is missing. */
   secretsOf(endpoint: EndpointRow, manifest: EndpointManifest): Record<string, string>;
@@ -31,7 +34,9 @@ export interface LifeEvents {
   onUnhealthy(worker: PoolWorker): void;
   /** It is healthy, whatever it was before. */
   onHealthy(worker: PoolWorker): void;
-  /** It will not become ready, or not healthy again. */
+  /** It should make room for another one. */
+  onLeak(worker: PoolWorker, reason: string): void;
+  /** It will not become ready, or not healthy again, or uses more memory than it may. */
   onHopeless(worker: PoolWorker, reason: string): void;
 }
 
@@ -64,7 +69,9 @@ export async function live(
   // A standby listens already: its link opens while it loads the code.
   worker.link?.prepare();
   events.onStarted(worker);
-  const watching = watch(worker, over.signal, { host, events }).catch((error: unknown) => {
+  const watching = Promise.all(
+    [watch, watchItsMemory].map((run) => run(worker, over.signal, { host, events })),
+  ).catch((error: unknown) => {
     if (over.signal.aborted) return;
     host.log.error("a worker's health could not be followed", { error: String(error) });
     events.onHopeless(worker, "its health could not be followed");
@@ -75,9 +82,9 @@ export async function live(
   return exit;
 }
 
-/** Path of the health check. */
-export function healthPathOf(version: Version): string {
-  return version.manifest.options.env[WORKER_ENV.healthPath] ?? "/ping";
+/** Path of the health check of a version's workers. */
+export function healthPath({ manifest }: Version): string {
+  return healthPathOf(manifest.options.env);
 }
 
 function specOf(worker: PoolWorker, row: EndpointRow, host: LifeHost): WorkerSpec {
@@ -133,7 +140,7 @@ async function watch(
   worker.onGone(patience);
   const { link } = worker;
   if (link === undefined) return;
-  const path = healthPathOf(worker.version);
+  const path = healthPath(worker.version);
   await untilReady(worker, { link, path, clock, signal: over });
   await Promise.race([link.opened(), sleep(clock, LINK_WAIT_MS, over)]);
   events.onReady(worker);
@@ -146,6 +153,24 @@ async function watch(
     onUnhealthy: () => events.onUnhealthy(worker),
     onHealthy: () => events.onHealthy(worker),
     onHopeless: () => events.onHopeless(worker, "it stayed unhealthy"),
+  });
+}
+
+async function watchItsMemory(
+  worker: PoolWorker,
+  signal: AbortSignal,
+  { host, events }: { host: LifeHost; events: LifeEvents },
+): Promise<void> {
+  const { running } = worker;
+  if (running?.memoryBytes === undefined) return;
+  await watchMemory({
+    limitBytes: memoryLimitOf(worker.version.manifest.options, host.workerMemoryBytes),
+    usedBytes: () => running.memoryBytes?.() ?? Promise.resolve(undefined),
+    isReady: () => worker.isReady,
+    clock: host.clock,
+    signal,
+    onLeak: (reason) => events.onLeak(worker, reason),
+    onExceeded: (reason) => events.onHopeless(worker, reason),
   });
 }
 

@@ -19,7 +19,7 @@ import type { EndpointMetrics } from "../metrics/endpoint-metrics.ts";
 import { Failures } from "./failures.ts";
 import { Guests } from "./guests.ts";
 import { Holds, type Attempt } from "./holds.ts";
-import { healthPathOf, live, type LifeEvents, type LifeHost, type WorkerEnd } from "./life.ts";
+import { healthPath, live, type LifeEvents, type LifeHost, type WorkerEnd } from "./life.ts";
 import { PoolWorker, type Version } from "./pool-worker.ts";
 import * as refusals from "./refusals.ts";
 import { select, type Affinity } from "./select.ts";
@@ -216,7 +216,7 @@ export class Pool {
   suspect(worker: PoolWorker): void {
     if (worker.link === undefined || !worker.move("UNHEALTHY")) return;
     worker.isSuspect = true;
-    void worker.link.checkHealth(healthPathOf(worker.version), SUSPECT_MS).then((health) => {
+    void worker.link.checkHealth(healthPath(worker.version), SUSPECT_MS).then((health) => {
       worker.isSuspect = false;
       // One that takes the connection but is too busy to answer is alive.
       if (health === "healthy" || health === "silent") this.#readyAgain(worker);
@@ -443,6 +443,11 @@ export class Pool {
       onReady: () => this.#becomeReady(worker),
       onUnhealthy: () => this.#becomeUnhealthy(worker),
       onHealthy: () => this.#recover(worker),
+      onLeak: (_, reason) => {
+        this.#event(worker.id, `${reason}: it is replaced`);
+        this.drain(worker, reason);
+        this.#changed();
+      },
       onHopeless: (_, reason) => this.#fail(worker, reason),
     };
     await this.#gone(worker, await live(worker, this.row, { host: this.#host, events }));
@@ -481,6 +486,7 @@ export class Pool {
 
   #fail(worker: PoolWorker, reason: string): void {
     this.#failuresOf(worker.version).add(reason, this.#now());
+    this.#event(worker.id, `ended: ${reason}`);
     this.kill(worker.id, reason);
   }
 

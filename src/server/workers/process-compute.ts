@@ -4,6 +4,7 @@
  *   worker-process   one process: its group, its output, its end
  *   standbys         processes that have booted and wait to become a worker
  *   lines            output cut into lines, bounded
+ *   strays           what workers started and left behind in sessions of their own
  *   leftovers        records that let the next server end what a killed one left behind
  *
  * A process is not a sandbox: workers run with the server's user and see the machine's files.
@@ -22,6 +23,7 @@ import { systemClock } from "../../kit/clock.ts";
 import { newPrefixedId } from "../../kit/ids.ts";
 import { silentLog, type Log } from "../../kit/log.ts";
 import { WorkerRecords } from "./leftovers.ts";
+import { Strays } from "./strays.ts";
 import { Standbys, type Runtime } from "./standbys.ts";
 import { WorkerProcess, type ProcessPlace } from "./worker-process.ts";
 
@@ -54,6 +56,7 @@ export class ProcessCompute implements Compute {
     boot: (runtime) => this.#bootStandby(runtime),
     onUnready: (error) => this.#log.warn("a standby could not rehearse", { error }),
   });
+  readonly #strays = new Strays(systemClock);
   /** By artifact folder; undefined for a runtime that cannot stand by. */
   readonly #runtimes = new Map<string, Promise<Runtime | undefined>>();
   #folder: Promise<string> | undefined;
@@ -73,6 +76,7 @@ export class ProcessCompute implements Compute {
     const socketPath = spec.kind === "lb" ? socketOf(started.place) : undefined;
     const { workerId, onLine } = spec;
     const worker = started.become({ workerId, socketPath, onLine });
+    void worker.exited.then(() => this.#strays.leftBy(workerId));
     standby?.assign(environment(spec, standby.place));
     return worker;
   }
@@ -104,6 +108,7 @@ export class ProcessCompute implements Compute {
     const processes = [...this.#processes];
     for (const one of processes) one.kill();
     await Promise.all(processes.map((one) => one.exited));
+    await this.#strays.end();
     for (const { place } of processes) await this.#records.remove(place.mark);
     if (this.#folder !== undefined) await rm(await this.#folder, { recursive: true, force: true });
     this.#folder = undefined;

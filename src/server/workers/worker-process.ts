@@ -5,6 +5,7 @@
  */
 
 import { spawn, type ChildProcess } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { FlashError } from "../../contract/errors.ts";
 import type {
   RunningWorker,
@@ -15,6 +16,19 @@ import type {
 import { deferred } from "../../kit/abort.ts";
 import { systemClock } from "../../kit/clock.ts";
 import { Lines } from "./lines.ts";
+
+/** Files and connections that a worker may have open. Node itself would take all that the machine allows. */
+export const MAX_OPEN_FILES = 8192;
+/** Memory pages of Linux, bytes, on every machine that Node's builds run on by default. */
+const PAGE_BYTES = 4096;
+/** Lowers the limits where they are higher, then becomes the program: same process, same channel. */
+const LIMITED = [
+  "ulimit -c 0 2>/dev/null",
+  `ulimit -n ${MAX_OPEN_FILES} 2>/dev/null`,
+  // Shells add these to the environment.
+  "unset PWD OLDPWD SHLVL",
+  'exec "$@"',
+].join("; ");
 
 /** After the exit the rest of the output is waited for this long, ms. */
 const OUTPUT_WAIT_MS = 500;
@@ -56,7 +70,7 @@ export class WorkerProcess {
 
   /** Resolves when the process runs. Throws `WORKER_START_FAILED`. */
   static async spawn({ program, label, place, env }: ProcessStart): Promise<WorkerProcess> {
-    const child = spawn(process.execPath, [program], {
+    const child = spawn("/bin/sh", ["-c", LIMITED, "sh", process.execPath, program], {
       cwd: place.folder,
       env: { ...env },
       detached: true,
@@ -109,6 +123,7 @@ export class WorkerProcess {
       pid,
       ready,
       exited,
+      memoryBytes: () => this.#memoryBytes(),
       stop: (graceMs) => this.stop(graceMs),
       kill: () => this.kill(),
     };
@@ -158,6 +173,17 @@ export class WorkerProcess {
       });
     });
     return over.promise;
+  }
+
+  /** Of the worker's own process; where there is no /proc it cannot be told. */
+  async #memoryBytes(): Promise<number | undefined> {
+    if (this.#isOver) return undefined;
+    try {
+      const [, resident] = (await readFile(`/proc/${this.pid}/statm`, "utf8")).split(" ");
+      return Number(resident) * PAGE_BYTES;
+    } catch {
+      return undefined;
+    }
   }
 
   /** Positive: the worker. Negative: its whole group. */
