@@ -101,6 +101,8 @@ export const NAME_HEADERS = {
 
 /** Every load-balanced answer names the worker that gave it. Source: spec/load-balancing.md A4. */
 export const WORKER_ID_HEADER = "x-runpod-worker-id";
+/** What a request is called in logs; an answer says it again. */
+export const REQUEST_ID_HEADER = "x-request-id";
 /**
  * What a route's function returned, where its answer alone does not tell: `response` for a Response of
  * its own, whatever its status, and `stream` for a ReadableStream. So a call over HTTP gives what a call

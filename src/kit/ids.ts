@@ -70,6 +70,21 @@ export function newSecret(prefix: string): string {
   return `${prefix}_${text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
 }
 
+/** Told once, then counted on: a request is asked for its name more often than anybody looks for it. */
+const requestPrefix = newId(8);
+let requests = 0;
+
+/** The id of a request that came without one. Grows within a process. */
+export function newRequestId(): string {
+  requests += 1;
+  return `${requestPrefix}-${requests.toString(36)}`;
+}
+
+/** What a client calls its request, if that is a name that fits into logs and headers. */
+export function givenRequestId(header: unknown): string | undefined {
+  return typeof header === "string" && /^[\w.:-]{1,128}$/.test(header) ? header : undefined;
+}
+
 /** A trace of its own: nobody has asked for it to be kept. */
 export function newTrace(): Trace {
   return { traceId: hexDigits(16), spanId: newSpanId(), isSampled: false };

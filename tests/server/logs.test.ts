@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { readdirSync, statSync } from "node:fs";
+import http from "node:http";
 import path from "node:path";
 import { describe, test } from "node:test";
 import type { LogLine } from "../../src/contract/control.ts";
@@ -155,5 +156,35 @@ describe("what logs take on the disk", () => {
       JSON.stringify([...sizes]),
     );
     assert.ok(sizes.has("four.ndjson") && !sizes.has("one.ndjson.1"), JSON.stringify([...sizes]));
+  });
+});
+
+describe("requests", () => {
+  test("keep the name that their client gave them, and get one where the server answers itself", async (t) => {
+    const server = await TestServer.start(backwards(t));
+    const { endpoints } = await server.deploy("shop", [{ name: "api", kind: "lb" }]);
+    const url = endpoints[0]?.url ?? "";
+    const headers = { "x-request-id": "my-request.1" };
+    const agent = new http.Agent({ keepAlive: true });
+    t.after(() => agent.destroy());
+    const plain = await server.request(`${url}/echo`, { headers, agent });
+    assert.equal(plain.headers["x-request-id"], "my-request.1");
+    assert.equal(plain.json.headers["x-request-id"], "my-request.1");
+    const other = await server.request(`${url}/echo`, {
+      method: "POST",
+      headers: { ...headers, "transfer-encoding": "chunked" },
+      body: "x",
+    });
+    assert.equal(other.headers["x-request-id"], "my-request.1");
+    const refused = await server.request("/api/v1/nothing", { headers });
+    assert.deepEqual([refused.status, refused.headers["x-request-id"]], [404, "my-request.1"]);
+    const own = await server.request("/api/v1/server", {
+      headers: { "x-request-id": "no name at all" },
+    });
+    assert.match(String(own.headers["x-request-id"]), /^\w+-\w+$/);
+    assert.match(
+      String((await server.request("/api/v1/server", { key: null })).headers["x-request-id"]),
+      /^\w+-\w+$/,
+    );
   });
 });

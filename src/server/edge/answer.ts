@@ -42,6 +42,11 @@ export function answerHead(
   return { status, text, hasLength, hasDate, isBodiless: status === 204 || status === 304 };
 }
 
+/** The same head with one more header, unless there is no value for it. */
+export function withHeader(head: AnswerHead, name: string, value: string | undefined): AnswerHead {
+  return value === undefined ? head : { ...head, text: `${head.text}${name}: ${value}\r\n` };
+}
+
 /** A JSON document as a whole answer; `headers` by name, `content-type` among them when it is another. */
 export function jsonHead(
   status: number,

@@ -28,11 +28,13 @@ import { LINK_PROTOCOL } from "../../contract/job-link.ts";
 import type { BatchStore } from "../../contract/batch.ts";
 import {
   EXPECTED_VERSION_HEADER,
+  REQUEST_ID_HEADER,
   NAME_HEADERS,
   WORKER_ID_HEADER,
 } from "../../contract/worker-env.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { sleep } from "../../kit/clock.ts";
+import { givenRequestId, newRequestId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Control } from "../control/control.ts";
 import { handleControl } from "../control/control-api.ts";
@@ -131,9 +133,14 @@ export class Gateway {
   handle(request: IncomingMessage, response: ServerResponse): void {
     this.#answering += 1;
     response.once("close", () => this.#answered());
+    // Said again to whoever has given one, so that both sides mean the same request.
+    const requestId = givenRequestId(request.headers[REQUEST_ID_HEADER]);
+    if (requestId !== undefined) response.setHeader(REQUEST_ID_HEADER, requestId);
     void this.#answer(request, response).catch((error: unknown) => {
+      if (!response.headersSent) nameRequest(response);
       if (!FlashError.is(error)) {
         this.#options.log.error("a request failed inside the server", {
+          request: response.getHeader(REQUEST_ID_HEADER),
           method: request.method,
           error: error instanceof Error ? (error.stack ?? error.message) : String(error),
         });
@@ -194,9 +201,9 @@ export class Gateway {
     }
     // Calls of workers carry more than a plain request, and stale ones are refused.
     if (principal.kind === "worker" || isStale(plan, pool)) return false;
-    const { path, affinity, head } = plan;
+    const { path, affinity, head, requestId } = plan;
     const isOperator = principal.kind === "operator";
-    return servePlain({ path, affinity, head, exchange, pool, isOperator });
+    return servePlain({ path, affinity, head, requestId, exchange, pool, isOperator });
   }
 
   /** What follows from the head alone, once for every head that a connection has. */
@@ -251,6 +258,7 @@ export class Gateway {
       });
     }
     if (target.kind === "metrics") return await this.#answerMetrics(request, response, principal);
+    nameRequest(response);
     // The load-balanced plane asks for the body itself, once it has a worker.
     if (request.headers.expect !== undefined) response.writeContinue();
     if (target.kind === "v2") return await this.#answerJobs(target, principal, request, response);
@@ -522,6 +530,7 @@ class Plan {
   readonly path: string;
   readonly affinity: Affinity;
   readonly head: Buffer;
+  readonly requestId: string | undefined;
   /** The version that the call was encoded for, if it says. */
   readonly expected: string | undefined;
 
@@ -530,12 +539,20 @@ class Plan {
     this.path = path;
     this.affinity = readAffinity(exchange.head.headers[WORKER_ID_HEADER]);
     this.head = workerHead(exchange, path);
+    this.requestId = givenRequestId(exchange.head.headers[REQUEST_ID_HEADER]);
     this.expected = exchange.head.headers[EXPECTED_VERSION_HEADER];
   }
 }
 
 function isStale({ expected }: Pick<Plan, "expected">, pool: Pool): boolean {
   return expected !== undefined && expected !== pool.active.manifest.fingerprint;
+}
+
+/** An answer of the server's own names its request, whoever did not. */
+function nameRequest(response: ServerResponse): void {
+  if (!response.hasHeader(REQUEST_ID_HEADER)) {
+    response.setHeader(REQUEST_ID_HEADER, newRequestId());
+  }
 }
 
 /** Also when the connection ended before anybody listened. */

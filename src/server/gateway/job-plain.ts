@@ -7,8 +7,10 @@ import { jobRouteOf, type ApiRoute } from "../../contract/api-routes.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { jobDocumentText } from "../../contract/job.ts";
 import { ORIGIN_HEADERS, type Origin } from "../../contract/origin.ts";
+import { REQUEST_ID_HEADER } from "../../contract/worker-env.ts";
+import { givenRequestId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
-import { jsonHead, okJsonHead } from "../edge/answer.ts";
+import { jsonHead, okJsonHead, withHeader, type AnswerHead } from "../edge/answer.ts";
 import type { PlainExchange } from "../edge/exchange.ts";
 import type { PlainHead } from "../edge/head.ts";
 import type { Jobs } from "../jobs/jobs.ts";
@@ -30,6 +32,8 @@ export interface JobPlan {
   readonly waitMs: number;
   readonly asked: Asked;
   readonly origin: Origin;
+  /** What the client calls the request. */
+  readonly requestId: string | undefined;
 }
 
 export interface PlainJobRequest {
@@ -62,6 +66,7 @@ export function planJob(head: PlainHead, target: Target & { kind: "v2" }): JobPl
     waitMs: waitOf(query),
     asked: askedOf(head.headers, query),
     origin: originOf(head, undefined),
+    requestId: givenRequestId(head.headers[REQUEST_ID_HEADER]),
   };
 }
 
@@ -81,7 +86,7 @@ export function servePlainJob(request: PlainJobRequest): boolean {
     answer = submittedAs(request, submission);
   }
   answer.then(
-    (text) => exchange.answer(okJsonHead(text), text),
+    (text) => exchange.answer(named(okJsonHead(text), plan), text),
     (error: unknown) => refuse(request, error),
   );
   return true;
@@ -107,7 +112,11 @@ function goneSignal(exchange: PlainExchange): AbortSignal {
   return gone.signal;
 }
 
-function refuse({ exchange, log }: PlainJobRequest, error: unknown): void {
+function named(head: AnswerHead, { requestId }: JobPlan): AnswerHead {
+  return withHeader(head, REQUEST_ID_HEADER, requestId);
+}
+
+function refuse({ plan, exchange, log }: PlainJobRequest, error: unknown): void {
   const isKnown = FlashError.is(error);
   if (!isKnown) {
     log.error("a request failed inside the server", {
@@ -117,5 +126,5 @@ function refuse({ exchange, log }: PlainJobRequest, error: unknown): void {
   }
   const members = isKnown ? { error: error.message } : {};
   const { status, text, headers } = problemAnswer(error, members);
-  exchange.answer(jsonHead(status, Buffer.byteLength(text), headers), text);
+  exchange.answer(named(jsonHead(status, Buffer.byteLength(text), headers), plan), text);
 }

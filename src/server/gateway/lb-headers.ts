@@ -9,7 +9,7 @@ import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { LIVE_SECRET_HEADER } from "../../contract/live.ts";
 import { ORIGIN_HEADERS } from "../../contract/origin.ts";
-import { TIMING_HEADER, WORKER_ID_HEADER } from "../../contract/worker-env.ts";
+import { REQUEST_ID_HEADER, TIMING_HEADER, WORKER_ID_HEADER } from "../../contract/worker-env.ts";
 
 /** Of one connection only (RFC 9110 7.6.1), or framing that node:http writes itself. */
 const HOP_BY_HOP = new Set([
@@ -113,7 +113,7 @@ export function valueOf(raw: readonly string[], name: string): string | undefine
   return value;
 }
 
-const WORKER_ANSWER = new Set([WORKER_ID_HEADER, TIMING_HEADER]);
+const WORKER_ANSWER = new Set([WORKER_ID_HEADER, TIMING_HEADER, REQUEST_ID_HEADER]);
 
 function withoutHop(
   raw: readonly string[],

@@ -6,8 +6,8 @@
  */
 
 import { headText } from "../../contract/lb-link.ts";
-import { TIMING_HEADER } from "../../contract/worker-env.ts";
-import { answerHead } from "../edge/answer.ts";
+import { REQUEST_ID_HEADER, TIMING_HEADER } from "../../contract/worker-env.ts";
+import { answerHead, withHeader, type AnswerHead } from "../edge/answer.ts";
 import type { PlainExchange } from "../edge/exchange.ts";
 import type { Pool } from "../workers/pool.ts";
 import type { PoolWorker } from "../workers/pool-worker.ts";
@@ -29,6 +29,8 @@ export interface PlainRequest {
   path: string;
   affinity: Affinity;
   isOperator: boolean;
+  /** What the client calls it. */
+  requestId: string | undefined;
   /** The head for a worker, as {@link workerHead} makes it. */
   head: Buffer;
 }
@@ -128,7 +130,9 @@ class Serving implements LinkClient {
   #refuse(error: unknown): void {
     const { status, text, headers } = problemAnswer(error, refusalMembers(error));
     const id = this.#worker?.id;
+    const { requestId } = this.#request;
     const all = {
+      ...(requestId === undefined ? {} : { [REQUEST_ID_HEADER]: requestId }),
       ...(id === undefined ? {} : { "X-Runpod-Worker-Id": id }),
       "content-type": headers["content-type"] ?? "",
       "content-length": String(Buffer.byteLength(text)),
@@ -137,6 +141,10 @@ class Serving implements LinkClient {
     this.#status = this.#request.exchange.isGone ? 0 : status;
     this.#count();
     this.#request.exchange.answer(answerHead(status, Object.entries(all).flat()), text);
+  }
+
+  #named(head: AnswerHead): AnswerHead {
+    return withHeader(head, REQUEST_ID_HEADER, this.#request.requestId);
   }
 
   #count(): void {
@@ -176,12 +184,12 @@ class Serving implements LinkClient {
 
   answer({ plain }: WorkerAnswer, body: Buffer): void {
     this.#status = plain.status;
-    this.#request.exchange.answer(plain, body);
+    this.#request.exchange.answer(this.#named(plain), body);
   }
 
   begin({ plain }: WorkerAnswer): void {
     this.#status = plain.status;
-    this.#request.exchange.begin(plain);
+    this.#request.exchange.begin(this.#named(plain));
   }
 
   write(bytes: Buffer): boolean {

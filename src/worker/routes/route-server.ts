@@ -18,7 +18,7 @@ import type { EndpointManifest, FunctionManifest } from "../../contract/manifest
 import { RouteTable } from "../../contract/routes.ts";
 import { DEADLINE_HEADER, TIMING_HEADER } from "../../contract/worker-env.ts";
 import { deferred } from "../../kit/abort.ts";
-import { newId } from "../../kit/ids.ts";
+import { givenRequestId, newRequestId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import { Call, type CallOptions } from "../call.ts";
 import type { Callable } from "../callable.ts";
@@ -169,8 +169,7 @@ export class RouteServer implements Service {
   }
 
   #callOptions(request: RouteRequest, callable: Callable): CallOptions {
-    const given = request.headers["x-request-id"];
-    const id = typeof given === "string" && /^[\w.:-]{1,128}$/.test(given) ? given : newId();
+    const id = givenRequestId(request.headers["x-request-id"]) ?? newRequestId();
     const limit = limitOf(request, callable, this.#options.endpoint);
     const options: CallOptions = {
       who: { request: id },
