@@ -18,8 +18,8 @@ export const SECRET_BYTES = 32 * 1024;
 export const REDACTED_LENGTH = 6;
 
 export function isSecretReference(value: unknown): value is SecretReference {
-  if (typeof value !== "object" || value === null) return false;
-  return typeof (value as SecretReference).secret === "string" && Object.keys(value).length === 1;
+  const { secret } = (value ?? {}) as Partial<SecretReference>;
+  return typeof secret === "string" && Object.keys(value as object).length === 1;
 }
 
 /** What is wrong with the name of a secret, or undefined: it is written like a variable. */

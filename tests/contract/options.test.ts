@@ -228,6 +228,7 @@ describe("the resolved form", () => {
       volumes: [],
       datacenters: [],
       env: {},
+      secrets: {},
       executionTimeoutMs: 0,
       flashboot: true,
       scalerType: "QUEUE_DELAY",

@@ -250,7 +250,7 @@ export function checkManifest(manifest: Manifest, app: string): void {
   }
 }
 
-/** The worker program, and the bundle of each endpoint that has one. */
+/** The worker program, and the bundle of each endpoint that has one: what `executes` gets its code with the calls. */
 async function requireFiles(folder: string, endpoints: readonly EndpointManifest[]): Promise<void> {
   if (endpoints.every(({ form }) => form === "image")) return;
   const program = await stat(path.join(folder, WORKER_FILE)).then(
@@ -258,8 +258,8 @@ async function requireFiles(folder: string, endpoints: readonly EndpointManifest
     () => 0,
   );
   if (program === 0) throw invalid(`The artifact has no ${WORKER_FILE}.`);
-  for (const { bundle } of endpoints) {
-    if (bundle === undefined) continue;
+  for (const { bundle, executes } of endpoints) {
+    if (bundle === undefined || executes !== undefined) continue;
     await stat(path.join(folder, bundle)).catch((cause: unknown) => {
       throw invalid(`The artifact has no ${bundle}.`, cause);
     });

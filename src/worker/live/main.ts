@@ -14,7 +14,6 @@ import { LiveExecutor } from "./executor.ts";
 
 let executor: LiveExecutor | undefined;
 
-captureOutput();
 await serveWorker({
   env: process.env,
   runtimeUrl: import.meta.url,
@@ -25,6 +24,8 @@ await serveWorker({
 /** The one route, in the form in which user code declares its own. */
 function executeRoute(served: Served): Promise<EndpointDeclaration[]> {
   registry().mode = "live";
+  // After the worker has begun to tag its lines: callers hear what the function wrote, not the tags.
+  captureOutput();
   const running = new LiveExecutor(served, process.env[WORKER_ENV.apiKey] ?? "");
   executor = running;
   const handler = (request: Request): Promise<Response> => running.answer(request);
