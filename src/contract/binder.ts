@@ -160,8 +160,10 @@ export class Binder {
   /** As {@link decode}, with bytes as the parameter's type has them: Uint8Array, or File and Blob. */
   async receive(parts: RequestParts): Promise<unknown[]> {
     const { parameters } = this.#signature;
+    const args = this.decode(parts);
+    if (!parameters.some(({ carrier }) => carrier === "bytes")) return args;
     return Promise.all(
-      this.decode(parts).map((value, index) => {
+      args.map((value, index) => {
         const parameter = parameters[Math.min(index, parameters.length - 1)];
         return parameter?.carrier === "bytes" ? fitBytes(value, parameter) : value;
       }),

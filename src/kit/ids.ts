@@ -8,13 +8,12 @@ const ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz";
 export function newId(length = 12): string {
   let id = "";
   while (id.length < length) {
-    for (const byte of crypto.getRandomValues(new Uint8Array(length))) {
-      // 252 is the largest multiple of 36 in a byte: taking more would favour the first digits.
-      if (byte < 252 && id.length < length) id += ALPHABET[byte % 36];
-    }
+    const byte = randomByte();
+    // 252 is the largest multiple of 36 in a byte: taking more would favour the first digits.
+    if (byte < 252) id += ALPHABET.charAt(byte % 36);
   }
   // A leading letter, so that an id is a valid host name label and file name everywhere.
-  return /^[a-z]/.test(id) ? id : `e${id.slice(1)}`;
+  return id.charAt(0) >= "a" ? id : `e${id.slice(1)}`;
 }
 
 /** `build_…`, `rel_…`: the prefix tells a reader of logs what it is. */
@@ -32,13 +31,17 @@ let poolAt = pool.length;
 /** Two hexadecimal digits of every byte. */
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
-function randomHex(): string {
+function randomByte(): number {
   if (poolAt === pool.length) {
     crypto.getRandomValues(pool);
     poolAt = 0;
   }
   // No byte is used twice: who knows one id must not know anything about the next.
-  return HEX[pool[poolAt++] ?? 0] ?? "";
+  return pool[poolAt++] ?? 0;
+}
+
+function randomHex(): string {
+  return HEX[randomByte()] ?? "";
 }
 
 /**

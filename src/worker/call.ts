@@ -12,7 +12,6 @@ import { FlashError, type Issue } from "../contract/errors.ts";
 import { LOG_LEVELS, type LineFacts, type LogLevel } from "../contract/logs.ts";
 import type { Origin } from "../contract/origin.ts";
 import type { Trace } from "../contract/trace.ts";
-import { abortable } from "../kit/abort.ts";
 import { systemClock, type Clock } from "../kit/clock.ts";
 import { newTrace } from "../kit/ids.ts";
 import { writeEntry } from "./output.ts";
@@ -34,37 +33,47 @@ export interface CallOptions {
 }
 
 const storage = provideContextStorage(() => new AsyncLocalStorage<Context>());
-const calls = new WeakMap<Context, Call>();
 
 export class Call {
   readonly context: Context;
-  /** Names this call in logs. */
-  readonly who: LineFacts;
+  readonly #options: CallOptions;
   readonly #running: RunningContext;
-  readonly #controller = new AbortController();
   readonly #cancelTimer: (() => void) | undefined;
-  #unsettled: Promise<unknown> = Promise.resolve();
+  /** Made when somebody asks for the signal: most calls end without anybody having done so. */
+  #controller: AbortController | undefined;
+  #ended: { because: unknown } | undefined;
+  /** Whoever waits for the result. */
+  #reject: ((reason: unknown) => void) | undefined;
+  #unsettled: Promise<unknown> | undefined;
 
   constructor(options: CallOptions) {
     const { limit, clock = systemClock } = options;
-    this.who = options.who;
+    this.#options = options;
     const deadline = limit === undefined ? undefined : clock.now() + limit.ms;
-    this.#running = new RunningContext(options, this.#controller.signal, deadline);
+    this.#running = new RunningContext(this, options, deadline);
     this.context = this.#running;
     this.#cancelTimer =
       limit === undefined
         ? undefined
         : clock.after(Math.max(0, limit.ms), () => this.abort(limit.error()));
-    calls.set(this.context, this);
   }
 
   /** The call that the running code belongs to, when it is known. */
   static current(): Call | undefined {
     const context = storage.getStore();
-    return context === undefined ? undefined : calls.get(context);
+    return context instanceof RunningContext ? context.call : undefined;
+  }
+
+  /** Names this call in logs. */
+  get who(): LineFacts {
+    return this.#options.who;
   }
 
   get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#ended !== undefined) this.#controller.abort(this.#ended.because);
+    }
     return this.#controller.signal;
   }
 
@@ -73,17 +82,29 @@ export class Call {
     return this.#running.knownTrace;
   }
 
+  get isAborted(): boolean {
+    return this.#ended !== undefined;
+  }
+
   /** Ends the call with this reason. The first one counts. */
   abort(reason: unknown): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = { because: reason };
     // Listeners of the signal are user code of this call, whoever ends it.
-    this.enter(() => this.#controller.abort(reason));
+    if (this.#controller !== undefined) this.enter(() => this.#controller?.abort(reason));
+    this.#reject?.(reason);
   }
 
   /** Runs `work` with the context. Rejects with the reason as soon as the call is aborted. */
   run<T>(work: () => Promise<T>): Promise<T> {
-    const running = this.enter(work);
-    this.#unsettled = running.catch(() => undefined);
-    return abortable(running, this.signal);
+    return new Promise((resolve, reject) => {
+      this.#reject = reject;
+      const running = this.enter(work);
+      this.#unsettled = running;
+      // Listening to it all the same: its own failure later must not count as unhandled.
+      running.then(resolve, reject);
+      if (this.#ended !== undefined) reject(this.#ended.because);
+    });
   }
 
   /** Runs `work` with the context; `work` minds the signal itself. */
@@ -93,7 +114,7 @@ export class Call {
 
   /** Resolves when the function itself has come to an end. */
   async settled(): Promise<void> {
-    await this.#unsettled;
+    await this.#unsettled?.catch(() => undefined);
   }
 
   /** The call is over: its deadline no longer matters. */
@@ -104,23 +125,31 @@ export class Call {
 
 /** Parts that most functions never ask for are made when they do. */
 class RunningContext implements Context {
-  readonly signal: AbortSignal;
   readonly attempt: number;
   declare readonly job?: { id: string; endpoint: string };
   declare readonly deadline?: number;
+  readonly #call: Call;
   readonly #options: CallOptions;
   #log: ContextLog | undefined;
   #request: Request | undefined;
   #origin: Origin | undefined;
   #trace: Trace | undefined;
 
-  constructor(options: CallOptions, signal: AbortSignal, deadline: number | undefined) {
+  constructor(call: Call, options: CallOptions, deadline: number | undefined) {
     const { job, attempt = 1 } = options;
+    this.#call = call;
     this.#options = options;
-    this.signal = signal;
     this.attempt = attempt;
     if (job !== undefined) this.job = job;
     if (deadline !== undefined) this.deadline = deadline;
+  }
+
+  get call(): Call {
+    return this.#call;
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.signal;
   }
 
   get log(): ContextLog {
@@ -153,7 +182,7 @@ class RunningContext implements Context {
           issues,
         });
       }
-      if (!this.signal.aborted) this.#options.onProgress?.(json);
+      if (!this.#call.isAborted) this.#options.onProgress?.(json);
     };
   }
 

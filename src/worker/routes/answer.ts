@@ -10,7 +10,7 @@ import { isStream, type Callable } from "../callable.ts";
 import { withoutStacks } from "../stack.ts";
 import { sendEvents } from "./events.ts";
 import type { RouteResponse } from "./exchange.ts";
-import { hasBody } from "./request.ts";
+import { hasBody, type HasSignal } from "./request.ts";
 
 /** A client that was refused may go on sending for this long, ms. */
 const LINGER_MS = 5000;
@@ -26,7 +26,7 @@ const HOP_HEADERS = new Set([
 export interface Delivery {
   response: RouteResponse;
   callable: Callable;
-  signal: AbortSignal;
+  call: HasSignal;
   /** How a failure is written once the answer has begun. */
   describe: (error: FlashError) => Problem;
 }
@@ -69,14 +69,14 @@ export function sendJson(
  * and dropped first, for a while.
  */
 function endAfterRequest(response: RouteResponse, body: Buffer): void {
-  response.write(body);
+  response.stream.write(body);
   const end = (): void => {
     cancel();
-    response.end();
+    response.stream.end();
   };
   const cancel = systemClock.after(LINGER_MS, end);
-  response.req.once("close", end);
-  response.req.resume();
+  response.req.stream.once("close", end);
+  response.req.stream.resume();
 }
 
 export function sendProblem(response: RouteResponse, problem: Problem): void {
@@ -126,12 +126,12 @@ function copyHeaders(from: Response, response: RouteResponse): void {
 /** Streams bytes as fast as the client reads. A broken source breaks the answer off, visibly. */
 async function sendBytes(
   body: ReadableStream,
-  { response, signal, callable }: Delivery,
+  { response, call: { signal }, callable }: Delivery,
 ): Promise<FlashError | undefined> {
   // The head goes out at once: the first byte may take its time.
   response.flushHeaders();
   try {
-    await pipeline(Readable.fromWeb(body as NodeReadableStream), response, { signal });
+    await pipeline(Readable.fromWeb(body as NodeReadableStream), response.stream, { signal });
     return undefined;
   } catch (thrown) {
     return signal.aborted ? callable.endedBy(signal) : callable.failed(thrown);

@@ -9,7 +9,7 @@ import { FlashError } from "../../contract/errors.ts";
 import { linkPathOf } from "../../contract/lb-link.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { Listen } from "../settings.ts";
-import type { RouteRequest, RouteResponse } from "./exchange.ts";
+import { HttpRequest, HttpResponse, type RouteRequest, type RouteResponse } from "./exchange.ts";
 import { LinkServer } from "./link-server.ts";
 
 export type DoorListener = (request: RouteRequest, response: RouteResponse) => void;
@@ -86,19 +86,24 @@ export class Doors {
 
 /** Nobody comes before a standby is a worker; who does all the same may come again. */
 function refuse(_: RouteRequest, response: RouteResponse): void {
-  response.writeHead(503, { "retry-after": "1" }).end();
+  response.writeHead(503, { "retry-after": "1" });
+  response.end();
 }
 
 export function createServer(listener: DoorListener): http.Server {
+  const hear = (message: http.IncomingMessage, answer: http.ServerResponse): void => {
+    const request = new HttpRequest(message);
+    listener(request, new HttpResponse(request, answer));
+  };
   const server = http.createServer(
     { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: LIMITS.lbProcessingMs, noDelay: true },
-    listener,
+    hear,
   );
   // A body that will be refused need not be sent at all.
   server.on("checkContinue", (request, response) => {
     const length = Number(request.headers["content-length"] ?? 0);
     if (length <= LIMITS.lbBodyBytes) response.writeContinue();
-    listener(request, response);
+    hear(request, response);
   });
   return server;
 }

@@ -29,7 +29,8 @@ export async function sendEvents(
   values: AsyncIterable<unknown> | Iterable<unknown>,
   delivery: Delivery,
 ): Promise<FlashError | undefined> {
-  const { response, signal, callable } = delivery;
+  const { response, callable } = delivery;
+  const { signal } = delivery.call;
   const iterator = iteratorOf(values);
   if (response.req.method === "HEAD") {
     stop(iterator);
@@ -48,14 +49,14 @@ export async function sendEvents(
       await write(response, `id: ${id}\ndata: ${data}\n\n`, signal);
     }
     sendHead(response);
-    response.end();
+    response.stream.end();
     return undefined;
   } catch (thrown) {
     stop(iterator);
     const error = signal.aborted ? callable.endedBy(signal) : callable.failed(thrown);
     if (!response.headersSent) throw error;
     if (!response.destroyed) {
-      response.end(`event: error\ndata: ${JSON.stringify(delivery.describe(error))}\n\n`);
+      response.stream.end(`event: error\ndata: ${JSON.stringify(delivery.describe(error))}\n\n`);
     }
     return error;
   } finally {
@@ -84,18 +85,20 @@ function sendHead(response: RouteResponse): void {
 
 function beat(response: RouteResponse): void {
   // A client that reads slower than we write needs no sign of life, and gets no growing buffer.
-  if (!response.destroyed && !response.writableNeedDrain) response.write(": keep-alive\n\n");
+  if (!response.destroyed && !response.stream.writableNeedDrain)
+    response.stream.write(": keep-alive\n\n");
 }
 
 /** Waits when the client reads slower than the function produces. */
 async function write(response: RouteResponse, text: string, signal: AbortSignal): Promise<void> {
-  if (response.destroyed || response.write(text)) return;
+  const { stream } = response;
+  if (response.destroyed || stream.write(text)) return;
   const drained = Promise.withResolvers<void>();
-  response.once("drain", drained.resolve);
+  stream.once("drain", drained.resolve);
   try {
     await abortable(drained.promise, signal);
   } finally {
-    response.off("drain", drained.resolve);
+    stream.off("drain", drained.resolve);
   }
 }
 

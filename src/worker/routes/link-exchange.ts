@@ -3,7 +3,7 @@
 import { STATUS_CODES, validateHeaderName, validateHeaderValue } from "node:http";
 import type { IncomingHttpHeaders } from "node:http";
 import { Readable, Writable } from "node:stream";
-import { Inflow, Outflow } from "../../contract/lb-link.ts";
+import { Inflow, Outflow, WINDOW_BYTES } from "../../contract/lb-link.ts";
 import type { RouteRequest, RouteResponse } from "./exchange.ts";
 
 /** Of these the first one counts, as in node:http; others are joined. */
@@ -34,33 +34,21 @@ export interface LinkVoice {
   head(parts: readonly string[]): boolean;
   body(bytes: Buffer, isLast: boolean): void;
   grant(bytes: number): void;
-  /** The answer is over; `isWhole` or broken off. */
-  over(isWhole: boolean): void;
+  /** The answer breaks off. */
+  broken(): void;
 }
 
-export class LinkRequest extends Readable implements RouteRequest {
+/** A request's head, which a server may send again and again. */
+export class LinkHead {
   readonly method: string;
   readonly url: string;
-  complete: boolean;
   readonly #raw: readonly string[];
-  readonly #inflow: Inflow;
-  /** Has come, but nobody has asked for it. */
-  #chunks: Buffer[] = [];
-  #isAsked = false;
-  #isTouched = false;
   #headers: IncomingHttpHeaders | undefined;
 
-  /** `isComplete`: there is no body. */
-  constructor(
-    [method = "GET", url = "/", ...raw]: readonly string[],
-    { isComplete, voice }: { isComplete: boolean; voice: LinkVoice },
-  ) {
-    super();
+  constructor([method = "GET", url = "/", ...raw]: readonly string[]) {
     this.method = method;
     this.url = url;
     this.#raw = raw;
-    this.complete = isComplete;
-    this.#inflow = new Inflow((bytes) => voice.grant(bytes));
   }
 
   get headers(): IncomingHttpHeaders {
@@ -75,151 +63,237 @@ export class LinkRequest extends Readable implements RouteRequest {
     }
     return all;
   }
+}
+
+export class LinkRequest implements RouteRequest {
+  readonly #head: LinkHead;
+  readonly #voice: LinkVoice;
+  #isComplete: boolean;
+  #isDestroyed = false;
+  #inflow: Inflow | undefined;
+  /** Has come, but nobody has asked for it. */
+  #chunks: Buffer[] | undefined;
+  #isAsked = false;
+  #stream: Readable | undefined;
+
+  /** `isComplete`: there is no body. */
+  constructor(head: LinkHead, { isComplete, voice }: { isComplete: boolean; voice: LinkVoice }) {
+    this.#head = head;
+    this.#voice = voice;
+    this.#isComplete = isComplete;
+  }
+
+  get method(): string {
+    return this.#head.method;
+  }
+
+  get url(): string {
+    return this.#head.url;
+  }
+
+  get headers(): IncomingHttpHeaders {
+    return this.#head.headers;
+  }
+
+  get headersDistinct(): NodeJS.Dict<string[]> {
+    return this.#head.headersDistinct;
+  }
+
+  get complete(): boolean {
+    return this.#isComplete;
+  }
+
+  get stream(): Readable {
+    if (this.#stream === undefined) {
+      this.#stream = new Readable({
+        read: () => {
+          this.#isAsked = true;
+          this.#pump();
+        },
+        destroy: (error, done) => {
+          this.#drop();
+          done(error);
+        },
+      });
+      if (this.#isDestroyed) this.#stream.destroy();
+    }
+    return this.#stream;
+  }
 
   /** More of the body has come. False: more than was granted. */
   receive(bytes: Buffer, isLast: boolean): boolean {
-    if (this.complete || !this.#inflow.came(bytes.length)) return false;
-    if (bytes.length > 0) this.#chunks.push(bytes);
-    if (isLast) this.complete = true;
-    if (this.destroyed) this.#drop();
+    if (this.#isComplete) return false;
+    const isWhole = isLast && this.#inflow === undefined;
+    // What comes in one piece needs no counting: a frame is never larger than the window.
+    if (!isWhole && !this.#counted.came(bytes.length)) return false;
+    if (bytes.length > 0) (this.#chunks ??= []).push(bytes);
+    if (isLast) this.#isComplete = true;
+    if (this.#isDestroyed) this.#drop();
     else this.#pump();
     return true;
   }
 
   takeWhole(): Buffer | undefined {
-    if (!this.complete || this.#isTouched) return undefined;
-    const [first] = this.#chunks;
-    const whole =
-      this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks);
-    this.#chunks = [];
-    return whole;
+    if (!this.#isComplete || this.#stream !== undefined) return undefined;
+    const chunks = this.#chunks ?? [];
+    this.#chunks = undefined;
+    const [first] = chunks;
+    return chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks);
   }
 
-  override _read(): void {
-    this.#isTouched = true;
-    this.#isAsked = true;
-    this.#pump();
-  }
-
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+  /** Nobody reads the rest, which is dropped as it comes. */
+  destroy(): void {
+    this.#isDestroyed = true;
     this.#drop();
-    callback(error);
+    this.#stream?.destroy();
+  }
+
+  get #counted(): Inflow {
+    return (this.#inflow ??= new Inflow((bytes) => this.#voice.grant(bytes)));
   }
 
   /** Grants more as it is passed on, not as it comes: that is what slows the sender down. */
   #pump(): void {
+    const stream = this.#stream;
+    if (stream === undefined) return;
     while (this.#isAsked) {
-      const next = this.#chunks.shift();
+      const next = this.#chunks?.shift();
       if (next === undefined) {
-        if (!this.complete) return;
+        if (!this.#isComplete) return;
         this.#isAsked = false;
-        this.push(null);
+        stream.push(null);
         return;
       }
-      this.#inflow.used(next.length);
-      this.#isAsked = this.push(next);
+      this.#inflow?.used(next.length);
+      this.#isAsked = stream.push(next);
     }
   }
 
   #drop(): void {
-    for (const chunk of this.#chunks) this.#inflow.used(chunk.length);
-    this.#chunks = [];
+    for (const chunk of this.#chunks ?? []) this.#inflow?.used(chunk.length);
+    this.#chunks = undefined;
   }
 }
 
-export class LinkResponse extends Writable implements RouteResponse {
+export class LinkResponse implements RouteResponse {
   readonly req: LinkRequest;
   statusCode = 200;
   statusMessage = "";
-  headersSent = false;
   readonly #voice: LinkVoice;
-  readonly #out: Outflow;
   /** By lower-case name. */
-  readonly #headers = new Map<string, { name: string; value: string | readonly string[] }>();
+  #headers: Map<string, { name: string; value: string | readonly string[] }> | undefined;
+  #state: "open" | "begun" | "ended" | "broken" = "open";
   #isBodiless = false;
-  #isEnded = false;
+  #out: Outflow | undefined;
+  #stream: Writable | undefined;
   #whenDrained: (() => void) | undefined;
+  #whenBroken: (() => void) | undefined;
 
   constructor(req: LinkRequest, voice: LinkVoice) {
-    super();
     this.req = req;
     this.#voice = voice;
-    this.#out = new Outflow((bytes, isLast) => voice.body(bytes, isLast));
-    this.#out.onDrain(() => {
-      const run = this.#whenDrained;
-      this.#whenDrained = undefined;
-      run?.();
-    });
   }
 
-  setHeader(name: string, value: string | number | readonly string[]): this {
+  get headersSent(): boolean {
+    return this.#state !== "open";
+  }
+
+  get destroyed(): boolean {
+    return this.#state === "broken";
+  }
+
+  get stream(): Writable {
+    if (this.#stream === undefined) {
+      this.#stream = new Writable({
+        write: (bytes: Buffer, _, done) => this.#write(bytes, done),
+        final: (done) => {
+          this.end();
+          done();
+        },
+        destroy: (error, done) => {
+          this.destroy();
+          done(error);
+        },
+      });
+      // What cannot be written to a client that left is nobody's loss.
+      this.#stream.on("error", () => undefined);
+      if (this.destroyed) this.#stream.destroy();
+    }
+    return this.#stream;
+  }
+
+  setHeader(name: string, value: string | number | readonly string[]): void {
     validateHeaderName(name);
     const checked = typeof value === "number" ? String(value) : value;
     if (typeof checked === "string") validateHeaderValue(name, checked);
     else for (const one of checked) validateHeaderValue(name, one);
+    this.#headers ??= new Map();
     this.#headers.set(name.toLowerCase(), { name, value: checked });
-    return this;
   }
 
-  writeHead(status: number, headers: Record<string, string | number> = {}): this {
+  writeHead(status: number, headers: Record<string, string | number> = {}): void {
     for (const name in headers) this.setHeader(name, headers[name] ?? "");
+    if (this.#state !== "open") return;
+    this.#state = "begun";
     this.statusCode = status;
-    this.headersSent = true;
     this.#isBodiless = this.req.method === "HEAD" || status === 204 || status === 304;
     const parts = [String(status), this.statusMessage || (STATUS_CODES[status] ?? "")];
-    for (const { name, value } of this.#headers.values()) {
+    for (const { name, value } of this.#headers?.values() ?? []) {
       if (typeof value === "string") parts.push(name, value);
       else for (const one of value) parts.push(name, one);
     }
-    if (!this.#voice.head(parts)) this.destroy(new Error("the answer's head is too long"));
-    return this;
+    if (!this.#voice.head(parts)) this.destroy();
   }
 
   flushHeaders(): void {
-    if (!this.headersSent) this.writeHead(this.statusCode);
+    if (this.#state === "open") this.writeHead(this.statusCode);
+  }
+
+  end(body: Buffer = NOTHING): void {
+    this.flushHeaders();
+    if (this.#state !== "begun") return;
+    this.#state = "ended";
+    this.#whenBroken = undefined;
+    const bytes = this.#isBodiless ? NOTHING : body;
+    // Most answers are one piece, and within the window: they need none of what streams do for many.
+    if (this.#out === undefined && bytes.length <= WINDOW_BYTES) this.#voice.body(bytes, true);
+    else this.#flow.end(bytes);
   }
 
   /** The other side takes more. */
   granted(bytes: number): void {
-    this.#out.grant(bytes);
+    this.#flow.grant(bytes);
   }
 
-  override end(...args: unknown[]): this {
-    const [bytes] = args;
-    // Most answers are one piece: it needs none of what streams do for many.
-    if (bytes instanceof Buffer && args.length === 1 && this.#isUntouched()) {
-      this.flushHeaders();
-      if (!this.destroyed) this.#finish(bytes);
-      return super.end();
+  onBroken(run: () => void): void {
+    if (this.destroyed) run();
+    else this.#whenBroken = run;
+  }
+
+  destroy(): void {
+    if (this.#state === "ended" || this.#state === "broken") return;
+    this.#state = "broken";
+    this.#voice.broken();
+    this.#stream?.destroy();
+    this.#whenBroken?.();
+  }
+
+  get #flow(): Outflow {
+    if (this.#out === undefined) {
+      this.#out = new Outflow((bytes, isLast) => this.#voice.body(bytes, isLast));
+      this.#out.onDrain(() => {
+        const run = this.#whenDrained;
+        this.#whenDrained = undefined;
+        run?.();
+      });
     }
-    return (super.end as (...all: unknown[]) => this)(...args);
+    return this.#out;
   }
 
-  override _write(bytes: Buffer, _: string, done: (error?: Error | null) => void): void {
+  #write(bytes: Buffer, done: (error?: Error | null) => void): void {
     this.flushHeaders();
-    if (this.#isBodiless || this.#out.write(bytes)) done();
+    if (this.#state !== "begun" || this.#isBodiless || this.#flow.write(bytes)) done();
     else this.#whenDrained = done;
-  }
-
-  override _final(done: (error?: Error | null) => void): void {
-    this.flushHeaders();
-    this.#finish(NOTHING);
-    done();
-  }
-
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#voice.over(this.#isEnded);
-    callback(error);
-  }
-
-  #isUntouched(): boolean {
-    return !this.destroyed && !this.writableEnded && this.writableLength === 0;
-  }
-
-  #finish(bytes: Buffer): void {
-    if (this.#isEnded) return;
-    this.#isEnded = true;
-    this.#out.end(this.#isBodiless ? NOTHING : bytes);
   }
 }
 

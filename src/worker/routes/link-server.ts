@@ -12,7 +12,7 @@ import net from "node:net";
 import { FRAME, LB_LINK_GREETING, headParts, type Frame } from "../../contract/lb-link.ts";
 import { deferred } from "../../kit/abort.ts";
 import { FrameLink } from "../../kit/frame-link.ts";
-import { LinkRequest, LinkResponse, type LinkVoice } from "./link-exchange.ts";
+import { LinkHead, LinkRequest, LinkResponse, type LinkVoice } from "./link-exchange.ts";
 
 export type LinkListener = (request: LinkRequest, response: LinkResponse) => void;
 
@@ -57,9 +57,38 @@ export class LinkServer {
   }
 }
 
-interface Stream {
-  request: LinkRequest;
-  response: LinkResponse;
+/** One request and its answer, and what they say to the server. */
+class Stream implements LinkVoice {
+  readonly request: LinkRequest;
+  readonly response: LinkResponse;
+  readonly #connection: Connection;
+  readonly #id: number;
+
+  constructor(
+    connection: Connection,
+    { id, head, isComplete }: { id: number; head: LinkHead; isComplete: boolean },
+  ) {
+    this.#connection = connection;
+    this.#id = id;
+    this.request = new LinkRequest(head, { isComplete, voice: this });
+    this.response = new LinkResponse(this.request, this);
+  }
+
+  head(parts: readonly string[]): boolean {
+    return this.#connection.sendHead(this.#id, parts);
+  }
+
+  body(bytes: Buffer, isLast: boolean): void {
+    this.#connection.sendBody(this.#id, bytes, isLast);
+  }
+
+  grant(bytes: number): void {
+    this.#connection.grant(this.#id, bytes);
+  }
+
+  broken(): void {
+    this.#connection.reset(this.#id);
+  }
 }
 
 class Connection {
@@ -68,6 +97,8 @@ class Connection {
   readonly #streams = new Map<number, Stream>();
   /** Have begun with this read; most bodies come with it. */
   #begun: Stream[] = [];
+  /** The last head that came: many requests of a client, and of many clients, have the same. */
+  #known: { bytes: Buffer; head: LinkHead } | undefined;
 
   constructor(
     socket: net.Socket,
@@ -89,11 +120,38 @@ class Connection {
     this.#frames.send({ type: FRAME.drain, stream: 0, payload: NOTHING, isLast: false });
   }
 
+  /** False: it is too long. */
+  sendHead(id: number, parts: readonly string[]): boolean {
+    return !this.#streams.has(id) || this.#frames.sendHead(id, parts, false);
+  }
+
+  sendBody(id: number, payload: Buffer, isLast: boolean): void {
+    const stream = this.#streams.get(id);
+    if (stream === undefined) return;
+    this.#frames.send({ type: FRAME.body, stream: id, payload, isLast });
+    if (!isLast) return;
+    this.#streams.delete(id);
+    if (!stream.request.complete) stream.request.destroy();
+  }
+
+  grant(id: number, bytes: number): void {
+    if (this.#streams.has(id)) this.#frames.grant(id, bytes);
+  }
+
+  /** The answer will not be whole. */
+  reset(id: number): void {
+    const stream = this.#streams.get(id);
+    if (stream === undefined) return;
+    this.#frames.reset(id);
+    this.#streams.delete(id);
+    if (!stream.request.complete) stream.request.destroy();
+  }
+
   #take({ type, stream: id, payload, isLast }: Frame): void {
     const stream = this.#streams.get(id);
     if (type === FRAME.head) {
       if (stream !== undefined) throw new Error("the stream is in use");
-      this.#begin(id, headParts(payload), isLast);
+      this.#begin(id, payload, isLast);
       return;
     }
     if (type === FRAME.drain) throw new Error("only a worker drains");
@@ -106,28 +164,20 @@ class Connection {
     }
   }
 
-  #begin(id: number, head: readonly string[], isComplete: boolean): void {
-    const voice: LinkVoice = {
-      head: (parts) => this.#frames.sendHead(id, parts, false),
-      body: (payload, isLast) => {
-        if (this.#streams.has(id)) {
-          this.#frames.send({ type: FRAME.body, stream: id, payload, isLast });
-        }
-        if (isLast) this.#over(id);
-      },
-      grant: (bytes) => {
-        if (this.#streams.has(id)) this.#frames.grant(id, bytes);
-      },
-      over: (isWhole) => {
-        if (isWhole || !this.#streams.has(id)) return;
-        this.#frames.reset(id);
-        this.#over(id);
-      },
-    };
-    const request = new LinkRequest(head, { isComplete, voice });
-    const stream = { request, response: new LinkResponse(request, voice) };
+  #begin(id: number, payload: Buffer, isComplete: boolean): void {
+    const stream = new Stream(this, { id, head: this.#headOf(payload), isComplete });
     this.#streams.set(id, stream);
     this.#begun.push(stream);
+  }
+
+  #headOf(payload: Buffer): LinkHead {
+    const known = this.#known;
+    if (known?.bytes.length === payload.length && known.bytes.compare(payload) === 0) {
+      return known.head;
+    }
+    const head = new LinkHead(headParts(payload));
+    this.#known = { bytes: Buffer.from(payload), head };
+    return head;
   }
 
   #handOver(): void {
@@ -137,13 +187,6 @@ class Connection {
     for (const { request, response } of begun) {
       if (!response.destroyed) this.#listener(request, response);
     }
-  }
-
-  /** The answer has been said. */
-  #over(id: number): void {
-    const stream = this.#streams.get(id);
-    this.#streams.delete(id);
-    if (stream !== undefined && !stream.request.complete) stream.request.destroy();
   }
 
   /** The other side has gone, or no longer cares. */

@@ -29,28 +29,35 @@ export interface ReadOptions {
   params: Record<string, string>;
   query: string;
   callable: Callable;
-  signal: AbortSignal;
+  call: HasSignal;
 }
+
+/** A call's signal costs something to make, so it is asked for only when it is needed. */
+export interface HasSignal {
+  readonly signal: AbortSignal;
+}
+
+const NO_QUERY = new URLSearchParams();
 
 /** Reads the parts. Throws `PAYLOAD_TOO_LARGE`, `INVALID_REQUEST`, `UNSUPPORTED_MEDIA_TYPE`. */
 export async function readParts(
   message: RouteRequest,
-  { params, query, callable, signal }: ReadOptions,
+  { params, query, callable, call }: ReadOptions,
 ): Promise<RequestParts> {
-  const parts = { path: params, query: new URLSearchParams(query) };
+  const parts = { path: params, query: query === "" ? NO_QUERY : new URLSearchParams(query) };
   refuseTooLarge(message);
   const isStreamed = callable.wantsRequest && !needsBody(callable);
   if (isStreamed) {
     return {
       ...parts,
       body: { kind: "none" },
-      request: webRequest(message, { signal, body: "stream" }),
+      request: webRequest(message, { signal: call.signal, body: "stream" }),
     };
   }
-  const bytes = hasBody(message) ? (message.takeWhole?.() ?? (await readBytes(message))) : NOTHING;
+  const bytes = hasBody(message) ? (message.takeWhole() ?? (await readBytes(message))) : NOTHING;
   const body = await readBody(message, bytes, callable);
   return callable.wantsRequest
-    ? { ...parts, body, request: webRequest(message, { signal, body: bytes }) }
+    ? { ...parts, body, request: webRequest(message, { signal: call.signal, body: bytes }) }
     : { ...parts, body };
 }
 
@@ -59,7 +66,7 @@ export function webRequest(
   message: RouteRequest,
   { signal, body }: { signal: AbortSignal; body: "none" | "stream" | Uint8Array },
 ): Request {
-  const method = message.method ?? "GET";
+  const { method } = message;
   const headers = new Headers();
   for (const [name, values] of Object.entries(message.headersDistinct)) {
     for (const value of values ?? []) headers.append(name, value);
@@ -78,7 +85,7 @@ function bodyInit(message: RouteRequest, body: "stream" | Uint8Array): BodyInit 
 }
 
 function urlOf(message: RouteRequest): string {
-  const { path, query } = targetOf(message.url ?? "/");
+  const { path, query } = targetOf(message.url);
   const tail = query === "" ? path : `${path}?${query}`;
   const host = message.headers.host ?? "localhost";
   const url = `http://${host}${tail}`;
@@ -87,7 +94,7 @@ function urlOf(message: RouteRequest): string {
 
 /** A body as a stream that ends with an error when it grows over the limit. Reads only as fast as it is read. */
 function countedStream(message: RouteRequest): ReadableStream<Uint8Array> {
-  const chunks = message[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+  const chunks = message.stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
   let size = 0;
   return new ReadableStream<Uint8Array>(
     {
@@ -102,7 +109,7 @@ function countedStream(message: RouteRequest): ReadableStream<Uint8Array> {
         controller.enqueue(next.value);
       },
       // The rest is read and dropped, so that the answer still reaches a client that is sending.
-      cancel: () => void message.resume(),
+      cancel: () => void message.stream.resume(),
     },
     { highWaterMark: 0 },
   );
@@ -135,7 +142,8 @@ function readBytes(message: RouteRequest): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = [];
     let size = 0;
-    message.on("data", (chunk: Buffer) => {
+    const { stream } = message;
+    stream.on("data", (chunk: Buffer) => {
       size += chunk.length;
       if (size <= LIMITS.lbBodyBytes) {
         chunks.push(chunk);
@@ -145,14 +153,14 @@ function readBytes(message: RouteRequest): Promise<Buffer> {
       chunks = [];
       reject(tooLarge());
     });
-    message.once("end", () =>
+    stream.once("end", () =>
       resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)),
     );
-    message.once("close", () => {
+    stream.once("close", () => {
       if (message.complete) return;
       reject(new FlashError("CANCELLED", "The client left before its request was whole."));
     });
-    message.once("error", reject);
+    stream.once("error", reject);
   });
 }
 

@@ -109,7 +109,7 @@ export class RouteServer implements Service {
 
   #onRequest(request: RouteRequest, response: RouteResponse): void {
     if (request.headers[TIMING_HEADER] !== undefined) timeAnswer(response);
-    const target = targetOf(request.url ?? "/");
+    const target = targetOf(request.url);
     if (target.path === this.#options.settings.healthPath) {
       this.#sendHealth(response);
       return;
@@ -123,7 +123,7 @@ export class RouteServer implements Service {
       return;
     }
     if (this.#state.phase === "draining") response.setHeader("connection", "close");
-    const method = request.method ?? "GET";
+    const method = request.method;
     const match = this.#state.table.find(method, target.path);
     if (match.kind === "match") {
       void this.#serve({ request, response, target, params: match.params, callable: match.value });
@@ -139,24 +139,16 @@ export class RouteServer implements Service {
     const label = `${route?.method ?? ""} ${route?.path ?? ""}`;
     const call = new Call(this.#callOptions(request, callable));
     this.#running.add(response);
-    // What cannot be written to a client that left is nobody's loss.
-    response.on("error", () => undefined);
-    response.once("close", () => {
-      if (!response.writableFinished) {
-        call.abort(new FlashError("CANCELLED", "The client closed its connection.")); // R2
-      }
+    response.onBroken(() => {
+      call.abort(new FlashError("CANCELLED", "The client closed its connection.")); // R2
     });
     try {
       const value = await call.run(async () => {
-        const { signal } = call;
-        const parts = await readParts(request, { params, query: target.query, callable, signal });
+        const parts = await readParts(request, { params, query: target.query, callable, call });
         return callable.call(await callable.bind(parts));
       });
       const describe = (error: FlashError) => describeFailure(error, this.#options.sendsStacks);
-      const { signal } = call;
-      const broken = await call.enter(() =>
-        deliver(value, { response, callable, signal, describe }),
-      );
+      const broken = await call.enter(() => deliver(value, { response, callable, call, describe }));
       if (broken !== undefined) this.#logFailure(log, label, broken, call);
     } catch (thrown) {
       const error = FlashError.is(thrown) ? thrown : functionError(thrown, this.#options.style);
@@ -194,7 +186,7 @@ export class RouteServer implements Service {
   #sendHealth(response: RouteResponse): void {
     const { phase } = this.#state;
     if (phase === "ready") sendJson(response, { status: 200, value: { status: "healthy" } });
-    else if (phase === "loading") response.writeHead(204).end();
+    else if (phase === "loading") sendNothing(response);
     else sendJson(response, { status: 503, value: { status: "draining" } });
   }
 
@@ -203,7 +195,7 @@ export class RouteServer implements Service {
       ", ",
     );
     response.setHeader("allow", allowed);
-    if (method === "OPTIONS") response.writeHead(204).end();
+    if (method === "OPTIONS") sendNothing(response);
     else {
       this.#refuse(
         response,
@@ -248,10 +240,15 @@ export class RouteServer implements Service {
 function timeAnswer(response: RouteResponse): void {
   const startedAt = performance.now();
   const writeHead = response.writeHead.bind(response);
-  response.writeHead = (status, headers): RouteResponse => {
+  response.writeHead = (status, headers): void => {
     response.setHeader(TIMING_HEADER, (performance.now() - startedAt).toFixed(3));
-    return writeHead(status, headers);
+    writeHead(status, headers);
   };
+}
+
+function sendNothing(response: RouteResponse): void {
+  response.writeHead(204);
+  response.end();
 }
 
 interface Incoming {
