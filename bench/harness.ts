@@ -13,6 +13,8 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import type { LoadRequest, LoadResult } from "./load.ts";
 
+const MACHINE = `${os.cpus().length} x ${os.cpus()[0]?.model ?? "?"}, Node ${process.version}`;
+
 /** One thing to measure. `measure` is called once a round and returns figures by name. */
 export interface Subject {
   name: string;
@@ -53,7 +55,7 @@ export async function interleave(
   return {
     suite,
     rounds: options.rounds,
-    machine: `${os.cpus().length} x ${os.cpus()[0]?.model ?? "?"}, Node ${process.version}`,
+    machine: MACHINE,
     medians: mapValues(samples, (rows) =>
       byFigure(rows, (figure) => rows.map((row) => row[figure] ?? 0)),
     ),
@@ -87,9 +89,29 @@ export function printReport(report: Report): void {
     `${report.machine}\n\n| ${head.join(" | ")} |\n|${head.map(() => "---").join("|")}|\n`,
   );
   for (const row of rows) process.stdout.write(`| ${row.join(" | ")} |\n`);
+  keep(report.suite, report);
+}
+
+/** One figure of a suite that has no peers. */
+export interface Row {
+  what: string;
+  value: number;
+  unit: string;
+}
+
+/** Prints the figures of a suite without peers, and keeps them as {@link printReport} does. */
+export function printRows(suite: string, rows: readonly Row[]): void {
+  process.stdout.write(`\n### ${suite}\n\n${MACHINE}\n\n|  |  |\n|---|---|\n`);
+  for (const { what, value, unit } of rows) {
+    process.stdout.write(`| ${what} | ${round(value)} ${unit} |\n`);
+  }
+  keep(suite, { suite, machine: MACHINE, rows });
+}
+
+function keep(suite: string, report: unknown): void {
   const folder = path.join(import.meta.dirname, "results");
   mkdirSync(folder, { recursive: true });
-  writeFileSync(path.join(folder, `${report.suite}.json`), `${JSON.stringify(report, null, 2)}\n`);
+  writeFileSync(path.join(folder, `${suite}.json`), `${JSON.stringify(report, null, 2)}\n`);
 }
 
 /** Starts a program and waits until it prints a line that holds `ready`. */

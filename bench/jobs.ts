@@ -34,6 +34,7 @@ const stacks: [name: string, start: () => Promise<Stack>][] = [
   ["bullmq, redis everysec", () => bullmq("everysec")],
   ["bullmq, redis always", () => bullmq("always")],
   ["graphile-worker, postgres", graphile],
+  ["no queue, computed in fastify", inProcess],
   ["flash", flash],
 ];
 const wanted = values.only?.split(",");
@@ -148,6 +149,10 @@ async function graphile(): Promise<Stack> {
   };
 }
 
+function inProcess(): Promise<Stack> {
+  return webStack("fastify-jobs.ts", {}, { folder: undefined, children: [] });
+}
+
 async function flash(): Promise<Stack> {
   const app = await flashApp({
     "work.ts": `import { Endpoint } from "runpod-flash";
@@ -167,7 +172,7 @@ export const work = Endpoint({ name: "work", cpu: "cpu3c-1-2", workers: [1, 1], 
 async function webStack(
   file: string,
   env: Record<string, string>,
-  owned: { folder: string; children: readonly ChildProcess[] },
+  owned: { folder: string | undefined; children: readonly ChildProcess[] },
 ): Promise<Stack> {
   const port = await freePort();
   const web = await peer(file, { ...env, PORT: String(port) });
@@ -180,7 +185,7 @@ async function webStack(
     close: async () => {
       await stopProgram(web);
       for (const child of owned.children) await stopProgram(child);
-      rmSync(owned.folder, { recursive: true, force: true });
+      if (owned.folder !== undefined) rmSync(owned.folder, { recursive: true, force: true });
     },
   };
 }

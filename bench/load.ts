@@ -15,7 +15,10 @@ export interface LoadRequest {
   headers?: Record<string, string>;
   body?: string;
   connections: number;
+  /** When no request is begun any more. */
   durationMs: number;
+  /** At most so many. Default: as many as there is time for. */
+  requests?: number;
   /** A response whose body does not contain this counts as an error. */
   expect: string;
 }
@@ -37,9 +40,11 @@ export async function load(request: LoadRequest): Promise<LoadResult> {
   let errors = 0;
   const start = performance.now();
   const end = start + request.durationMs;
+  let left = request.requests ?? Number.POSITIVE_INFINITY;
+  const mayGoOn = (): boolean => left-- > 0 && performance.now() < end;
   await Promise.all(
     Array.from({ length: request.connections }, () =>
-      runConnection(request, bytes, end, (ms, isGood) => {
+      runConnection(request, bytes, mayGoOn, (ms, isGood) => {
         latencies.push(ms);
         if (!isGood) errors++;
       }),
@@ -79,7 +84,7 @@ function requestBytes(request: LoadRequest): Buffer {
 function runConnection(
   request: LoadRequest,
   bytes: Buffer,
-  end: number,
+  mayGoOn: () => boolean,
   record: (ms: number, isGood: boolean) => void,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -87,6 +92,10 @@ function runConnection(
     let pending: Buffer = Buffer.alloc(0);
     let sentAt = 0;
     const send = (): void => {
+      if (!mayGoOn()) {
+        socket.end();
+        return;
+      }
       sentAt = performance.now();
       socket.write(bytes);
     };
@@ -99,10 +108,8 @@ function runConnection(
       const answer = wholeAnswer(pending);
       if (answer === undefined) return;
       pending = pending.subarray(answer.length);
-      const now = performance.now();
-      record(now - sentAt, answer.text.includes(request.expect));
-      if (now >= end) socket.end();
-      else send();
+      record(performance.now() - sentAt, answer.text.includes(request.expect));
+      send();
     });
   });
 }

@@ -87,6 +87,8 @@ export interface FlashApp {
   /** Base URLs by endpoint name. */
   endpoints: Record<string, string>;
   server: ChildProcess;
+  /** Kills the server and starts it again. Returns how long it took until it served, ms. */
+  restart(): Promise<number>;
   /** Runs the command line against this server. */
   flash(args: readonly string[]): string;
   close(): Promise<void>;
@@ -118,12 +120,16 @@ export async function flashApp(
     return run.stdout;
   };
   const url = `http://127.0.0.1:${port}`;
-  const server = await startProgram(
-    "sh",
-    ["-c", `echo ready; exec "${process.execPath}" "${bin}" server start --foreground`],
-    { cwd: project, env: all, ready: "ready" },
-  );
-  await answers(`${url}/readyz`);
+  const start = async (): Promise<ChildProcess> => {
+    const child = await startProgram(
+      "sh",
+      ["-c", `echo ready; exec "${process.execPath}" "${bin}" server start --foreground`],
+      { cwd: project, env: all, ready: "ready" },
+    );
+    await answers(`${url}/readyz`, ({ ok }) => ok);
+    return child;
+  };
+  let server = await start();
   const deployed = JSON.parse(flash(["deploy", "--json"])) as {
     endpoints: { name: string; url: string }[];
   };
@@ -134,7 +140,15 @@ export async function flashApp(
     endpoints: Object.fromEntries(
       deployed.endpoints.map((endpoint) => [endpoint.name, endpoint.url]),
     ),
-    server,
+    get server() {
+      return server;
+    },
+    restart: async () => {
+      await stopProgram(server, "SIGKILL");
+      const startedAt = performance.now();
+      server = await start();
+      return performance.now() - startedAt;
+    },
     flash,
     close: async () => {
       await stopProgram(server);
@@ -143,15 +157,20 @@ export async function flashApp(
   };
 }
 
-/** Waits until a URL answers anything. */
-export async function answers(url: string): Promise<void> {
-  for (let tries = 0; tries < 600; tries++) {
+/** Waits until a URL answers; anything, unless told otherwise. */
+export async function answers(
+  url: string,
+  isGood: (answer: Response) => boolean = () => true,
+): Promise<void> {
+  for (let tries = 0; tries < 3000; tries++) {
     try {
-      await (await fetch(url)).arrayBuffer();
-      return;
+      const answer = await fetch(url);
+      await answer.arrayBuffer();
+      if (isGood(answer)) return;
     } catch {
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      // Not there yet.
     }
+    await new Promise((resolve) => setTimeout(resolve, 10));
   }
   throw new Error(`${url} does not answer`);
 }
