@@ -193,6 +193,8 @@ export class JobLink {
       this.#outJobs.push(job);
       this.#send(jobFrame(messageText(job)));
     }
+    // At once: the worker runs them while this thread tells clients what came of others.
+    if (taken.length > 0) this.#flush();
   }
 
   async #giveStops(): Promise<void> {
@@ -213,6 +215,7 @@ export class JobLink {
   }
 
   #flush(): void {
+    if (this.#out === "") return;
     const [out, sent] = [this.#out, this.#outJobs];
     [this.#out, this.#outJobs, this.#isFlushPlanned] = ["", [], false];
     const { socket, jobs } = this.#options;

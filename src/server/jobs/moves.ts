@@ -129,10 +129,10 @@ export class Moves {
     });
   }
 
-  async take(request: TakeRequest, poll: Poll): Promise<TakenJob[]> {
+  take(request: TakeRequest, poll: Poll): Promise<TakenJob[]> {
     const { endpointId, releaseId, workerId, limit } = request;
     const now = this.#now();
-    const jobs = await this.#store.jobs.take({
+    const taking = this.#store.jobs.take({
       endpointId,
       ...(releaseId === undefined ? {} : { releaseId }),
       workerId,
@@ -140,13 +140,13 @@ export class Moves {
       now,
       leaseUntil: now + LEASE_MS,
     });
-    for (const job of jobs) {
-      this.stops.remove(workerId, job.id);
-      this.attempts.add(job);
-    }
-    if (jobs.length === 0 || !poll.isClosed) return jobs;
-    await this.putBack(jobs);
-    return [];
+    return taking.then((jobs) => {
+      for (const job of jobs) {
+        this.stops.remove(workerId, job.id);
+        this.attempts.add(job);
+      }
+      return jobs.length === 0 || !poll.isClosed ? jobs : this.putBack(jobs).then(() => []);
+    });
   }
 
   /** They keep their place; nothing counts as failed. */

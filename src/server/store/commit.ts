@@ -25,6 +25,8 @@ import { Histogram } from "../../kit/histogram.ts";
 export interface OperationOptions {
   /** The operation accepts new work, and is refused when the disk is full. */
   accepts?: boolean;
+  /** Told before the others of its group: somebody can go on working while they are told. */
+  first?: boolean;
 }
 
 /** Faults for tests. */
@@ -54,6 +56,7 @@ export interface CommitterOptions {
 interface Operation {
   run: () => unknown;
   accepts: boolean;
+  first: boolean;
   resolve: (value: unknown) => void;
   reject: (error: unknown) => void;
 }
@@ -84,9 +87,9 @@ const ROOM_CHECK_MS = 1000;
 
 /** The event loop waits for flushes while they take less than this, ms … */
 const QUICK_FLUSH_MS = 0.5;
-/** … but for this many slower ones in a row: a busy processor makes a quick disk look slow now and then. */
-const MAX_SLOW_FLUSHES = 8;
-/** After those it waits for none in this time, ms; then one is tried. */
+/** … but for this many slower ones in a row: a busy processor makes a quick disk look slow, even often. */
+const MAX_SLOW_FLUSHES = 50;
+/** After those it waits for none in this time, ms; then it begins anew. */
 const WARY_MS = 30_000;
 
 /** SQLITE_IOERR and SQLITE_FULL, the low byte of the extended code. */
@@ -156,7 +159,8 @@ export class Committer {
     const accepts = options.accepts === true;
     if (accepts && !this.#checkRoom()) return Promise.reject(fullError());
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    this.#queue.push({ run, accepts, resolve: resolve as (value: unknown) => void, reject });
+    const first = options.first === true;
+    this.#queue.push({ run, accepts, first, resolve: resolve as (value: unknown) => void, reject });
     this.#schedule();
     return promise;
   }
@@ -220,7 +224,10 @@ export class Committer {
     }
     const ended = performance.now();
     this.#slowFlushes = ended - started > QUICK_FLUSH_MS ? this.#slowFlushes + 1 : 0;
-    if (this.#slowFlushes >= MAX_SLOW_FLUSHES) this.#waryUntil = ended + WARY_MS;
+    if (this.#slowFlushes >= MAX_SLOW_FLUSHES) {
+      this.#slowFlushes = 0;
+      this.#waryUntil = ended + WARY_MS;
+    }
     settle(committed);
     return true;
   }
@@ -367,11 +374,18 @@ export class Committer {
   }
 }
 
-function settle({ group, values }: Committed): void {
+function settle(committed: Committed): void {
+  tell(committed, true);
+  tell(committed, false);
+}
+
+function tell({ group, values }: Committed, isFirst: boolean): void {
   for (let index = 0; index < group.length; index++) {
+    const operation = group[index];
+    if (operation?.first !== isFirst) continue;
     const value = values[index];
-    if (value instanceof Undone) group[index]?.reject(value.error);
-    else group[index]?.resolve(value);
+    if (value instanceof Undone) operation.reject(value.error);
+    else operation.resolve(value);
   }
 }
 

@@ -127,14 +127,16 @@ export class SqliteJobStore implements JobStore {
     return { ...job, ...UNTOUCHED, expiresAt: job.createdAt + policy.ttlMs };
   }
 
-  async take(request: TakeRequest): Promise<TakenJob[]> {
+  take(request: TakeRequest): Promise<TakenJob[]> {
     // With nothing on its way to the disk, an empty queue is known to be empty without a transaction.
-    if (this.#committer.isIdle && !this.#hasDue(request)) return [];
-    return this.#committer.commit(() => {
-      const lanes = this.#lanes.of(request.endpointId, request.releaseId);
-      if (lanes.some(({ isKeyed }) => isKeyed)) return this.#takeTurns(request, lanes);
-      return this.#dueJobs(request, lanes).map((row) => this.#takeOne(request, row));
-    });
+    if (this.#committer.isIdle && !this.#hasDue(request)) return Promise.resolve([]);
+    return this.#committer.commit(() => this.#take(request), { first: true });
+  }
+
+  #take(request: TakeRequest): TakenJob[] {
+    const lanes = this.#lanes.of(request.endpointId, request.releaseId);
+    if (lanes.some(({ isKeyed }) => isKeyed)) return this.#takeTurns(request, lanes);
+    return this.#dueJobs(request, lanes).map((row) => this.#takeOne(request, row));
   }
 
   /** Jobs without a key stand in one line with the keys of the others: see keyed-queue. */
