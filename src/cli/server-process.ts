@@ -82,6 +82,7 @@ async function startServer(home: string, options: ServerProcessOptions): Promise
       port: options.port ?? DEFAULTS.serverPort,
       allowPrivateWebhooks: options.privateWebhooks ?? false,
       rateLimits: options.rateLimits ?? false,
+      tracing: process.env,
       keepReleases: options.keepReleases ?? DEFAULTS.keepReleases,
       version: ownVersion(),
     });

@@ -1,6 +1,7 @@
 /** A compute driver starts and stops workers on some machine. */
 
 import type { LineFacts } from "./logs.ts";
+import type { FunctionSpan } from "./span.ts";
 
 export interface WorkerSpec {
   workerId: string;
@@ -22,6 +23,8 @@ export interface WorkerLine extends LineFacts {
   text: string;
   /** Epoch ms. */
   at: number;
+  /** No line: a function has run, and its trace is kept. */
+  span?: FunctionSpan;
   /** It was longer than a line may be: the next line of this stream goes on with it. */
   cut?: true;
 }

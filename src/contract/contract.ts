@@ -24,6 +24,7 @@
  *   registry    where declared endpoints meet compiler and worker
  *   context     what a running function can ask about its call
  *   trace       W3C trace context
+ *   span        spans of traces, between worker and server
  *   origin      who made a call, and which functions wait for it
  *   events      what happens to apps, endpoints and workers
  *   logs        lines of output, and what is known about them

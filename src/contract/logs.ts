@@ -7,12 +7,14 @@
  *
  *   0x1E {"job":"…","attempt":1,"level":"warn"} 0x1F the text of the line
  *   0x1E {"job":"…","level":"info","message":"…","fields":{…}} 0x1F
+ *   0x1E {"span":{…}} 0x1F                         a function has run: no line, but part of a trace
  *
  * Anything else is a line without a tag. So output that is no worker's, such as that of a child process
  * or of the engine itself, needs no agreement.
  */
 
 import { isPlainJsonObject } from "./json.ts";
+import { readFunctionSpan, type FunctionSpan } from "./span.ts";
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -36,6 +38,8 @@ export interface LineTag extends LineFacts {
   stream?: "stderr";
   /** Takes the place of the text: it may have several lines. */
   message?: string;
+  /** No line at all: a function has run, and its trace is kept. */
+  span?: FunctionSpan;
 }
 
 const TAG_START = "\u001E";
@@ -65,6 +69,7 @@ export function readTag(line: string): { tag: LineTag; text: string } | undefine
 /** User code can write to stdout what it likes: what does not fit is left out. */
 function checkedTag(value: Record<string, unknown>): LineTag {
   const { stream, level, attempt, fields } = value;
+  const span = readFunctionSpan(value["span"]);
   return {
     ...(stream === "stderr" ? { stream } : {}),
     ...(isLogLevel(level) ? { level } : {}),
@@ -74,6 +79,7 @@ function checkedTag(value: Record<string, unknown>): LineTag {
     ...textMember(value, "trace"),
     ...textMember(value, "message", Infinity),
     ...(isPlainJsonObject(fields) ? { fields } : {}),
+    ...(span === undefined ? {} : { span }),
   };
 }
 

@@ -36,6 +36,8 @@ export const WORKER_ENV = {
   socket: "FLASH_SOCKET",
   /** `tagged`: output is written as contract/logs.ts has it; set by compute drivers that read that. */
   output: "FLASH_OUTPUT",
+  /** `1`: somebody keeps traces, so functions that run within one are told of. With `output` only. */
+  traces: "FLASH_TRACES",
   /** Set for a standby of the process driver instead of all others: a socket path to warm up on. */
   standby: "FLASH_STANDBY",
   port: "PORT",

@@ -8,6 +8,7 @@
  *   gateway/   every HTTP request
  *   scaler/    how many workers there should be
  *   workers/   the workers there are, and the process driver
+ *   traces/    spans for an OpenTelemetry collector
  *   metrics/   what is counted, for Prometheus
  *   control/   apps, builds, deployments, status, logs
  *   identity/  keys, secrets, the audit trail
@@ -49,6 +50,8 @@ import { Jobs } from "./jobs/jobs.ts";
 import { Scaler } from "./scaler/scaler.ts";
 import { Fleet } from "./workers/fleet.ts";
 import { Metrics } from "./metrics/metrics.ts";
+import { readTraceSettings } from "./traces/settings.ts";
+import type { Tracer } from "./traces/tracer.ts";
 import type { Pool, PoolHost } from "./workers/pool.ts";
 
 export { SqliteStore, openStore, type StoreOptions } from "./store/store.ts";
@@ -81,6 +84,8 @@ export interface FlashServerOptions {
   secretFallback?: (name: string) => string | undefined;
   /** Releases of an environment that can come back; older ones and their builds go. Default 10. */
   keepReleases?: number;
+  /** OTEL_… variables: with OTEL_EXPORTER_OTLP_ENDPOINT traces are exported. Default: none. */
+  tracing?: Readonly<Record<string, string | undefined>>;
   /** Bytes that worker logs may take: of one endpoint (default 16 MiB), and of all (default 1 GiB). */
   logs?: { maxBytes?: number; maxTotalBytes?: number };
   /** Of the package, for `GET /api/v1/server`. */
@@ -115,7 +120,7 @@ export class FlashServer {
     const options = { ...given, home: path.resolve(given.home) };
     await mkdir(options.home, { recursive: true, mode: 0o700 });
     const key = options.key ?? (await readOrCreateKey(options.home));
-    const parts = assemble(options, key);
+    const parts = assemble(options, key, await startTracing(options));
     parts.listener.on("request", (request, response) => parts.gateway.handle(request, response));
     parts.listener.on("checkContinue", (request, response) =>
       parts.gateway.handle(request, response),
@@ -207,6 +212,7 @@ export class FlashServer {
     await quiet;
     await logs.close();
     await events.close();
+    await this.#parts.tracer?.exporter.close();
     await identity.keys.close();
     control.uploads.close();
     await options.compute.close();
@@ -230,12 +236,25 @@ interface Parts {
   logs: Logs;
   events: Events;
   metrics: Metrics;
+  tracer: Tracer | undefined;
   /** Known once the server listens. */
   url: string;
   onStop: () => void;
 }
 
-function assemble(options: FlashServerOptions, key: string): Parts {
+/** Loaded for those who have a collector. Throws `INVALID_CONFIG`. */
+async function startTracing({
+  tracing = {},
+  version,
+  log = silentLog,
+}: FlashServerOptions): Promise<Tracer | undefined> {
+  const settings = readTraceSettings(tracing);
+  if (settings === undefined) return undefined;
+  const { Tracer } = await import("./traces/tracer.ts");
+  return new Tracer({ settings, version, log });
+}
+
+function assemble(options: FlashServerOptions, key: string, tracer: Tracer | undefined): Parts {
   const { store, home, version } = options;
   const clock = options.clock ?? systemClock;
   const log = options.log ?? silentLog;
@@ -256,6 +275,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     version,
     fleet: () => fleet,
     standbys: () => options.compute.standbys,
+    spans: () => tracer?.exporter.statistics,
   });
   const jobs = new Jobs({
     store,
@@ -277,6 +297,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     logs,
     events,
     metrics,
+    tracer,
     secrets,
     parts: () => parts,
   });
@@ -350,6 +371,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     clock,
     log,
     metrics,
+    tracer,
     isLoopback,
     limits,
   });
@@ -372,6 +394,7 @@ function assemble(options: FlashServerOptions, key: string): Parts {
     logs,
     events,
     metrics,
+    tracer,
     url: "",
     onStop: () => undefined,
   };
@@ -387,6 +410,7 @@ function poolHost(
     logs,
     events,
     metrics,
+    tracer,
     secrets,
     parts,
   }: {
@@ -394,6 +418,7 @@ function poolHost(
     logs: Logs;
     events: Events;
     metrics: Metrics;
+    tracer: Tracer | undefined;
     secrets: Secrets;
     parts: () => Parts;
   },
@@ -429,6 +454,8 @@ function poolHost(
       write(endpoint, { at: clock.now(), worker, stream: "system", level: "warn", message });
       log.warn("worker trouble", { endpoint: endpoint.name, worker, message });
     },
+    isTraced: () => tracer !== undefined,
+    onSpan: (endpoint, worker, span) => tracer?.functionRan(endpoint, worker, span),
     emit: ({ app, environment, name: endpoint }, event) => {
       events.emit({ app, environment, endpoint, ...event });
     },
@@ -452,7 +479,13 @@ function batchTarget(pool: Pool | undefined): BatchTarget | undefined {
 }
 
 /** What happens to jobs moves the scaler and the workers. */
-function followJobs({ jobs, fleet, scaler, metrics }: Parts): void {
+function followJobs({ jobs, fleet, scaler, metrics, tracer }: Parts): void {
+  if (tracer !== undefined) {
+    jobs.onAttempt(({ job, error }) => {
+      const row = fleet.pool(job.endpointId)?.row;
+      if (row !== undefined) tracer.attempt(row, job, error);
+    });
+  }
   jobs.onQueued((endpointId) => scaler.wake(endpointId));
   jobs.onSettled((job) => {
     metrics.settled(job);

@@ -8,13 +8,13 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { encodeJson } from "../contract/carry.ts";
 import { provideContextStorage, type Context, type ContextLog } from "../contract/context.ts";
 import { sentence } from "../contract/binder.ts";
-import { FlashError, type Issue } from "../contract/errors.ts";
+import { FlashError, reportOf, type Issue } from "../contract/errors.ts";
 import { LOG_LEVELS, type LineFacts, type LogLevel } from "../contract/logs.ts";
 import type { Origin } from "../contract/origin.ts";
 import type { Trace } from "../contract/trace.ts";
 import { systemClock, type Clock } from "../kit/clock.ts";
-import { newTrace } from "../kit/ids.ts";
-import { writeEntry } from "./output.ts";
+import { newSpanId, newTrace } from "../kit/ids.ts";
+import { writeEntry, writeSpan } from "./output.ts";
 
 export interface CallOptions {
   /** Names the call in every line that is written for it: the job and attempt, or the request. */
@@ -32,6 +32,14 @@ export interface CallOptions {
   clock?: Clock;
 }
 
+/** Somebody keeps traces. */
+let isTraced = false;
+
+/** From now on calls within a trace that is kept tell of themselves. */
+export function traceCalls(): void {
+  isTraced = true;
+}
+
 const storage = provideContextStorage(() => new AsyncLocalStorage<Context>());
 
 export class Call {
@@ -45,6 +53,8 @@ export class Call {
   /** Whoever waits for the result. */
   #reject: ((reason: unknown) => void) | undefined;
   #unsettled: Promise<unknown> | undefined;
+  readonly #startMs = isTraced ? epochMs() : 0;
+  #error: unknown;
 
   constructor(options: CallOptions) {
     const { limit, clock = systemClock } = options;
@@ -117,9 +127,30 @@ export class Call {
     await this.#unsettled?.catch(() => undefined);
   }
 
+  /** It has failed; told to those who keep traces. */
+  fail(error: unknown): void {
+    this.#error = error;
+  }
+
   /** The call is over: its deadline no longer matters. */
   end(): void {
     this.#cancelTimer?.();
+    if (isTraced) this.#tell();
+  }
+
+  #tell(): void {
+    const { trace, parentId, chain } = this.#running;
+    if (!trace.isSampled) return;
+    const { traceId, spanId } = trace;
+    writeSpan({
+      traceId,
+      spanId,
+      ...(parentId === undefined ? {} : { parentId }),
+      name: chain.at(-1) ?? "function",
+      startMs: this.#startMs,
+      endMs: epochMs(),
+      ...(this.#error === undefined ? {} : { error: reportOf(this.#error).message }),
+    });
   }
 }
 
@@ -162,7 +193,12 @@ class RunningContext implements Context {
   }
 
   get trace(): Trace {
-    return (this.#trace ??= this.#from.trace ?? newTrace());
+    return (this.#trace ??= this.#ownTrace());
+  }
+
+  /** The span that this call is part of. */
+  get parentId(): string | undefined {
+    return this.#from.trace?.spanId;
   }
 
   get caller(): string | undefined {
@@ -195,6 +231,13 @@ class RunningContext implements Context {
     return (this.#origin ??= this.#options.origin?.() ?? NOWHERE);
   }
 
+  #ownTrace(): Trace {
+    const { trace } = this.#from;
+    if (trace === undefined) return newTrace();
+    // What nobody keeps is passed on as it came.
+    return isTraced && trace.isSampled ? { ...trace, spanId: newSpanId() } : trace;
+  }
+
   #createLog(): ContextLog {
     const { who } = this.#options;
     const write =
@@ -204,6 +247,11 @@ class RunningContext implements Context {
     const [debug, info, warn, error] = LOG_LEVELS.map(write);
     return { debug, info, warn, error } as ContextLog;
   }
+}
+
+/** With fractions. */
+function epochMs(): number {
+  return performance.timeOrigin + performance.now();
 }
 
 const NOWHERE: Origin = { chain: [] };

@@ -10,6 +10,7 @@
 
 import { reportOf } from "../contract/errors.ts";
 import { tagText, type LineFacts, type LogLevel } from "../contract/logs.ts";
+import type { FunctionSpan } from "../contract/span.ts";
 import { logTo, type Log } from "../kit/log.ts";
 
 type StreamName = "stdout" | "stderr";
@@ -59,6 +60,11 @@ export function workerLog(): Log {
     const who = { job, attempt, request } as LineFacts;
     writeEntry({ level, message, who, fields: rest, stream: "stderr" });
   });
+}
+
+/** Tells of a function that has run. Nothing where output is not tagged. */
+export function writeSpan(span: FunctionSpan): void {
+  if (pipe !== undefined) writeLine(tagText({ span }));
 }
 
 export interface Entry {

@@ -6,7 +6,7 @@ import { WORKER_ENV } from "../contract/worker-env.ts";
 import type { EndpointDeclaration } from "../contract/registry.ts";
 import { systemClock } from "../kit/clock.ts";
 import type { Log } from "../kit/log.ts";
-import { Call } from "./call.ts";
+import { Call, traceCalls } from "./call.ts";
 import { keepCompiled } from "./compiled.ts";
 import { Life } from "./life.ts";
 import { tagOutput, workerLog } from "./output.ts";
@@ -62,6 +62,7 @@ interface Start {
 export async function serveWorker(options: WorkerOptions): Promise<void> {
   const { env, runtimeUrl, declarations = importDeclarations } = options;
   if (env[WORKER_ENV.output] === "tagged") tagOutput(() => Call.current());
+  if (env[WORKER_ENV.traces] === "1") traceCalls();
   const log = workerLog();
   const life = new Life(log);
   if (options.onEnd !== undefined) life.onEnd(options.onEnd);

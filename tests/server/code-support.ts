@@ -8,13 +8,15 @@ import type { EndpointDocument } from "../../src/contract/control.ts";
 import { MANIFEST_FILE, WORKER_FILE } from "../../src/contract/manifest.ts";
 import type { EndpointOptions } from "../../src/contract/options.ts";
 import { ROOT, temporaryFolder, writeFiles, type Owner } from "../support/temp.ts";
-import { PRELUDE, parameter, signature } from "../worker/artifact.ts";
+import { PRELUDE, parameter, routeOf, signature } from "../worker/artifact.ts";
 import { manifestOf, pack, type ArtifactFile, type TestServer } from "./server-support.ts";
 
 export interface CodeEndpoint {
   name: string;
   options?: Omit<EndpointOptions, "name">;
-  /** `queue(handler)` declares; `queue` and `context` are there already. Line 1 is its first line. */
+  /** `GET /path`: it is load-balanced. */
+  routes?: readonly string[];
+  /** `queue(handler)` and `route(method, path, handler)` declare; these and `context` are there already. Line 1 is its first line. */
   code: string;
 }
 
@@ -37,8 +39,8 @@ async function bundleCode(folder: string, { name, code }: CodeEndpoint): Promise
   const project = path.join(folder, name);
   // An import in front of the code would move its lines.
   writeFiles(project, {
-    "src/prelude.js": `${PRELUDE}\nexport { queue, context };`,
-    [`src/${name}.ts`]: `import { queue, context } from "./prelude.js"; ${code}`,
+    "src/prelude.js": `${PRELUDE}\nexport { queue, context, route };`,
+    [`src/${name}.ts`]: `import { queue, context, route } from "./prelude.js"; ${code}`,
   });
   const outfile = path.join(project, "index.mjs");
   await build({
@@ -65,10 +67,17 @@ export async function deployCode(
   const folder = temporaryFolder(owner, "flash-code");
   const manifest = manifestOf(
     "code",
-    endpoints.map(({ name, options = {} }) => ({ name, kind: "qb" as const, options })),
+    endpoints.map(({ name, options = {}, routes }) => ({
+      name,
+      kind: routes === undefined ? ("qb" as const) : ("lb" as const),
+      options,
+    })),
   );
   for (const endpoint of manifest.endpoints) {
-    endpoint.functions = [signature(endpoint.name, [parameter("input")])];
+    const routes = endpoints.find(({ name }) => name === endpoint.name)?.routes;
+    endpoint.functions = routes?.map((route) => routeOf(route)) ?? [
+      signature(endpoint.name, [parameter("input")]),
+    ];
   }
   const bundles = await Promise.all(endpoints.map((endpoint) => bundleCode(folder, endpoint)));
   const artifact = await pack([

@@ -24,6 +24,7 @@ import { FlashError } from "../../contract/errors.ts";
 import { isInScope, type Resource } from "../../contract/access.ts";
 import type { EndpointRow } from "../../contract/store.ts";
 import type { Origin } from "../../contract/origin.ts";
+import type { Trace } from "../../contract/trace.ts";
 import { LINK_PROTOCOL } from "../../contract/job-link.ts";
 import type { BatchStore } from "../../contract/batch.ts";
 import {
@@ -44,6 +45,7 @@ import type { Batches } from "../jobs/batches.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { Fleet } from "../workers/fleet.ts";
 import { EXPOSITION_TYPE } from "../metrics/exposition.ts";
+import type { Tracer } from "../traces/tracer.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Pool } from "../workers/pool.ts";
 import type { PoolWorker } from "../workers/pool-worker.ts";
@@ -72,6 +74,8 @@ export interface GatewayOptions {
   clock: Clock;
   log: Log;
   metrics: Metrics;
+  /** Undefined: nobody keeps traces. */
+  tracer?: Tracer | undefined;
   /** Bound to loopback: only local host names are answered. */
   isLoopback: boolean;
   /** Of the job API. Undefined: none. */
@@ -91,6 +95,7 @@ const UNKNOWN_ROUTE: Pick<ApiRoute, "access" | "touches"> = {
 const JOB_OPERATIONS = new Set(["status", "status-sync", "stream", "cancel", "retry"]);
 /** The pseudo id of calls by name. */
 const BY_NAME = "flash";
+const NOWHERE: Origin = { chain: [] };
 /** Workers try again at once after a 401, so it is held, ms. Source: spec/worker-protocol.md 16. */
 const UNAUTHORIZED_HOLD_MS = 1000;
 
@@ -155,7 +160,8 @@ export class Gateway {
    * does not take, and for every refusal, the same request comes to `handle`.
    */
   respond(exchange: PlainExchange): boolean {
-    if (this.#state !== "open") return false;
+    // Spans are begun and ended in one place.
+    if (this.#state !== "open" || this.#options.tracer !== undefined) return false;
     const plan = this.#planOf(exchange);
     if (plan === undefined) return false;
     this.#answering += 1;
@@ -249,13 +255,12 @@ export class Gateway {
     if (target.kind === "lb") {
       const pool = this.#loadBalanced(target.id, request, principal);
       const isOperator = principal.kind === "operator";
-      const origin = principal.kind === "worker" ? this.#originOf(request, principal) : undefined;
-      return await serveLoadBalanced(pool, target.path, {
-        request,
-        response,
-        isOperator,
-        ...(origin === undefined ? {} : { origin }),
-      });
+      const isTold = principal.kind === "worker" || this.#options.tracer !== undefined;
+      const origin = isTold ? this.#originOf(request, principal) : undefined;
+      const trace = this.#beginSpan(pool, target.path, { request, response, origin });
+      const told = origin === undefined ? {} : { origin };
+      const http = { request, response, isOperator, trace, ...told };
+      return await serveLoadBalanced(pool, target.path, http);
     }
     if (target.kind === "metrics") return await this.#answerMetrics(request, response, principal);
     nameRequest(response);
@@ -333,9 +338,37 @@ export class Gateway {
     await serveUpgrade(pool, target.path, { request, socket, head });
   }
 
+  /** Its span ends with the answer. Undefined: nobody keeps traces. */
+  #beginSpan(
+    pool: Pool,
+    path: string,
+    http: { request: IncomingMessage; response: ServerResponse; origin: Origin | undefined },
+  ): Trace | undefined {
+    const { tracer } = this.#options;
+    const { request, response, origin = NOWHERE } = http;
+    if (tracer === undefined) return undefined;
+    const span = tracer.request(pool.row, origin, { method: request.method ?? "GET", path });
+    response.once("close", () => span.end(response.headersSent ? response.statusCode : 0));
+    return span.trace;
+  }
+
   #originOf(request: IncomingMessage, principal: Principal): Origin {
     const nameOf = (id: string): string | undefined => this.#options.fleet.pool(id)?.row.name;
     return originOf(request, callerNameOf(principal, nameOf));
+  }
+
+  /** Asked once, by what submits a job. */
+  #originOfJob(
+    pool: Pool,
+    {
+      request,
+      response,
+      principal,
+    }: { request: IncomingMessage; response: ServerResponse; principal: Principal },
+  ): Origin {
+    const origin = this.#originOf(request, principal);
+    const trace = this.#beginSpan(pool, request.url ?? "/", { request, response, origin });
+    return trace === undefined ? origin : { ...origin, trace };
   }
 
   #loadBalanced(id: string, request: Named, principal: Principal): Pool {
@@ -378,7 +411,7 @@ export class Gateway {
       endpoint,
       principal,
       limits,
-      origin: () => this.#originOf(request, principal),
+      origin: () => this.#originOfJob(pool, { request, response, principal }),
     };
     await handleJobApi(context, operation, request, response);
   }

@@ -4,7 +4,7 @@ import { TIMING_HEADER } from "../../contract/worker-env.ts";
 import type { RequestStream, StreamEvents } from "../workers/request-link.ts";
 import type { WorkerAnswer } from "./lb-answer.ts";
 import type { Exchange } from "./lb-forward.ts";
-import { factsOf, headersForWorker } from "./lb-headers.ts";
+import { factsOf, headersForWorker, withOwn } from "./lb-headers.ts";
 import type { LinkClient, LinkedWorker } from "./lb-link.ts";
 
 /** Bodies up to this size are written in one piece with the head, bytes. */
@@ -53,8 +53,8 @@ export class NodeClient implements LinkClient {
     events: StreamEvents,
   ): RequestStream | undefined {
     const { request, path, body, ownHeaders } = this.#exchange;
-    const headers = headersForWorker(factsOf(request), liveSecret);
-    const head = [this.method, path, ...headers, ...ownHeaders];
+    const headers = withOwn(headersForWorker(factsOf(request), liveSecret), ownHeaders);
+    const head = [this.method, path, ...headers];
     if (timed !== undefined) head.push(TIMING_HEADER, "1");
     const stream = frames.open(head, { isLast: body.isEmpty, events });
     if (stream === undefined || body.isEmpty) return stream;

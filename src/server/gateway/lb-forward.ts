@@ -15,7 +15,7 @@ import type { FlashError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { WorkerLink } from "../workers/link.ts";
 import { pairsOf, type BodySink, type RequestBody } from "./lb-body.ts";
-import { factsOf, headersForClient, headersForWorker } from "./lb-headers.ts";
+import { factsOf, headersForClient, headersForWorker, withOwn } from "./lb-headers.ts";
 import { answerTooLarge, answerUnfit, notInTime, requestTooLarge } from "./lb-refusals.ts";
 
 export type Outcome =
@@ -69,10 +69,10 @@ class Hop {
     this.#upstream = worker.link.request({
       method: exchange.request.method ?? "GET",
       path: exchange.path,
-      headers: [
-        ...headersForWorker(factsOf(exchange.request), worker.liveSecret),
-        ...exchange.ownHeaders,
-      ],
+      headers: withOwn(
+        headersForWorker(factsOf(exchange.request), worker.liveSecret),
+        exchange.ownHeaders,
+      ),
     });
     this.#timer = setTimeout(() => this.#tooSlow(), exchange.timeoutMs);
   }

@@ -95,6 +95,19 @@ export function headersForWorker(request: RequestFacts, liveSecret?: string): st
   return headers;
 }
 
+/** The headers with those that the gateway writes itself, in place of what the client calls the same. */
+export function withOwn(headers: readonly string[], own: readonly string[]): string[] {
+  if (own.length === 0) return [...headers];
+  const names = new Set(
+    own.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase()),
+  );
+  const kept = headers.filter((_, index) => {
+    const name = headers[index - (index % 2)] ?? "";
+    return !names.has(name.toLowerCase());
+  });
+  return [...kept, ...own];
+}
+
 /** A worker's answer for the client. */
 export function headersForClient(raw: readonly string[], workerId: string): string[] {
   const headers = withoutHop(raw, valueOf(raw, "connection"), WORKER_ANSWER);

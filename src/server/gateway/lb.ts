@@ -21,12 +21,13 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { FlashError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { Origin } from "../../contract/origin.ts";
+import type { Trace } from "../../contract/trace.ts";
 import { EXPECTED_VERSION_HEADER, WORKER_ID_HEADER } from "../../contract/worker-env.ts";
 import type { Pool } from "../workers/pool.ts";
 import type { PoolWorker } from "../workers/pool-worker.ts";
 import { readAffinity, type Affinity } from "../workers/select.ts";
 import { clientSignal, sendProblem } from "./http.ts";
-import { originHeaders, refuseRouteLoop, refuseStale } from "./origin.ts";
+import { originHeaders, traceHeaders, refuseRouteLoop, refuseStale } from "./origin.ts";
 import { RequestBody } from "./lb-body.ts";
 import { NodeClient } from "./lb-client.ts";
 import { forward, type Exchange, type Outcome } from "./lb-forward.ts";
@@ -57,10 +58,12 @@ interface Incoming {
   response: ServerResponse;
   isOperator: boolean;
   origin?: Origin;
+  /** The span of this request, when somebody keeps traces. */
+  trace?: Trace | undefined;
 }
 
 async function serve(pool: Pool, path: string, http: Incoming): Promise<void> {
-  const { request, response, origin } = http;
+  const { request, response, origin, trace } = http;
   const body = new RequestBody({ request, response, maxBytes: LIMITS.lbBodyBytes });
   if (body.isAnnouncedTooLarge) throw requestTooLarge();
   refuseCodings(request);
@@ -74,7 +77,10 @@ async function serve(pool: Pool, path: string, http: Incoming): Promise<void> {
     body,
     path,
     isOperator: http.isOperator,
-    ownHeaders: origin === undefined ? NONE : originHeaders(origin),
+    ownHeaders: [
+      ...(origin === undefined ? NONE : originHeaders(origin)),
+      ...(trace === undefined ? NONE : traceHeaders(trace)),
+    ],
     endpoint: pool.row.name,
     timeoutMs: timeoutOf(pool),
   };

@@ -17,7 +17,7 @@ import {
   type Origin,
 } from "../../contract/origin.ts";
 import { RouteTable, type Route } from "../../contract/routes.ts";
-import { TRACE_HEADERS, readTrace } from "../../contract/trace.ts";
+import { TRACE_HEADERS, readTrace, traceparentOf, type Trace } from "../../contract/trace.ts";
 import type { Principal } from "./http.ts";
 
 /** `callerName`: name of the worker's endpoint, when a worker calls. */
@@ -46,7 +46,7 @@ export function callerNameOf(
 /** Headers for the worker that is called. */
 export function originHeaders({ caller, chain }: Origin): string[] {
   if (caller === undefined) return [];
-  const headers = [ORIGIN_HEADERS.caller, caller];
+  const headers: string[] = [ORIGIN_HEADERS.caller, caller];
   if (chain.length > 0) headers.push(ORIGIN_HEADERS.chain, chainHeader(chain));
   return headers;
 }
@@ -54,6 +54,13 @@ export function originHeaders({ caller, chain }: Origin): string[] {
 /** Throws `CALL_LOOP` when the function that takes this input waits for the call. */
 export function refuseJobLoop({ chain }: Origin, manifest: EndpointManifest, input: unknown): void {
   if (chain.length > 0) refuseLoop(chain, jobLabel(manifest, input));
+}
+
+/** The trace for a worker, in place of what the client sent: the span that the gateway has begun. */
+export function traceHeaders(trace: Trace): string[] {
+  const headers: string[] = [TRACE_HEADERS.parent, traceparentOf(trace)];
+  if (trace.state !== undefined) headers.push(TRACE_HEADERS.state, trace.state);
+  return headers;
 }
 
 const tables = new WeakMap<EndpointManifest, RouteTable<Route>>();

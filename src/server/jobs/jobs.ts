@@ -33,7 +33,7 @@ import { newJobId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Job, JobCounts, NewJob } from "../../contract/job.ts";
 import type { Store, TakenJob } from "../../contract/store.ts";
-import { Moves } from "./moves.ts";
+import { Moves, type AttemptEnd } from "./moves.ts";
 import { LOOK_AGAIN_MS, Readers, type Patience } from "./readers.ts";
 import type {
   DoneBody,
@@ -290,6 +290,11 @@ export class Jobs {
   /** Submitted, requeued, or newly due. Each of these returns a function that ends it. */
   onQueued(listener: (endpointId: string) => void): () => void {
     return this.#moves.onQueued.add(listener);
+  }
+
+  /** An attempt is over, however it ended. */
+  onAttempt(listener: (end: AttemptEnd) => void): () => void {
+    return this.#moves.onAttempt.add(listener);
   }
 
   onSettled(listener: (job: Job) => void): () => void {

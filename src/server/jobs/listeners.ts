@@ -8,6 +8,10 @@ export class Listeners<T> {
     return () => this.#listeners.delete(listener);
   }
 
+  get isEmpty(): boolean {
+    return this.#listeners.size === 0;
+  }
+
   emit(value: T): void {
     for (const listener of this.#listeners) listener(value);
   }

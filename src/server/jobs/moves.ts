@@ -30,6 +30,12 @@ export interface MovesOptions {
   allowPrivateWebhooks: boolean;
 }
 
+/** An attempt that is over; without an `error` it was the job's last. */
+export interface AttemptEnd {
+  job: Job;
+  error?: string;
+}
+
 const PURGE_STEP = 500;
 /** A move that the store refused is tried again after this. */
 const INSIST_MS = 1000;
@@ -44,6 +50,7 @@ export class Moves {
   readonly chunks: Bells;
   readonly onQueued = new Listeners<string>();
   readonly onSettled = new Listeners<Job>();
+  readonly onAttempt = new Listeners<AttemptEnd>();
   readonly onOverdue = new Listeners<TakenJob>();
   readonly onLost = new Listeners<TakenJob>();
   readonly #options: MovesOptions;
@@ -175,6 +182,7 @@ export class Moves {
     this.#freeKey(job);
     return settling.then((settled) => {
       this.attempts.remove(job.id, job.attempt);
+      if (settled !== undefined) this.#tellAttempt({ ...job, finishedAt: now }, outcome);
       if (settled?.state === "IN_QUEUE") this.#queued(settled);
       else if (settled !== undefined) this.#settled(settled);
       return settled;
@@ -208,6 +216,7 @@ export class Moves {
     // Taken between the look and the move or not: the record says whether a worker has it.
     if (job.workerId !== null) this.stops.add(job.workerId, id);
     this.#freeKey(job);
+    this.#tellAttempt(job, { kind: "failed", error: "cancelled", output: null });
     this.#settled(job);
     return job;
   }
@@ -298,7 +307,16 @@ export class Moves {
     if (job.workerId !== null) this.stops.add(job.workerId, job.id);
     this.attempts.remove(job.id, job.attempt);
     this.#freeKey(job);
+    this.#tellAttempt(job, { kind: "timed-out", error: job.error ?? "" });
     this.#settled(job);
+  }
+
+  /** For those who keep traces: nobody, most of the time. */
+  #tellAttempt(job: Job, outcome: Outcome): void {
+    if (this.onAttempt.isEmpty || job.workerId === null) return;
+    const error = "error" in outcome ? outcome.error : undefined;
+    const why = outcome.kind === "requeued" ? "another attempt follows" : error;
+    this.onAttempt.emit({ job, ...(why === undefined ? {} : { error: why }) });
   }
 
   #becameDue({ endpointId, releaseId, jobs }: DueJobs): void {

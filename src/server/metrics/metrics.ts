@@ -27,6 +27,8 @@ export interface MetricsOptions {
   fleet: () => Fleet;
   /** Standby processes that are ready; undefined where there are none. */
   standbys: () => number | undefined;
+  /** Undefined while nobody keeps traces. */
+  spans: () => { exported: number; dropped: number } | undefined;
 }
 
 /** An endpoint as it is when somebody asks. */
@@ -110,6 +112,7 @@ export class Metrics {
     const { version, store, standbys } = this.#options;
     const { measures } = store;
     const ready = standbys();
+    const spans = this.#options.spans();
     return [
       new Family("flash_build_info", "gauge", "Version of the server.").add(1, { version }),
       ...(ready === undefined
@@ -131,6 +134,13 @@ export class Metrics {
               "histogram",
               "From the beginning of a transaction to its being on the disk.",
             ).addHistogram(measures.commitSeconds),
+          ]),
+      ...(spans === undefined
+        ? []
+        : [
+            counter("flash_trace_spans_total", "Spans by what became of them.")
+              .add(spans.exported, { outcome: "exported" })
+              .add(spans.dropped, { outcome: "dropped" }),
           ]),
       ...processFamilies(this.#startedAt),
     ];

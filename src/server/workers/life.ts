@@ -3,6 +3,7 @@
 import type { Compute, WorkerExit, WorkerLine, WorkerSpec } from "../../contract/compute.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { EndpointManifest } from "../../contract/manifest.ts";
+import type { FunctionSpan } from "../../contract/span.ts";
 import type { EndpointRow } from "../../contract/store.ts";
 import { WORKER_ENV, healthPathOf, workerEnvironment } from "../../contract/worker-env.ts";
 import { sleep, type Clock } from "../../kit/clock.ts";
@@ -19,6 +20,9 @@ export interface LifeHost {
   serverUrl(): string;
   /** Memory that any worker may use, bytes. Default: the machine's. */
   workerMemoryBytes?: number | undefined;
+  /** Functions are to tell of themselves. */
+  isTraced(): boolean;
+  onSpan(endpoint: EndpointRow, workerId: string, span: FunctionSpan): void;
   onLine(endpoint: EndpointRow, workerId: string, line: WorkerLine): void;
   /** The variables that hold secrets. Throws `CONFLICT` when one is missing. */
   secretsOf(endpoint: EndpointRow, manifest: EndpointManifest): Record<string, string>;
@@ -109,10 +113,15 @@ function specOf(worker: PoolWorker, row: EndpointRow, host: LifeHost): WorkerSpe
     env: {
       ...userEnvironment({ ...manifest.options.env, ...host.secretsOf(row, manifest) }),
       ...workerEnvironment(identity, row.kind),
+      ...(host.isTraced() ? { [WORKER_ENV.traces]: "1" } : {}),
     },
     onLine: (written) => {
       // Before anything else sees it: what is noted here may become the reason of a failure.
       const line = host.redact(row, written);
+      if (line.span !== undefined) {
+        host.onSpan(row, worker.id, line.span);
+        return;
+      }
       worker.note(line);
       host.onLine(row, worker.id, line);
     },

@@ -2,6 +2,7 @@
 
 import { inputParts } from "../../contract/binder.ts";
 import { FlashError } from "../../contract/errors.ts";
+import { attemptSpanId } from "../../contract/span.ts";
 import { ORIGIN_MEMBER, originOfMember } from "../../contract/origin.ts";
 import { Call } from "../call.ts";
 import { isStream, type Callable } from "../callable.ts";
@@ -67,7 +68,15 @@ export class JobRun {
       job: { id: message.id, endpoint },
       origin: () => {
         const origin = originOfMember(message[ORIGIN_MEMBER]);
-        return { ...origin, chain: [...origin.chain, options.target.labelOf(message.input)] };
+        const { trace } = origin;
+        // The attempt is the parent; its name is known on both sides.
+        const spanId = attemptSpanId(message.id, this.#attempt ?? 1);
+        const own = trace === undefined ? {} : { trace: { ...trace, spanId } };
+        return {
+          ...origin,
+          ...own,
+          chain: [...origin.chain, options.target.labelOf(message.input)],
+        };
       },
       // The error is made when it is needed: its stack costs more than many jobs.
       limit: ms > 0 ? { ms, error: () => new FlashError("EXECUTION_TIMEOUT", text) } : undefined,
@@ -87,6 +96,7 @@ export class JobRun {
       return await this.#callFunction();
     } catch (thrown) {
       const error = FlashError.is(thrown) ? thrown : functionError(thrown, this.#options.style);
+      this.call.fail(error);
       return { body: jobFailureBody(error, this.#options), isStream: false, error };
     } finally {
       this.call.end();

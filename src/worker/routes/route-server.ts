@@ -149,9 +149,13 @@ export class RouteServer implements Service {
       });
       const describe = (error: FlashError) => describeFailure(error, this.#options.sendsStacks);
       const broken = await call.enter(() => deliver(value, { response, callable, call, describe }));
-      if (broken !== undefined) this.#logFailure(log, label, broken, call);
+      if (broken !== undefined) {
+        call.fail(broken);
+        this.#logFailure(log, label, broken, call);
+      }
     } catch (thrown) {
       const error = FlashError.is(thrown) ? thrown : functionError(thrown, this.#options.style);
+      call.fail(error);
       this.#logFailure(log, label, error, call);
       this.#refuse(response, error); // R1
     } finally {
