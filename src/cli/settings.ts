@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { DEFAULTS } from "../contract/limits.ts";
+import { serverUrl } from "../clouds/clouds.ts";
 import { CONFIG_FILE, layersOf, type ProjectConfig } from "./config.ts";
 import { lineOfKey, type KeyPath } from "./config-mistakes.ts";
 import { flashHome } from "./home.ts";
@@ -25,7 +26,10 @@ interface Surroundings {
   env: NodeJS.ProcessEnv;
 }
 
-/** Settings of the project as a whole. Flag > environment > flash.toml > default. */
+/**
+ * Settings of the project as a whole. Flag > environment > flash.toml > default. Throws
+ * `INVALID_CONFIG` for a target that is no server.
+ */
 export function projectSettings({ project, options, env }: Surroundings): Setting[] {
   const { config, root } = project;
   const from = tomlOrigins(root);
@@ -46,14 +50,16 @@ export function projectSettings({ project, options, env }: Surroundings): Settin
       [config.environment, from(["deploy", "environment"])],
       [DEFAULTS.environment, "default: the only one there is, else production"],
     ]),
-    first("target", [
-      [options.port === undefined ? options.target : undefined, "--target"],
-      [options.port === undefined ? undefined : "local", "--port"],
-      variable("FLASH_URL"),
-      [own, from(["env", environment ?? "", "target"])],
-      [config.target, from(["deploy", "target"])],
-      ["local", "default: the server of this machine"],
-    ]),
+    mustBeServer(
+      first("target", [
+        [options.port === undefined ? options.target : undefined, "--target"],
+        [options.port === undefined ? undefined : "local", "--port"],
+        variable("FLASH_URL"),
+        [own, from(["env", environment ?? "", "target"])],
+        [config.target, from(["deploy", "target"])],
+        ["local", "default: the server of this machine"],
+      ]),
+    ),
     first("key", [
       [env.FLASH_API_KEY?.trim() ? "set" : undefined, "FLASH_API_KEY"],
       [existsSync(path.join(home, "key")) ? "set" : undefined, path.join(home, "key")],
@@ -108,6 +114,11 @@ function addVariables(
     const key = `env.${name}`;
     to.found.set(key, { key, value, origin: to.from([...to.at, "env", name]) });
   }
+}
+
+function mustBeServer(setting: Setting): Setting {
+  if (setting.value !== "local") serverUrl(String(setting.value));
+  return setting;
 }
 
 function first(key: string, candidates: readonly Candidate[]): Setting {
