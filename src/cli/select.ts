@@ -37,7 +37,8 @@ export async function selectMany(question: string, options: SelectOptions): Prom
       };
       const onKey = (_: string | undefined, key: Key): void => {
         if (key.ctrl === true && key.name === "c") process.kill(process.pid, "SIGINT");
-        else if (key.name === "return") end(list.marked);
+        // A key that was pressed before the terminal listened key by key is a line feed.
+        else if (key.name === "return" || key.name === "enter") end(list.marked);
         else if (key.name === "escape") end([]);
         else if (list.press(key.name ?? "")) draw(false);
       };

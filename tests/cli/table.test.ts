@@ -19,6 +19,7 @@ import { NO_TERMINAL, runInTerminal } from "../support/terminal.ts";
 import { ENTRY, machine } from "./cli.ts";
 import { PROJECT, type Case, type World } from "./table/case.ts";
 import { DEPLOYMENT_CASES, editProject } from "./table/deployment.ts";
+import { MODEL_CASES } from "./table/model.ts";
 import { PROJECT_CASES, PROJECT_FOLDERS } from "./table/project.ts";
 import { FIRST_CASES, LAST_CASES, MACHINE_CASES } from "./table/server.ts";
 
@@ -27,6 +28,7 @@ const CASES = [
   ...FIRST_CASES,
   ...PROJECT_CASES,
   ...DEPLOYMENT_CASES.slice(0, 3),
+  ...MODEL_CASES,
   ...MACHINE_CASES,
   ...DEPLOYMENT_CASES.slice(3),
   ...LAST_CASES,

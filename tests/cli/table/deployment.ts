@@ -287,7 +287,7 @@ export const DEPLOYMENT_CASES: readonly Case[] = [
     title: "undeploy needs to know what",
     args: ["undeploy", "-e", "production"],
     code: 2,
-    stderr: /specify a name, use --all, or run flash undeploy list/,
+    stderr: /specify a name, use --all\/--interactive, or run flash undeploy list/,
   },
   {
     title: "undeploy list shows what could go",
@@ -305,6 +305,21 @@ export const DEPLOYMENT_CASES: readonly Case[] = [
     args: ["undeploy", "count", "-e", "production"],
     terminal: [[/delete\? \[y\/N\] /, "y\r"]],
     stdout: /✓ deleted count/,
+  },
+  {
+    title: "undeploy --cleanup-stale removes what answers no more: nothing here",
+    args: ["undeploy", "--cleanup-stale", "-e", "production"],
+    stdout: /no inactive endpoints/,
+  },
+  {
+    title: "undeploy --interactive: space marks, Enter ends, and no means no",
+    args: ["undeploy", "--interactive", "-e", "production"],
+    terminal: [
+      [/\[ \] shelf/, " "],
+      [/\[x\] box/, "\r"],
+      [/delete 1 endpoint\? \[y\/N\] /, "n\r"],
+    ],
+    stdout: /cancelled/,
   },
   {
     title: "undeploy without a terminal removes nothing",
