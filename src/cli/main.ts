@@ -19,7 +19,7 @@
  *   settings      each value with its origin, for flash config
  *   checks        what flash doctor looks at
  *   registry      versions at npm; update-notice, update-check: word of a newer one
- *   tree          all commands with their definitions; completions: scripts for shells
+ *   tree          all commands with their definitions; completions: scripts for shells; reference: docs/CLI.md
  *   target        which cloud, which key, which environment
  *   home          FLASH_HOME
  *   local-server  the server of this machine: find, start, stop

@@ -229,6 +229,27 @@ export const DEPLOYMENT_CASES: readonly Case[] = [
     stderr: /duble/,
   },
   {
+    title: "events tell what happened",
+    args: ["events", "--since", "1h", "--tail", "50", "-e", "production"],
+    stdout: /double/,
+  },
+  {
+    title: "events of a kind, as JSON",
+    args: ["events", "double", "--kind", "worker", "--tail", "1", "-e", "production", "--json"],
+    json: ({ kind }) => assert.match(String(kind), /^worker\./),
+  },
+  {
+    title: "events of one worker are those alone",
+    args: ["events", "--worker", "none", "-e", "production"],
+    stdout: "",
+  },
+  {
+    title: "events --follow goes on until Ctrl-C",
+    args: ["events", "--follow", "-e", "production"],
+    until: /double/,
+    code: 130,
+  },
+  {
     title: "scale explain tells why",
     args: ["scale", "explain", "double", "-e", "production"],
     stdout: /./,

@@ -1,0 +1,101 @@
+/** What describes the commands and the errors: complete, and true. */
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { globSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { describe, test } from "node:test";
+import { completionScript } from "../../src/cli/completions.ts";
+import { EXPLANATIONS } from "../../src/cli/explanations.ts";
+import { cliReference } from "../../src/cli/reference.ts";
+import { commandTree, spellings } from "../../src/cli/tree.ts";
+import { ERROR_STATUS } from "../../src/contract/errors.ts";
+import { ROOT } from "../support/temp.ts";
+
+const tree = await commandTree();
+
+test("docs/CLI.md says what the commands say ('npm run docs' writes it)", () => {
+  const written = readFileSync(path.join(ROOT, "docs", "CLI.md"), "utf8");
+  assert.ok(written === cliReference(tree), "docs/CLI.md is not what 'npm run docs' writes");
+});
+
+test("README's table has every command", () => {
+  const readme = readFileSync(path.join(ROOT, "README.md"), "utf8");
+  for (const { name } of tree.filter(({ words }) => words.length === 1).map(({ entry }) => entry)) {
+    assert.ok(new RegExp(`^\\| \`flash ${name}\\b`, "m").test(readme), `no row for ${name}`);
+  }
+});
+
+test("every error code that the sources use is explained, at length and with a way out", () => {
+  const used = new Set(
+    globSync("src/**/*.ts", { cwd: ROOT }).flatMap((file) =>
+      [...readFileSync(path.join(ROOT, file), "utf8").matchAll(/FlashError\(\s*"([A-Z_]+)"/g)].map(
+        ([, code]) => code ?? "",
+      ),
+    ),
+  );
+  assert.ok(used.size > 25, `${used.size} codes found`);
+  for (const code of [...used, ...Object.keys(ERROR_STATUS)]) {
+    const { why, fix } = EXPLANATIONS[code as keyof typeof EXPLANATIONS] ?? {};
+    assert.ok((why?.length ?? 0) > 40, code);
+    assert.ok((fix?.length ?? 0) >= 1, code);
+  }
+});
+
+test("commands that explanations and hints name are commands", () => {
+  const names = new Set(tree.map(({ words }) => words[0]));
+  const texts = Object.values(EXPLANATIONS).flatMap(({ why, fix }) => [why, ...fix]);
+  for (const [, name = ""] of texts.join("\n").matchAll(/'flash ([a-z]+)/g)) {
+    assert.ok(names.has(name), `flash ${name}`);
+  }
+});
+
+const HAS_BASH = spawnSync("bash", ["--version"]).status === 0;
+
+describe("completion in bash", { skip: HAS_BASH ? false : "needs bash" }, () => {
+  /** What Tab would offer after these words; the last one is being typed. */
+  function offered(...words: string[]): string[] {
+    const typed = ["flash", ...words].map((word) => `'${word}'`).join(" ");
+    const program = `${completionScript("bash", tree)}
+COMP_WORDS=(${typed}); COMP_CWORD=${words.length}; _flash; printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const { stdout, stderr, status } = spawnSync("bash", ["--norc", "-c", program], {
+      encoding: "utf8",
+    });
+    assert.equal(status, 0, stderr);
+    assert.equal(stderr, "");
+    return stdout.split("\n").filter((line) => line !== "");
+  }
+
+  test("commands, and those of a group", () => {
+    assert.deepEqual(offered("dep"), ["deploy"]);
+    assert.deepEqual(offered("server", "st").sort(), ["start", "status", "stop"]);
+    const all = tree.filter(({ words }) => words.length === 1).map(({ words }) => words[0]);
+    for (const name of all) assert.ok(offered("").includes(name ?? ""), name);
+  });
+
+  test("options of a command, of an alias, and after other options", () => {
+    assert.deepEqual(offered("run", "--ho"), ["--host"]);
+    assert.deepEqual(offered("dev", "--ho"), ["--host"]);
+    assert.deepEqual(offered("deploy", "--env", "staging", "--ta"), ["--target"]);
+    assert.deepEqual(offered("--ver").sort(), ["--verbose", "--version"]);
+  });
+
+  test("nothing of its own where a value goes: bash then offers files", () => {
+    assert.deepEqual(offered("call", "double", "--data", "d"), []);
+  });
+
+  test("every option of every command", () => {
+    for (const { words, definition } of tree) {
+      const options = (definition?.options ?? []).flatMap(([flags]) => spellings(flags));
+      const found = new Set(offered(...words, "-"));
+      for (const option of options) assert.ok(found.has(option), `${words.join(" ")} ${option}`);
+    }
+  });
+
+  test("the scripts of the other shells have every command as well", () => {
+    for (const shell of ["zsh", "fish"] as const) {
+      const script = completionScript(shell, tree);
+      for (const { entry } of tree) assert.ok(script.includes(entry.name), entry.name);
+    }
+  });
+});

@@ -1,0 +1,31 @@
+/** Readers that leave, and commands that are interrupted. */
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { test } from "node:test";
+import { ENTRY, machine } from "./cli.ts";
+
+test("a reader that has read enough is no failure: flash explain | head -1", async (t) => {
+  const { cwd, env } = machine(t);
+  const command = `set -o pipefail; '${process.execPath}' '${ENTRY}' explain | head -1`;
+  const child = spawn("bash", ["-c", command], { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+  let [stdout, stderr] = ["", ""];
+  child.stdout.on("data", (text) => (stdout += String(text)));
+  child.stderr.on("data", (text) => (stderr += String(text)));
+  const [code] = (await once(child, "close")) as [number];
+  assert.match(stdout, /^INVALID_INPUT .*\n$/);
+  assert.equal(stderr, "");
+  assert.equal(code, 0);
+});
+
+test("a reader that closes before anything is written is no failure either", async (t) => {
+  const { cwd, env } = machine(t);
+  const child = spawn(process.execPath, [ENTRY, "--help"], { cwd, env });
+  child.stdout.destroy();
+  let stderr = "";
+  child.stderr.on("data", (text) => (stderr += String(text)));
+  const [code] = (await once(child, "close")) as [number];
+  assert.equal(stderr, "");
+  assert.equal(code, 0);
+});
