@@ -1,50 +1,26 @@
 /** Questions in a real terminal: what is asked, and what each answer leads to. */
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { describe, test, type TestContext } from "node:test";
 import { WORKER_STATES } from "../../src/contract/states.ts";
 import { ControlServer } from "../support/control-server.ts";
 import { writeFiles } from "../support/temp.ts";
+import { NO_TERMINAL, runInTerminal, type Screen } from "../support/terminal.ts";
 import { ENTRY, machine, type Machine } from "./cli.ts";
 
-/** util-linux's \`script\` gives a program a terminal of its own. */
-const SCRIPT = "/usr/bin/script";
-const skip = process.platform !== "linux" || !existsSync(SCRIPT) ? "needs util-linux" : false;
-
-interface Talk {
-  code: number | null;
-  screen: string;
-}
+const skip = NO_TERMINAL ?? false;
 
 /** Runs the command in a terminal; each answer is typed when its question is on the screen. */
 async function talk(
   { cwd, env }: Machine,
   args: readonly string[],
-  answers: readonly (readonly [question: string, answer: string])[],
-): Promise<Talk> {
-  const command = [process.execPath, ENTRY, ...args].map((word) => `'${word}'`).join(" ");
-  const child = spawn(SCRIPT, ["-qec", command, "/dev/null"], {
-    cwd,
-    env: { ...env, TERM: "dumb" },
-    stdio: ["pipe", "pipe", "inherit"],
-  });
-  const rest = [...answers];
-  let screen = "";
-  let seen = 0;
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    screen += text;
-    const at = rest[0] === undefined ? -1 : screen.indexOf(rest[0][0], seen);
-    if (at === -1) return;
-    seen = at + 1;
-    child.stdin.write(rest.shift()?.[1] ?? "");
-  });
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject).once("close", resolve);
-  });
-  assert.deepEqual(rest, [], `not every question was asked:\n${screen}`);
-  return { code, screen };
+  answers: readonly (readonly [question: RegExp, answer: string])[],
+): Promise<Screen> {
+  const command = [process.execPath, ENTRY, ...args];
+  const screen = await runInTerminal(command, { cwd, env, typed: answers });
+  assert.deepEqual(screen.unasked, [], `not every question was asked:\n${screen.text}`);
+  return screen;
 }
 
 const ENTER = "\r";
@@ -63,6 +39,7 @@ async function deployed(t: TestContext): Promise<{ one: Machine; server: Control
     build: "build_1",
     release: "rel_1",
     target: server.url,
+    drift: [],
     endpoints: [
       {
         name: "adder",
@@ -88,42 +65,42 @@ describe("undeploy", { skip }, () => {
   test("'y' removes; Enter, 'n' and the end of input do not, and are no failure", async (t) => {
     const { one, server } = await deployed(t);
     for (const answer of [ENTER, `n${ENTER}`, `yes please${ENTER}`, CTRL_D]) {
-      const { code, screen } = await talk(one, ["undeploy", "adder"], [["delete?", answer]]);
-      assert.equal(code, 0, screen);
-      assert.match(screen, /cancelled/);
+      const { code, text } = await talk(one, ["undeploy", "adder"], [[/delete\?/, answer]]);
+      assert.equal(code, 0, text);
+      assert.match(text, /cancelled/);
     }
     assert.equal(removals(server), 0);
-    const { code, screen } = await talk(one, ["undeploy", "adder"], [["delete?", `y${ENTER}`]]);
+    const { code, text } = await talk(one, ["undeploy", "adder"], [[/delete\?/, `y${ENTER}`]]);
     assert.equal(code, 0);
-    assert.match(screen, /✓ deleted adder/);
+    assert.match(text, /✓ deleted adder/);
     assert.equal(removals(server), 1);
   });
 
   test("--all wants the phrase typed exactly; anything else ends with 1", async (t) => {
     const { one, server } = await deployed(t);
-    const yes = ["delete all 1 endpoint?", `y${ENTER}`] as const;
+    const yes = [/delete all 1 endpoint\?/, `y${ENTER}`] as const;
     const wrong = await talk(
       one,
       ["undeploy", "--all"],
-      [yes, ["to confirm:", `delete all${ENTER}`]],
+      [yes, [/to confirm:/, `delete all${ENTER}`]],
     );
     assert.equal(wrong.code, 1);
-    assert.match(wrong.screen, /✗ cancelled/);
+    assert.match(wrong.text, /✗ cancelled/);
     assert.equal(removals(server), 0);
     const right = await talk(
       one,
       ["undeploy", "--all"],
-      [yes, ["to confirm:", `DELETE ALL${ENTER}`]],
+      [yes, [/to confirm:/, `DELETE ALL${ENTER}`]],
     );
     assert.equal(right.code, 0);
-    assert.match(right.screen, /deleted 1\/1 endpoint/);
+    assert.match(right.text, /deleted 1\/1 endpoint/);
     assert.equal(removals(server), 1);
   });
 
   test("Ctrl-C at a question ends with 130", async (t) => {
     const { one, server } = await deployed(t);
-    const { code, screen } = await talk(one, ["undeploy", "adder"], [["delete?", CTRL_C]]);
-    assert.equal(code, 130, screen);
+    const { code, text } = await talk(one, ["undeploy", "adder"], [[/delete\?/, CTRL_C]]);
+    assert.equal(code, 130, text);
     assert.equal(removals(server), 0);
   });
 });
@@ -131,13 +108,13 @@ describe("undeploy", { skip }, () => {
 test("init asks before it overwrites; Enter keeps everything", { skip }, async (t) => {
   const one = machine(t);
   writeFiles(one.cwd, { "demo/README.md": "mine\n" });
-  const question = "Continue and overwrite these files?";
+  const question = /Continue and overwrite these files\?/;
   const kept = await talk(one, ["init", "demo"], [[question, ENTER]]);
   assert.equal(kept.code, 0);
-  assert.match(kept.screen, /The following files will be overwritten:\s+README\.md/);
-  assert.match(kept.screen, /Initialization aborted\./);
+  assert.match(kept.text, /The following files will be overwritten:\s+README\.md/);
+  assert.match(kept.text, /Initialization aborted\./);
   assert.ok(!existsSync(`${one.cwd}/demo/package.json`));
   const written = await talk(one, ["init", "demo"], [[question, `y${ENTER}`]]);
-  assert.match(written.screen, /Project Created/);
+  assert.match(written.text, /Project Created/);
   assert.ok(existsSync(`${one.cwd}/demo/package.json`));
 });

@@ -95,7 +95,9 @@ async function use(
 ): Promise<Omit<Finished, "signal">> {
   const { owner, world, cwd, env } = at;
   if (one.terminal !== undefined) {
-    const { code, text } = await runInTerminal(command, { cwd, env, typed: one.terminal });
+    const screen = await runInTerminal(command, { cwd, env, typed: one.terminal });
+    const { code, text } = screen;
+    assert.deepEqual(screen.unasked, [], text);
     return { code, stdout: text, stderr: "" };
   }
   const input = one.input === undefined ? {} : { input: one.input };

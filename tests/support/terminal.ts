@@ -23,6 +23,8 @@ export interface Screen {
   code: number | null;
   /** Everything shown, with plain line ends. stdout and stderr are one here. */
   text: string;
+  /** Questions that never came. */
+  unasked: readonly RegExp[];
 }
 
 /** Ends a program that waits for keys which the test does not type, ms. */
@@ -58,5 +60,5 @@ export async function runInTerminal(
   });
   clearTimeout(timer);
   child.stdin.destroy();
-  return { code, text: text.replaceAll("\r", "") };
+  return { code, text: text.replaceAll("\r", ""), unasked: waiting.map(([shown]) => shown) };
 }
