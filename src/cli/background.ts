@@ -16,6 +16,9 @@ export interface StartOptions {
   privateWebhooks?: true | undefined;
   rateLimits?: true | undefined;
   keepReleases?: number | undefined;
+  tls?: { cert: string; key: string } | undefined;
+  publicUrl?: string | undefined;
+  trustProxy?: true | undefined;
   env: NodeJS.ProcessEnv;
   signal: AbortSignal;
 }
@@ -110,7 +113,8 @@ async function endedError(file: string, from: number, cause: Error): Promise<Fla
 }
 
 function startArguments(options: StartOptions): string[] {
-  const { port, host, durability, privateWebhooks, rateLimits, keepReleases } = options;
+  const { port, host, durability, privateWebhooks, rateLimits, keepReleases, tls, publicUrl } =
+    options;
   return [
     "server",
     "start",
@@ -121,5 +125,8 @@ function startArguments(options: StartOptions): string[] {
     ...(privateWebhooks === true ? ["--private-webhooks"] : []),
     ...(rateLimits === true ? ["--rate-limits"] : []),
     ...(keepReleases === undefined ? [] : ["--keep-releases", String(keepReleases)]),
+    ...(tls === undefined ? [] : ["--tls-cert", tls.cert, "--tls-key", tls.key]),
+    ...(publicUrl === undefined ? [] : ["--public-url", publicUrl]),
+    ...(options.trustProxy === true ? ["--trust-proxy"] : []),
   ];
 }

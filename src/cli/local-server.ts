@@ -69,18 +69,21 @@ export class LocalServer {
    * Starts the server in the background unless it runs already, and waits until it is ready.
    * Throws `CONFLICT` when something else uses the port.
    */
-  async start(options: StartOptions): Promise<{ url: string; isNew: boolean }> {
+  async start(options: StartOptions): Promise<{ url: string; localUrl: string; isNew: boolean }> {
     const { port, signal } = options;
     await readOrCreateKey(this.home);
     const running = (await this.running(signal)) ?? (await this.#at(port, signal));
-    if (running !== undefined) return { url: mustListenOn(running, port).url, isNew: false };
+    if (running !== undefined) return { ...addressOf(running, port), isNew: false };
     const { startInBackground } = await import("./background.ts");
     try {
-      return { url: await startInBackground(this, options), isNew: true };
+      const url = await startInBackground(this, options);
+      // By now it has written down where this machine reaches it.
+      const localUrl = (await readRecord(this.home))?.url ?? url;
+      return { url, localUrl, isNew: true };
     } catch (error) {
       const other = isConflict(error) ? await this.#soon(signal) : undefined;
       if (other === undefined) throw error;
-      return { url: mustListenOn(other, port).url, isNew: false };
+      return { ...addressOf(other, port), isNew: false };
     }
   }
 
@@ -173,9 +176,16 @@ function isConflict(error: unknown): boolean {
   return FlashError.is(error) && error.code === "CONFLICT";
 }
 
+function addressOf(
+  document: ServerDocument,
+  port: number | undefined,
+): Pick<ServerDocument, "url" | "localUrl"> {
+  const { url, localUrl } = mustListenOn(document, port);
+  return { url, localUrl };
+}
+
 function mustListenOn(document: ServerDocument, port: number | undefined): ServerDocument {
-  const actual = Number(new URL(document.url).port);
-  if (port === undefined || port === 0 || port === actual) return document;
+  if (port === undefined || port === 0 || port === document.port) return document;
   throw new FlashError(
     "CONFLICT",
     `The server of ${document.home} already runs at ${document.url}, not on port ${port}.`,

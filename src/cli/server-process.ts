@@ -26,6 +26,12 @@ export interface ServerProcessOptions {
   rateLimits?: boolean | undefined;
   /** Releases of an environment that can come back. Default 10. */
   keepReleases?: number | undefined;
+  /** Certificate and key, PEM files: speak TLS. */
+  tls?: { cert: string; key: string } | undefined;
+  /** Base URL that clients use, when a proxy is in front. */
+  publicUrl?: string | undefined;
+  /** Believe X-Forwarded-For. Default false. */
+  trustProxy?: boolean | undefined;
   /** Default: JSON lines on stderr. */
   log?: Log;
 }
@@ -37,8 +43,10 @@ export class ServerProcess {
   /** Resolves when nothing of the server is left, whoever stopped it. */
   readonly closed: Promise<void>;
   readonly #server: FlashServer;
+  readonly #log: Log;
 
-  private constructor(home: string, server: FlashServer) {
+  private constructor(home: string, server: FlashServer, log: Log) {
+    this.#log = log;
     this.home = home;
     this.url = server.url;
     this.#server = server;
@@ -50,15 +58,26 @@ export class ServerProcess {
   static async start(options: ServerProcessOptions): Promise<ServerProcess> {
     await mkdir(options.home, { recursive: true, mode: 0o700 });
     const home = await realpath(options.home);
-    const server = await startServer(home, options);
-    const own = new ServerProcess(home, server);
+    const log = options.log ?? serverLog();
+    const server = await startServer(home, { ...options, log });
+    const own = new ServerProcess(home, server, log);
     await writeRecord(home, {
       pid: process.pid,
-      url: server.url,
+      url: server.localUrl,
       version: ownVersion(),
       startedAt: new Date().toISOString(),
     });
     return own;
+  }
+
+  /** Reads a renewed certificate. One that cannot be used is logged, and the earlier one stays in use. */
+  async reload(): Promise<void> {
+    try {
+      await this.#server.reloadTls();
+      this.#log.info("the certificate was read again");
+    } catch (error) {
+      this.#log.error("the certificate was not read again", { error: String(error) });
+    }
   }
 
   /** Finishes running work within the grace period, then ends everything. Idempotent. */
@@ -68,8 +87,11 @@ export class ServerProcess {
   }
 }
 
-async function startServer(home: string, options: ServerProcessOptions): Promise<FlashServer> {
-  const log = options.log ?? serverLog();
+async function startServer(
+  home: string,
+  options: ServerProcessOptions & { log: Log },
+): Promise<FlashServer> {
+  const { log } = options;
   const store = openStore({ home, durability: options.durability ?? "strict" });
   const compute = new ProcessCompute({ home, log });
   try {
@@ -84,6 +106,9 @@ async function startServer(home: string, options: ServerProcessOptions): Promise
       rateLimits: options.rateLimits ?? false,
       tracing: process.env,
       keepReleases: options.keepReleases ?? DEFAULTS.keepReleases,
+      ...(options.tls === undefined ? {} : { tls: options.tls }),
+      ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
+      trustProxy: options.trustProxy ?? false,
       version: ownVersion(),
     });
   } catch (error) {

@@ -11,12 +11,21 @@ const LAUNCHER_CHECK_MS = 1000;
  */
 const SAME_WISH_MS = 500;
 
-/** Resolves on the first signal: finish what runs. The second one ends at once, with these words. */
-export function stopSignals(invocation: Invocation, atOnce: string): Promise<void> {
+/**
+ * Resolves on the first signal: finish what runs. The second one ends at once, with these words. SIGHUP
+ * is one of them, the terminal has gone, unless `onHangUp` takes it.
+ */
+export function stopSignals(
+  invocation: Invocation,
+  atOnce: string,
+  onHangUp?: () => void,
+): Promise<void> {
   invocation.ownSignals();
   return new Promise((resolve) => {
     let stoppingSince: number | undefined;
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    if (onHangUp !== undefined) process.on("SIGHUP", onHangUp);
+    const ends = ["SIGINT", "SIGTERM", ...(onHangUp === undefined ? ["SIGHUP"] : [])] as const;
+    for (const signal of ends) {
       process.on(signal, () => {
         stoppingSince ??= performance.now();
         if (performance.now() - stoppingSince > SAME_WISH_MS) {

@@ -61,12 +61,12 @@ export async function openDestination(
   }
   const port = options.port ?? portOf(env);
   if (!start) {
-    const { url } = await local.find(port, signal);
-    return destination(url, givenKey ?? (await local.key()), { isLocal: true });
+    const { localUrl } = await local.find(port, signal);
+    return destination(localUrl, givenKey ?? (await local.key()), { isLocal: true });
   }
   const running = await local.start({ port, env, signal });
   if (running.isNew) output.say(`started the Flash server at ${running.url}`);
-  return destination(running.url, givenKey ?? (await local.key()), { isLocal: true });
+  return destination(running.localUrl, givenKey ?? (await local.key()), { isLocal: true });
 }
 
 function destination(

@@ -275,6 +275,8 @@ export const DOCUMENTS = {
     version: STRING,
     pid: INTEGER,
     url: STRING,
+    localUrl: STRING,
+    port: INTEGER,
     home: STRING,
     durability: { enum: ["strict", "relaxed", "memory"] },
     startedAt: TIME,

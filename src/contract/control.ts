@@ -309,7 +309,11 @@ export interface LogQuery extends LogFilter {
 export interface ServerDocument {
   version: string;
   pid: number;
+  /** Base URL for clients. */
   url: string;
+  /** Base URL for processes of the server's machine. */
+  localUrl: string;
+  port: number;
   home: string;
   durability: Durability;
   startedAt: string;

@@ -4,6 +4,7 @@
  *
  *   store/     what must survive (SQLite)
  *   jobs/      what happens to jobs
+ *   door       a port, plain or with TLS
  *   edge/      connections, and the reading of plain requests
  *   gateway/   every HTTP request
  *   scaler/    how many workers there should be
@@ -17,13 +18,11 @@
  */
 
 import { mkdir } from "node:fs/promises";
-import http, { type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import path from "node:path";
 import type { Duplex } from "node:stream";
 import type { Compute } from "../contract/compute.ts";
 import type { LogLine } from "../contract/control.ts";
-import { FlashError } from "../contract/errors.ts";
 import { DEFAULTS, LIMITS } from "../contract/limits.ts";
 import type { EndpointRow, Store } from "../contract/store.ts";
 import { sleep, systemClock, type Clock } from "../kit/clock.ts";
@@ -36,8 +35,8 @@ import { Logs } from "./control/logs.ts";
 import { Pruner } from "./control/pruner.ts";
 import { Uploads } from "./control/uploads.ts";
 import { WorkerKeys } from "./control/worker-keys.ts";
-import { Edge } from "./edge/edge.ts";
 import { Keyring } from "./gateway/auth.ts";
+import { Door, readTls, type TlsFiles } from "./door.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { RateLimits } from "./gateway/rate-limits.ts";
 import { AuditTrail } from "./identity/audit.ts";
@@ -88,24 +87,23 @@ export interface FlashServerOptions {
   tracing?: Readonly<Record<string, string | undefined>>;
   /** Bytes that worker logs may take: of one endpoint (default 16 MiB), and of all (default 1 GiB). */
   logs?: { maxBytes?: number; maxTotalBytes?: number };
+  /** Speak TLS on that port, with these files. Default: plain HTTP. */
+  tls?: TlsFiles;
+  /** Base URL under which clients reach the server, without a slash at the end, when a proxy is in front. */
+  publicUrl?: string;
+  /** Believe the `X-Forwarded-For` of whoever connects. Default false. */
+  trustProxy?: boolean;
   /** Of the package, for `GET /api/v1/server`. */
   version: string;
 }
 
-const HTTP_OPTIONS: http.ServerOptions = {
-  // Long enough for the slowest upload of the largest artifact.
-  requestTimeout: 30 * 60_000,
-  // A client that does not finish its headers in this time is slow on purpose.
-  headersTimeout: 20_000,
-  connectionsCheckingInterval: 5000,
-  // Longer than the idle time of the load balancers that may stand in front.
-  keepAliveTimeout: 75_000,
-};
 /** For answers that are being written when the server ends, ms. */
 const LAST_WORDS_MS = 1000;
 export class FlashServer {
   /** Base URL, without a slash at the end. */
   readonly url: string;
+  /** The same for processes of this machine; with TLS a plain door on loopback. */
+  readonly localUrl: string;
   /** The server key. */
   readonly key: string;
   /** For use within this process, as by `flash run`. */
@@ -120,14 +118,8 @@ export class FlashServer {
     const options = { ...given, home: path.resolve(given.home) };
     await mkdir(options.home, { recursive: true, mode: 0o700 });
     const key = options.key ?? (await readOrCreateKey(options.home));
+    const tls = options.tls === undefined ? undefined : await readTls(options.tls);
     const parts = assemble(options, key, await startTracing(options));
-    parts.listener.on("request", (request, response) => parts.gateway.handle(request, response));
-    parts.listener.on("checkContinue", (request, response) =>
-      parts.gateway.handle(request, response),
-    );
-    parts.listener.on("upgrade", (request, socket, head) =>
-      parts.gateway.handleUpgrade(request, socket, head),
-    );
     await options.compute.reclaim();
     await parts.identity.keys.load();
     await parts.identity.secrets.load();
@@ -135,7 +127,7 @@ export class FlashServer {
     await options.store.control.finishRemovals((options.clock ?? systemClock).now());
     await parts.fleet.load();
     await parts.pruner.start();
-    await listen(parts, options);
+    await openDoors(parts, tls);
     const server = new FlashServer(parts, key);
     parts.onStop = () => void server.close();
     // Our own workers ended with the server before; those that others start go on working.
@@ -152,12 +144,21 @@ export class FlashServer {
     this.#parts = parts;
     this.key = key;
     this.url = parts.url;
+    this.localUrl = parts.localUrl;
     this.control = parts.control;
   }
 
   /** Resolves when the server has been closed, by {@link close} or over the control API. */
   get closed(): Promise<void> {
     return this.#closed.promise;
+  }
+
+  /** Reads the certificate and its key again. Throws `INVALID_CONFIG`; the earlier ones then stay. */
+  async reloadTls(): Promise<void> {
+    const { options, doors } = this.#parts;
+    if (options.tls === undefined) return;
+    const texts = await readTls(options.tls);
+    for (const door of doors) door.renew(texts);
   }
 
   /** Answers a request that came in elsewhere. Never throws. */
@@ -186,7 +187,7 @@ export class FlashServer {
   }
 
   async #close(graceMs: number): Promise<void> {
-    const { gateway, listener, edge, scaler, fleet, jobs, batches, identity, logs } = this.#parts;
+    const { gateway, doors, scaler, fleet, jobs, batches, identity, logs } = this.#parts;
     const { control, pruner, events, options } = this.#parts;
     events.emit({ kind: "server.stopping", message: "the server ends" });
     gateway.close();
@@ -194,11 +195,7 @@ export class FlashServer {
     await scaler.close();
     // Workers that finish their jobs may need a new connection to say so.
     await fleet.close(graceMs);
-    const quiet = new Promise<void>((resolve) => {
-      listener.close(() => resolve());
-    });
-    edge.close();
-    listener.closeIdleConnections();
+    const quiet = Promise.all(doors.map((door) => door.close()));
     // Ends every long poll: those clients get an answer before their connections end.
     await batches.close();
     await jobs.close();
@@ -207,8 +204,7 @@ export class FlashServer {
     lastWords.abort();
     // Of workers that others have started: they come again when there is a server again.
     gateway.closeLinks();
-    edge.closeAll();
-    listener.closeAllConnections();
+    for (const door of doors) door.cut();
     await quiet;
     await logs.close();
     await events.close();
@@ -222,8 +218,7 @@ export class FlashServer {
 
 interface Parts {
   options: FlashServerOptions;
-  listener: http.Server;
-  edge: Edge;
+  doors: Door[];
   gateway: Gateway;
   fleet: Fleet;
   jobs: Jobs;
@@ -239,6 +234,7 @@ interface Parts {
   tracer: Tracer | undefined;
   /** Known once the server listens. */
   url: string;
+  localUrl: string;
   onStop: () => void;
 }
 
@@ -258,7 +254,8 @@ function assemble(options: FlashServerOptions, key: string, tracer: Tracer | und
   const { store, home, version } = options;
   const clock = options.clock ?? systemClock;
   const log = options.log ?? silentLog;
-  const keyring = new Keyring({ serverKey: key, clock });
+  const trustsProxy = options.trustProxy ?? false;
+  const keyring = new Keyring({ serverKey: key, clock, trustsProxy });
   const secrets = new Secrets({
     store: store.secrets,
     vault: new Vault(home),
@@ -350,7 +347,11 @@ function assemble(options: FlashServerOptions, key: string, tracer: Tracer | und
     clock,
     home,
     version,
-    url: () => parts.url,
+    address: () => ({
+      url: parts.url,
+      localUrl: parts.localUrl,
+      port: parts.doors[0]?.port ?? 0,
+    }),
     stop: () => parts.onStop(),
   });
   const identity = {
@@ -373,15 +374,13 @@ function assemble(options: FlashServerOptions, key: string, tracer: Tracer | und
     metrics,
     tracer,
     isLoopback,
+    publicHost: options.publicUrl === undefined ? undefined : new URL(options.publicUrl).hostname,
+    trustsProxy,
     limits,
   });
-  const listener = http.createServer(HTTP_OPTIONS);
-  const respond = gateway.respond.bind(gateway);
-  const edge = new Edge({ server: listener, event: "connection", respond, clock: systemClock });
   const parts: Parts = {
     options,
-    listener,
-    edge,
+    doors: [],
     gateway,
     fleet,
     jobs,
@@ -396,6 +395,7 @@ function assemble(options: FlashServerOptions, key: string, tracer: Tracer | und
     metrics,
     tracer,
     url: "",
+    localUrl: "",
     onStop: () => undefined,
   };
   followJobs(parts);
@@ -436,7 +436,7 @@ function poolHost(
     clock,
     log,
     workerMemoryBytes,
-    serverUrl: () => parts().url,
+    serverUrl: () => parts().localUrl,
     admit: (secret, { workerId, endpoint: { id: endpointId, app, environment } }) => {
       keyring.admit(secret, { workerId, endpointId, app, environment });
     },
@@ -510,33 +510,24 @@ function followJobs({ jobs, fleet, scaler, metrics, tracer }: Parts): void {
   });
 }
 
-async function listen(parts: Parts, options: FlashServerOptions): Promise<void> {
+async function openDoors(parts: Parts, tls: Awaited<ReturnType<typeof readTls>> | undefined) {
+  const { options, gateway, doors } = parts;
   const host = options.host ?? "127.0.0.1";
-  const port = options.port ?? DEFAULTS.serverPort;
-  await new Promise<void>((resolve, reject) => {
-    parts.listener.once("error", (cause: NodeJS.ErrnoException) => {
-      const isTaken = cause.code === "EADDRINUSE";
-      reject(
-        new FlashError(
-          isTaken ? "CONFLICT" : "INVALID_CONFIG",
-          isTaken
-            ? `Port ${port} of ${host} is taken.`
-            : `The server cannot listen on ${host}:${port} (${cause.code ?? cause.message}).`,
-          { hint: "Choose another with --port or FLASH_PORT.", cause },
-        ),
-      );
+  const door = new Door(gateway, tls);
+  doors.push(door);
+  await door.open(host, options.port ?? DEFAULTS.serverPort);
+  parts.url = options.publicUrl ?? door.url;
+  parts.localUrl = door.url;
+  if (tls !== undefined) {
+    const inner = new Door(gateway);
+    doors.push(inner);
+    await inner.open("127.0.0.1", 0);
+    parts.localUrl = inner.url;
+  } else if (options.publicUrl === undefined && !isLoopbackAddress(host)) {
+    options.log?.warn("keys travel in clear: the server listens to a network without TLS", {
+      host,
     });
-    parts.listener.listen(port, host, resolve);
-  });
-  const { port: actual } = parts.listener.address() as AddressInfo;
-  parts.url = `http://${reachable(host)}:${actual}`;
-}
-
-/** The name under which this machine reaches a server that listens on `host`. */
-function reachable(host: string): string {
-  if (host === "0.0.0.0") return "127.0.0.1";
-  if (host === "::") return "[::1]";
-  return host.includes(":") ? `[${host}]` : host;
+  }
 }
 
 function isLoopbackAddress(host: string): boolean {

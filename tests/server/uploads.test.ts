@@ -4,13 +4,13 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
 import http from "node:http";
-import net from "node:net";
 import path from "node:path";
 import { describe, test } from "node:test";
 import { FlashServerCloud } from "../../src/clouds/clouds.ts";
 import { LIMITS } from "../../src/contract/limits.ts";
 import type { Manifest } from "../../src/contract/manifest.ts";
-import { temporaryFolder, type Owner } from "../support/temp.ts";
+import { temporaryFolder } from "../support/temp.ts";
+import { brittleProxy } from "../support/brittle-proxy.ts";
 import { until } from "../support/until.ts";
 import { backwards, manifestOf, pack, TestServer } from "./server-support.ts";
 import { MANIFEST_FILE, WORKER_FILE } from "../../src/contract/manifest.ts";
@@ -51,42 +51,6 @@ function complete(server: TestServer, digest: string) {
   return server.request(`/api/v1/uploads/complete?app=shop&digest=${digest}`, { method: "POST" });
 }
 
-/** A proxy that cuts every connection after so many bytes of the client, as often as it is told to. */
-async function brittleProxy(owner: Owner, to: string, cuts: number) {
-  let left = cuts;
-  const { port } = new URL(to);
-  const sockets = new Set<net.Socket>();
-  const proxy = net.createServer((client) => {
-    const server = net.connect(Number(port), "127.0.0.1");
-    let bytes = 0;
-    for (const socket of [client, server]) {
-      sockets.add(socket);
-      socket.on("error", () => undefined);
-      socket.on("close", () => {
-        client.destroy();
-        server.destroy();
-      });
-    }
-    client.on("data", (chunk: Buffer) => {
-      bytes += chunk.length;
-      server.write(chunk);
-      if (bytes < 2_000_000 || left === 0) return;
-      left -= 1;
-      client.destroy();
-      server.end();
-    });
-    server.on("data", (chunk: Buffer) => client.write(chunk));
-    server.on("end", () => client.end());
-  });
-  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
-  owner.after(() => {
-    for (const socket of sockets) socket.destroy();
-    proxy.close();
-  });
-  const address = proxy.address() as net.AddressInfo;
-  return { url: `http://127.0.0.1:${address.port}`, cutsLeft: () => left };
-}
-
 describe("uploads", () => {
   test("a connection that is killed in the middle costs only what was on its way", async (t) => {
     const owner = backwards(t);
@@ -95,7 +59,10 @@ describe("uploads", () => {
     const file = path.join(temporaryFolder(owner), "artifact.tar.gz");
     writeFileSync(file, bytes);
     const proxy = await brittleProxy(owner, server.url, 3);
-    const cloud = new FlashServerCloud({ url: proxy.url, key: server.server.key });
+    const cloud = new FlashServerCloud({
+      url: `http://127.0.0.1:${proxy.port}`,
+      key: server.server.key,
+    });
     const manifest: Manifest = manifestOf("shop", [API]);
     const target = { app: "shop", environment: "dev" };
     const deployed = await cloud.deploy({ file, digest, bytes: bytes.length, manifest }, target);

@@ -1,8 +1,11 @@
 /** `flash server start`: the Flash server of this machine, in the background or right here. */
 
 import { FlashError } from "../../contract/errors.ts";
+import type { ServerProcess } from "../server-process.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
+import path from "node:path";
 import { failureDocument } from "../failure.ts";
+import { serverUrl } from "../../clouds/clouds.ts";
 import { flashHome } from "../home.ts";
 import type { StartMessage } from "../background.ts";
 import { stopSignals } from "../stop-signals.ts";
@@ -16,6 +19,10 @@ interface Options {
   privateWebhooks?: true;
   rateLimits?: true;
   keepReleases?: number;
+  tlsCert?: string;
+  tlsKey?: string;
+  publicUrl?: string;
+  trustProxy?: true;
 }
 
 export const serverStart: CommandDefinition = {
@@ -38,16 +45,25 @@ export const serverStart: CommandDefinition = {
       "releases of an environment that can come back; default: FLASH_KEEP_RELEASES, 10",
       parseKept,
     ],
+    [
+      "--tls-cert <file>",
+      "speak TLS with this certificate (PEM, with its chain); SIGHUP reads it again",
+    ],
+    ["--tls-key <file>", "the certificate's key (PEM)"],
+    ["--public-url <url>", "how clients reach the server, when a proxy is in front", serverUrl],
+    ["--trust-proxy", "believe X-Forwarded-For of whoever connects: only behind a proxy of yours"],
     ["--rate-limits", "answer 429 to clients that exceed Runpod's limits"],
   ],
   async run(invocation) {
-    const options = invocation.options as Options;
+    const { tlsCert, tlsKey, ...options } = invocation.options as Options;
+    const tls = tlsOf({ tlsCert, tlsKey }, invocation.cwd);
     const port = options.port ?? portOf(invocation.env);
     const kept = invocation.env.FLASH_KEEP_RELEASES?.trim();
     const keepReleases = options.keepReleases ?? (kept ? parseKept(kept) : undefined);
     const settings: Settings = {
       ...options,
       port,
+      tls,
       ...(keepReleases === undefined ? {} : { keepReleases }),
     };
     if (options.foreground === true) await serve(settings, invocation);
@@ -55,7 +71,10 @@ export const serverStart: CommandDefinition = {
   },
 };
 
-type Settings = Omit<Options, "port"> & { port: number | undefined };
+type Settings = Omit<Options, "port" | "tlsCert" | "tlsKey"> & {
+  port: number | undefined;
+  tls: { cert: string; key: string } | undefined;
+};
 
 async function startInBackground(options: Settings, invocation: Invocation): Promise<void> {
   const { env, output, signal } = invocation;
@@ -73,14 +92,18 @@ async function startInBackground(options: Settings, invocation: Invocation): Pro
 
 async function serve(options: Settings, invocation: Invocation): Promise<void> {
   const { env, output } = invocation;
+  let server: ServerProcess | undefined;
+  // With a certificate a hang-up asks for a renewed one, but for a server in a terminal that is closed.
+  const reloads = options.tls !== undefined && !process.stdin.isTTY;
   const stop = stopSignals(
     invocation,
     "stopped at once; interrupted work runs again after the next start",
+    reloads ? () => void server?.reload() : undefined,
   );
   try {
     await refuseSecondServer(invocation, options.port);
-    const { ServerProcess } = await import("../server-process.ts");
-    const server = await ServerProcess.start({ ...options, home: flashHome(env) });
+    const program = await import("../server-process.ts");
+    server = await program.ServerProcess.start({ ...options, home: flashHome(env) });
     await tellStarter({ url: server.url });
     output.print(`${output.colors.green("✓")} the Flash server runs at ${server.url}`);
     output.document({ url: server.url, home: server.home, log: null, started: true });
@@ -92,6 +115,18 @@ async function serve(options: Settings, invocation: Invocation): Promise<void> {
     await tellStarter({ problem: failureDocument(error) });
     throw error;
   }
+}
+
+/** Paths are those of this command's folder: the server runs in another one. Throws `INVALID_USAGE`. */
+function tlsOf(
+  { tlsCert, tlsKey }: { tlsCert: string | undefined; tlsKey: string | undefined },
+  cwd: string,
+): Settings["tls"] {
+  if (tlsCert === undefined && tlsKey === undefined) return undefined;
+  if (tlsCert !== undefined && tlsKey !== undefined) {
+    return { cert: path.resolve(cwd, tlsCert), key: path.resolve(cwd, tlsKey) };
+  }
+  throw new FlashError("INVALID_USAGE", "--tls-cert and --tls-key belong together.");
 }
 
 /** Two servers on one home would both believe to own its jobs. */

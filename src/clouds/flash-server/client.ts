@@ -26,6 +26,14 @@ export interface FilePart {
   bytes: number;
 }
 
+/** What node:tls says about a certificate that nobody vouches for. */
+const UNTRUSTED = new Set([
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+]);
+
 export interface ControlRequest {
   method: "GET" | "POST" | "PUT" | "DELETE";
   /** Below the base URL: `/api/v1/status`. */
@@ -225,6 +233,16 @@ function connectionError(error: NodeJS.ErrnoException, url: string): FlashError 
       hint: "Start the one of this machine with 'flash server start', or name another with --target.",
       cause: error,
     });
+  }
+  if (UNTRUSTED.has(error.code ?? "")) {
+    return new FlashError(
+      "CONNECTION_FAILED",
+      `The certificate of ${url} is not trusted: ${error.message}.`,
+      {
+        hint: "For a certificate of your own set NODE_EXTRA_CA_CERTS to the file of its authority, or to itself.",
+        cause: error,
+      },
+    );
   }
   const why = error.message === "" ? (error.code ?? "the connection broke") : error.message;
   return new FlashError("CONNECTION_FAILED", `${url} cannot be reached: ${why}`, { cause: error });

@@ -44,9 +44,8 @@ export async function handleControl(given: ControlRequest): Promise<void> {
 
 /** A change is in the audit trail before its caller hears how it went. */
 async function audited<T>(action: string, call: ControlCall, run: () => Promise<T>): Promise<T> {
-  const { route, principal, resource, request, identity } = call;
+  const { route, principal, resource, from, identity } = call;
   if (route.changes !== true) return await run();
-  const from = request.socket.remoteAddress ?? "";
   const write = (result: string): Promise<void> =>
     identity.audit.write({ principal, action, resource, subject: call.subject, from, result });
   let value: T;

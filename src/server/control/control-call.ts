@@ -15,6 +15,8 @@ export interface ControlRequest {
   /** What follows `/api/v1`. */
   path: string;
   query: URLSearchParams;
+  /** Address of the caller. */
+  from: string;
   request: IncomingMessage;
   response: ServerResponse;
 }

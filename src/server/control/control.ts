@@ -78,7 +78,8 @@ export interface ControlOptions {
   clock: Clock;
   home: string;
   version: string;
-  url: () => string;
+  /** Where the server is: for clients, for processes of this machine, and its port. */
+  address: () => { url: string; localUrl: string; port: number };
   /** Ends the server. */
   stop: () => void;
 }
@@ -107,6 +108,7 @@ export class Control {
     this.#plans = new Plans(options);
     this.model = new Model({
       ...options,
+      url: () => options.address().url,
       turns: this.#turns,
       forget: (endpointIds) => this.#forget(endpointIds),
     });
@@ -158,7 +160,7 @@ export class Control {
         environment,
         build: build.id,
         release: release.id,
-        target: this.#options.url(),
+        target: this.#options.address().url,
         endpoints: endpoints.flatMap((row) => this.#documentOf(row, build)),
         changes,
       };
@@ -174,7 +176,7 @@ export class Control {
     requireName("environment", request.environment);
     const manifest = readManifest(JSON.stringify(request.manifest), "the request");
     checkManifest(manifest, request.app);
-    const plan = await this.#plans.plan({ ...request, manifest }, this.#options.url());
+    const plan = await this.#plans.plan({ ...request, manifest }, this.#options.address().url);
     return { ...plan, missingSecrets: this.#options.secrets.missing(request, manifest) };
   }
 
@@ -204,7 +206,7 @@ export class Control {
         this.#documentOf(row, build).map((document) => this.#statusOf(row, document)),
       ),
     );
-    const target = this.#options.url();
+    const target = this.#options.address().url;
     const { drift } = await this.#plans.drift({ release, build });
     return { app, environment, build: build.id, release: release.id, target, drift, endpoints };
   }
@@ -213,7 +215,7 @@ export class Control {
   async describe(app: string, environment: string, name: string): Promise<EndpointDescription> {
     const pool = await this.#pool({ app, environment, endpoint: name });
     const { form, functions, fingerprint } = pool.active.manifest;
-    const document = endpointDocument(pool.row, pool.active.manifest, this.#options.url());
+    const document = endpointDocument(pool.row, pool.active.manifest, this.#options.address().url);
     return { ...document, app, environment, form, fingerprint, functions };
   }
 
@@ -282,7 +284,7 @@ export class Control {
    */
   async addWorker(
     filter: Required<EndpointFilter>,
-    serverUrl: string = this.#options.url(),
+    serverUrl: string = this.#options.address().url,
   ): Promise<WorkerKeyDocument> {
     return await this.#options.workerKeys.add(await this.#pool(filter), serverUrl);
   }
@@ -330,11 +332,11 @@ export class Control {
   }
 
   server(): ServerDocument {
-    const { version, home, store, url } = this.#options;
+    const { version, home, store, address } = this.#options;
     return {
       version,
       pid: process.pid,
-      url: url(),
+      ...address(),
       home,
       durability: store.durability,
       startedAt: this.#startedAt,
@@ -445,7 +447,9 @@ export class Control {
 
   #documentOf(row: EndpointRow, build: BuildRow): EndpointDocument[] {
     const manifest = findEndpoint(build.manifest, row.name);
-    return manifest === undefined ? [] : [endpointDocument(row, manifest, this.#options.url())];
+    return manifest === undefined
+      ? []
+      : [endpointDocument(row, manifest, this.#options.address().url)];
   }
 
   async #statusOf(row: EndpointRow, document: EndpointDocument): Promise<EndpointStatus> {

@@ -10,6 +10,7 @@ import { FlashError } from "../../contract/errors.ts";
 import type { KeyRow } from "../../contract/identity.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { isWholeKey, looksLikeKey } from "../identity/key-text.ts";
+import { clientAddress, type Addressed } from "./client-address.ts";
 import { FailedAttempts } from "./failed-attempts.ts";
 import type { Principal } from "./http.ts";
 
@@ -41,17 +42,21 @@ interface Proof {
 export interface KeyringOptions {
   serverKey: string;
   clock: Clock;
+  /** See client-address. */
+  trustsProxy?: boolean;
 }
 
 export class Keyring {
   readonly #serverKey: Buffer;
   readonly #clock: Clock;
+  readonly #trustsProxy: boolean;
   readonly #failed: FailedAttempts;
   readonly #proven = new WeakMap<object, Proof>();
   readonly #workers = new Map<string, Principal & { kind: "worker" }>();
   readonly #keys = new Map<string, HeldKey>();
 
-  constructor({ serverKey, clock }: KeyringOptions) {
+  constructor({ serverKey, clock, trustsProxy = false }: KeyringOptions) {
+    this.#trustsProxy = trustsProxy;
     this.#serverKey = digest(serverKey);
     this.#clock = clock;
     this.#failed = new FailedAttempts(clock);
@@ -132,10 +137,11 @@ export class Keyring {
   }
 
   /** {@link find} for a request. Throws `UNAUTHORIZED`, and `OVERLOADED` after too many wrong keys. */
-  require(request: Keyed & { socket: { remoteAddress?: string | undefined } }): Principal {
+  require(request: Keyed & Addressed): Principal {
     const principal = this.recognise(request);
     if (principal !== undefined) return principal;
-    throw this.#refusal(request.headers.authorization, request.socket.remoteAddress ?? "");
+    const address = clientAddress(request, { trustsProxy: this.#trustsProxy });
+    throw this.#refusal(request.headers.authorization, address);
   }
 
   /** {@link find} for a request, remembered for its connection. It refuses nobody, and counts no failure. */

@@ -49,6 +49,7 @@ import type { Tracer } from "../traces/tracer.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Pool } from "../workers/pool.ts";
 import type { PoolWorker } from "../workers/pool-worker.ts";
+import { clientAddress } from "./client-address.ts";
 import { authorize, type Keyring } from "./auth.ts";
 import { sendJson, sendProblem, type Principal } from "./http.ts";
 import { handleJobApi, type WorkerCounts } from "./job-api.ts";
@@ -78,6 +79,10 @@ export interface GatewayOptions {
   tracer?: Tracer | undefined;
   /** Bound to loopback: only local host names are answered. */
   isLoopback: boolean;
+  /** The host of the public URL, which is answered too. */
+  publicHost?: string | undefined;
+  /** See client-address. */
+  trustsProxy?: boolean;
   /** Of the job API. Undefined: none. */
   limits?: RateLimits | undefined;
 }
@@ -216,7 +221,7 @@ export class Gateway {
   #planOf(exchange: PlainExchange): PlainPlan | undefined {
     const { head } = exchange;
     if (head.plan !== undefined) return head.plan as PlainPlan;
-    if (this.#options.isLoopback && !isLocalName(hostName(head.host))) return undefined;
+    if (this.#isForeign(hostName(head.host))) return undefined;
     const target = readTarget(head.target, head.host);
     head.plan = this.#planFor(exchange, target);
     return head.plan as PlainPlan | undefined;
@@ -271,7 +276,8 @@ export class Gateway {
       const { control, identity } = this.#options;
       const { path, query } = target;
       const method = request.method ?? "GET";
-      const call = { control, identity, principal, method, path, query };
+      const from = clientAddress(request, { trustsProxy: this.#options.trustsProxy ?? false });
+      const call = { control, identity, principal, method, path, query, from };
       return await handleControl({ ...call, request, response });
     }
     throw new FlashError("NOT_FOUND", `Nothing is served at '${target.path}'.`, {
@@ -298,12 +304,18 @@ export class Gateway {
 
   #targetOf(request: IncomingMessage): Target {
     const { host } = request.headers;
-    if (this.#options.isLoopback && !isLocalName(hostName(host))) {
+    if (this.#isForeign(hostName(host))) {
       throw new FlashError("FORBIDDEN", `This server does not answer for the host '${host}'.`, {
         hint: "Use 127.0.0.1 or localhost, or start the server with --host to serve a network.",
       });
     }
     return readTarget(request.url ?? "/", host);
+  }
+
+  /** A page of somebody else's, in a browser of this machine, has given its name our address. */
+  #isForeign(name: string | undefined): boolean {
+    const { isLoopback, publicHost } = this.#options;
+    return isLoopback && !isLocalName(name) && name !== publicHost;
   }
 
   #answerHealth(check: "livez" | "readyz", response: ServerResponse): void {
