@@ -92,6 +92,7 @@ describe("a server with TLS", () => {
     const bytes = await pack([
       { target: MANIFEST_FILE, content: JSON.stringify(manifestOf("shop", [API])) },
       { target: WORKER_FILE, content: "// nothing" },
+      { target: "endpoints/api/index.mjs", content: "export {};" },
       { target: "ballast", content: randomBytes(9_000_000) },
     ]);
     const file = path.join(temporaryFolder(owner), "artifact.tar.gz");

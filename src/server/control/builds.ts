@@ -80,7 +80,8 @@ export class Builds {
       if (stored.id !== build.id) await rm(this.folderOf(build.id), { recursive: true });
       return stored;
     } finally {
-      await rm(draft, { recursive: true, force: true });
+      // What broke the unpacking may still have a file of it in its hands.
+      await rm(draft, { recursive: true, force: true, maxRetries: 5 });
       await rm(`${draft}.tar.gz`, { force: true });
     }
   }
