@@ -102,6 +102,14 @@ export const OTHER_ROUTES = {
     touches: "server",
     narrowest: "endpoint",
   },
+  page: {
+    plane: "login",
+    methods: ["GET"],
+    path: "/login",
+    summary: "The page on which logins are approved",
+    access: "public",
+    touches: "server",
+  },
   livez: health("/livez", "The process answers"),
   readyz: health("/readyz", "The server takes work"),
 } as const satisfies Record<string, ApiRoute>;

@@ -26,11 +26,10 @@ export type RequestBody =
 export type RouteAnswer =
   | { kind: "json"; document: DocumentName; status?: 200 | 201 | 202 }
   /** The handler writes the answer itself. */
-  | { kind: "stream"; mediaType: string; document?: DocumentName }
-  | { kind: "page" };
+  | { kind: "stream"; mediaType: string; document?: DocumentName };
 
 export interface ControlRoute {
-  plane: "control" | "login";
+  plane: "control";
   methods: readonly ["GET" | "POST" | "PUT" | "DELETE"];
   path: string;
   summary: string;
@@ -369,6 +368,34 @@ export const CONTROL_ROUTES = {
     access: ADMIN,
     touches: "server",
     answer: json("SecretRotationDocument"),
+    changes: true,
+  }),
+  "logins.begin": control("POST", "/logins", "Asks for a key; somebody has to approve", {
+    access: "public",
+    touches: "server",
+    body: { kind: "json", document: "LoginRequest" },
+    answer: json("LoginDocument"),
+    isSecret: true,
+  }),
+  "logins.poll": control("POST", "/logins/poll", "How such a request stands", {
+    access: "public",
+    touches: "server",
+    body: { kind: "json", document: "LoginPoll" },
+    answer: json("LoginStateDocument"),
+    isSecret: true,
+  }),
+  "logins.read": control("GET", "/logins", "Who asks with a code", {
+    access: ADMIN,
+    touches: "server",
+    narrowest: "endpoint",
+    query: [parameter("code", "As it was shown.", { required: true })],
+    answer: json("PendingLoginDocument"),
+  }),
+  "logins.decide": control("POST", "/logins/decide", "Approves or denies; by default for 90 days", {
+    access: ADMIN,
+    touches: "server",
+    body: { kind: "json", document: "LoginDecision" },
+    answer: json("PendingLoginDocument"),
     changes: true,
   }),
   "openapi.read": control("GET", "/openapi.json", "This document", {

@@ -60,6 +60,14 @@ const VERB_LIST: JsonSchema = { type: "array", items: { enum: [...VERBS] }, minI
 
 const PARTS = { app: nullable(STRING), environment: nullable(STRING), endpoint: nullable(STRING) };
 
+/** Where a key is to open things, and for how long. */
+const GRANT = {
+  "app?": STRING,
+  "environment?": STRING,
+  "endpoint?": STRING,
+  "expiresInS?": nullable({ type: "integer", minimum: 1, maximum: 10 * 366 * 86_400 }),
+};
+
 const KEY = {
   id: STRING,
   name: STRING,
@@ -285,10 +293,7 @@ export const DOCUMENTS = {
   KeyRequest: object({
     name: STRING,
     verbs: VERB_LIST,
-    "app?": STRING,
-    "environment?": STRING,
-    "endpoint?": STRING,
-    "expiresInS?": nullable({ type: "integer", minimum: 1, maximum: 10 * 366 * 86_400 }),
+    ...GRANT,
   }),
   KeyDocument: object(KEY),
   NewKeyDocument: object({ ...KEY, key: STRING }),
@@ -312,6 +317,21 @@ export const DOCUMENTS = {
   SecretsDocument: object({ ...PLACE, secrets: list(object(SECRET)) }),
   SecretChangeDocument: object({ ...PLACE, ...SECRET, rolled: list(STRING) }),
   SecretRotationDocument: object({ sealed: INTEGER }),
+  LoginRequest: object({ client: STRING }),
+  LoginDocument: object({
+    code: STRING,
+    secret: STRING,
+    url: STRING,
+    expiresAt: TIME,
+    intervalS: INTEGER,
+  }),
+  LoginPoll: object({ secret: STRING }),
+  LoginStateDocument: object({
+    status: { enum: ["PENDING", "APPROVED", "DENIED", "CONSUMED", "EXPIRED"] },
+    key: nullable(STRING),
+  }),
+  LoginDecision: object({ code: STRING, approve: BOOLEAN, "verbs?": VERB_LIST, ...GRANT }),
+  PendingLoginDocument: object({ code: STRING, client: STRING, from: STRING, expiresAt: TIME }),
   OpenApiDocument: ANY_OBJECT,
 } as const satisfies Record<string, JsonSchema>;
 

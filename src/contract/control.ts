@@ -419,3 +419,44 @@ export interface UploadDocument {
   /** The build, when the server has it already: nothing needs to be sent. */
   build: BuildDocument | null;
 }
+
+/** Body of `POST /api/v1/logins`: a command line asks to be let in. */
+export interface LoginRequest {
+  /** What it says about itself, such as `flash 1.0 on laptop`; shown to whoever approves. */
+  client: string;
+}
+
+export interface LoginDocument {
+  /** Shown to a person, who sees the same one where the login is approved. */
+  code: string;
+  /** What the device asks with; nobody else learns it. */
+  secret: string;
+  /** Page on which it is approved. */
+  url: string;
+  expiresAt: string;
+  /** Seconds between two polls. */
+  intervalS: number;
+}
+
+export type LoginState = "PENDING" | "APPROVED" | "DENIED" | "CONSUMED" | "EXPIRED";
+
+export interface LoginStateDocument {
+  status: LoginState;
+  /** The device's own key, once it is approved. */
+  key: string | null;
+}
+
+/** A login that waits for a decision. */
+export interface PendingLoginDocument {
+  code: string;
+  client: string;
+  /** Address it came from. */
+  from: string;
+  expiresAt: string;
+}
+
+/** Body of `POST /api/v1/logins/decide`. */
+export interface LoginDecision extends Partial<Omit<KeyRequest, "name">> {
+  code: string;
+  approve: boolean;
+}

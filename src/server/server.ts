@@ -42,6 +42,7 @@ import { RateLimits } from "./gateway/rate-limits.ts";
 import { AuditTrail } from "./identity/audit.ts";
 import type { Identity } from "./identity/identity.ts";
 import { Keys } from "./identity/keys.ts";
+import { Logins } from "./identity/logins.ts";
 import { Secrets } from "./identity/secrets.ts";
 import { Vault } from "./identity/vault.ts";
 import { Batches, type BatchTarget } from "./jobs/batches.ts";
@@ -354,9 +355,11 @@ function assemble(options: FlashServerOptions, key: string, tracer: Tracer | und
     }),
     stop: () => parts.onStop(),
   });
+  const keys = new Keys({ store: store.keys, keyring, clock, log });
   const identity = {
     secrets,
-    keys: new Keys({ store: store.keys, keyring, clock, log }),
+    keys,
+    logins: new Logins({ keys, clock, url: () => parts.url }),
     audit: new AuditTrail({ store: store.audit, clock }),
   };
   const isLoopback = isLoopbackAddress(options.host ?? "127.0.0.1");

@@ -23,6 +23,9 @@ const ANYWHERE: Scope = { app: null, environment: null, endpoint: null };
 
 /** Bodies that fit, by the document that a route names. */
 const BODIES: Record<string, unknown> = {
+  LoginRequest: { client: "a test" },
+  LoginPoll: { secret: "none" },
+  LoginDecision: { code: "NONE", approve: true },
   SecretRequest: { value: "some-value" },
   DeployRequest: { app: "shop", environment: "production", build: "build_none" },
   KeyRequest: { name: "made", verbs: ["read"] },

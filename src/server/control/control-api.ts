@@ -130,3 +130,9 @@ async function readDocument(
     },
   );
 }
+
+/** True for what is answered without a key. */
+export function isPublicControl(path: string, method: string): boolean {
+  const name = controlRoutesAt(`/api/v1${path}`).get(method);
+  return name !== undefined && CONTROL_ROUTES[name].access === "public";
+}

@@ -78,7 +78,6 @@ function answers({ answer, summary }: ControlRoute): OpenApiObject {
     description: summary,
     content: { [mediaType]: { schema } },
   });
-  if (answer.kind === "page") return { "200": response("text/html", { type: "string" }) };
   if (answer.kind === "stream") {
     const line = answer.document;
     const schema = line === undefined ? { type: "string" } : reference(line);

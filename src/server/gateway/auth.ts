@@ -208,6 +208,7 @@ export function authorize(
   resource: Resource,
 ): void {
   if (principal.kind === "operator" || route.access === "public") return;
+  if (principal.kind === "nobody") throw unauthorized("The request has no key.");
   if (route.access === "worker") throw new FlashError("FORBIDDEN", "This is for workers only.");
   if (principal.kind === "worker") return authorizeWorker(principal, route.access, resource);
   const { verbs, scope, name } = principal;

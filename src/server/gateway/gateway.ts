@@ -38,8 +38,9 @@ import { sleep } from "../../kit/clock.ts";
 import { givenRequestId, newRequestId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Control } from "../control/control.ts";
-import { handleControl } from "../control/control-api.ts";
+import { handleControl, isPublicControl } from "../control/control-api.ts";
 import type { PlainExchange } from "../edge/exchange.ts";
+import { sendLoginPage } from "../identity/login-page.ts";
 import type { Identity } from "../identity/identity.ts";
 import type { Batches } from "../jobs/batches.ts";
 import type { Jobs } from "../jobs/jobs.ts";
@@ -256,7 +257,8 @@ export class Gateway {
     if (isWorker) {
       return await this.#answerWorker(target, request, response);
     }
-    const principal = this.#options.keyring.require(request);
+    if (target.kind === "none" && target.path === "/login") return sendLoginPage(response);
+    const principal = isOpenTo(target, request) ? NOBODY : this.#options.keyring.require(request);
     if (target.kind === "lb") {
       const pool = this.#loadBalanced(target.id, request, principal);
       const isOperator = principal.kind === "operator";
@@ -545,6 +547,13 @@ export class Gateway {
       { hint: "Run 'flash deploy', or look at 'flash status'." },
     );
   }
+}
+
+const NOBODY: Principal = { kind: "nobody" };
+
+/** True for what needs no key. */
+function isOpenTo(target: Target, { method = "GET" }: IncomingMessage): boolean {
+  return target.kind === "control" && isPublicControl(target.path, method);
 }
 
 /** Who calls, and what. */

@@ -8,6 +8,8 @@ import { FlashError, PROBLEM_TYPE, problemOf } from "../../contract/errors.ts";
 export type Principal =
   /** The server key: everything is allowed. */
   | { kind: "operator" }
+  /** Nobody: for what is public. */
+  | { kind: "nobody" }
   /** A key that somebody made: what its verbs and its scope allow. */
   | { kind: "key"; id: string; name: string; verbs: readonly Verb[]; scope: Scope }
   /** A worker's secret: its own protocol, and calls by name within its app and environment. */

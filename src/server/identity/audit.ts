@@ -61,5 +61,5 @@ export class AuditTrail {
 
 function actorOf(principal: Principal): string {
   if (principal.kind === "key") return principal.id;
-  return principal.kind === "worker" ? principal.workerId : "operator";
+  return principal.kind === "worker" ? principal.workerId : principal.kind;
 }

@@ -1,6 +1,6 @@
 /** What the routes of keys, secrets and the audit trail do. */
 
-import type { KeyRequest } from "../../contract/control.ts";
+import type { KeyRequest, LoginDecision, LoginRequest } from "../../contract/control.ts";
 import { clamped } from "../gateway/http.ts";
 import { nameOf } from "./keys.ts";
 import type { SecretPlace } from "./vault.ts";
@@ -40,6 +40,16 @@ export const IDENTITY_HANDLERS = {
       identity.secrets.remove({ ...place, name }),
     );
     return { ...place, ...document, rolled: [] };
+  },
+  "logins.begin": async ({ identity, body, from }) =>
+    identity.logins.begin(body as LoginRequest, from),
+  "logins.poll": async ({ identity, body }) =>
+    identity.logins.poll((body as { secret: string }).secret),
+  "logins.read": async ({ identity, query }) => identity.logins.look(required(query, "code")),
+  "logins.decide": async (call) => {
+    const decision = call.body as LoginDecision;
+    call.subject = `${decision.approve ? "approve" : "deny"} ${decision.code.slice(0, 20)}`;
+    return await call.identity.logins.decide(call.principal, decision);
   },
   "secrets.rotate": async ({ identity }) => ({ sealed: await identity.secrets.rotate() }),
   "audit.list": async ({ identity, principal, query, resource }) => {

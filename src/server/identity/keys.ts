@@ -161,7 +161,7 @@ export class Keys {
 /** How the audit trail and lists call a caller. */
 export function nameOf(principal: Principal): string {
   if (principal.kind === "key") return principal.name;
-  return principal.kind === "worker" ? `worker ${principal.workerId}` : "operator";
+  return principal.kind === "worker" ? `worker ${principal.workerId}` : principal.kind;
 }
 
 function mayManage(caller: Principal, { id, scope }: KeyRow): boolean {
