@@ -182,6 +182,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/token.ts")).token,
   },
   {
+    name: "login",
+    summary: "get a key for a remote server",
+    load: async () => (await import("./commands/login.ts")).login,
+  },
+  {
+    name: "logout",
+    summary: "give that key up",
+    load: async () => (await import("./commands/logout.ts")).logout,
+  },
+  {
     name: "keys",
     summary: "make, list and revoke keys",
     examples: [

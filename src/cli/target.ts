@@ -7,7 +7,7 @@ import { openCloud, serverUrl } from "../clouds/clouds.ts";
 import type { Invocation, OptionDefinition } from "./command.ts";
 import { flashHome } from "./home.ts";
 import { isLoopback, LocalServer } from "./local-server.ts";
-import { mustBeName, type Project } from "./project.ts";
+import { mustBeName, openProject, type Project } from "./project.ts";
 
 /** The options that every command about a deployment has. */
 export interface TargetOptions {
@@ -55,9 +55,12 @@ export async function openDestination(
   const local = new LocalServer(flashHome(env));
   if (named !== undefined) {
     const url = serverUrl(named);
+    if (givenKey !== undefined) return destination(url, givenKey, { isLocal: false });
+    const { findCredential } = await import("./credentials.ts");
+    const saved = (await findCredential(flashHome(env), url))?.key;
     // The key of this machine's server must not travel to another machine.
     const ownKey = isLoopback(url) ? await local.key() : undefined;
-    return destination(url, givenKey ?? ownKey, { isLocal: false });
+    return destination(url, saved ?? ownKey, { isLocal: false });
   }
   const port = options.port ?? portOf(env);
   if (!start) {
@@ -67,6 +70,18 @@ export async function openDestination(
   const running = await local.start({ port, env, signal });
   if (running.isNew) output.say(`started the Flash server at ${running.url}`);
   return destination(running.localUrl, givenKey ?? (await local.key()), { isLocal: true });
+}
+
+/** The server that is named, as by --target. Throws `INVALID_USAGE` when it is this machine's. */
+export function remoteServer(invocation: Invocation): string {
+  const { cwd, env } = invocation;
+  const options = invocation.options as TargetOptions;
+  const project = openProject({ cwd, env, app: undefined });
+  const named = options.port === undefined ? namedTarget(options, env, project) : undefined;
+  if (named !== undefined) return serverUrl(named);
+  throw new FlashError("INVALID_USAGE", "The server of this machine needs no login.", {
+    hint: "Name another one: --target https://flash.example.com, or FLASH_URL.",
+  });
 }
 
 function destination(

@@ -18,12 +18,11 @@ export const SECRET_BYTES = 32 * 1024;
 export const REDACTED_LENGTH = 6;
 
 export function isSecretReference(value: unknown): value is SecretReference {
-  const { secret } = (value ?? {}) as Partial<SecretReference>;
-  return typeof secret === "string" && Object.keys(value as object).length === 1;
+  return typeof (value as Partial<SecretReference> | null)?.secret === "string";
 }
 
 /** What is wrong with the name of a secret, or undefined: it is written like a variable. */
 export function secretNameMistake(name: string): string | undefined {
-  if (/^[A-Za-z_][A-Za-z0-9_]{0,127}$/.test(name)) return undefined;
-  return `must be letters, digits and '_', not beginning with a digit, got '${name}'`;
+  if (/^[A-Za-z_]\w{0,127}$/.test(name)) return undefined;
+  return `must be written like a variable, got '${name}'`;
 }

@@ -130,19 +130,33 @@ export function peerById(id: string): Peer {
 }
 
 /**
- * FLASH_API_KEY; for a server on this machine also the key file it has written. The file's key is
- * the operator's, so it never leaves the machine.
+ * FLASH_API_KEY, else what `flash login` has got for the server; for a server on this machine also the key
+ * file it has written. The file's key is the operator's, so it never leaves the machine.
  */
 function serverKey(base: string): string | undefined {
   const set = readVariable("FLASH_API_KEY");
   if (set !== undefined) return set;
+  const saved = savedKey(base);
+  if (saved !== undefined) return saved;
   if (isLoopback(base)) {
     // Without a key the server itself says what it wants: a development server wants none.
     return readTextFile(`${homeFolder() ?? ""}/key`)?.trim();
   }
   throw new FlashError("UNAUTHORIZED", `There is no key for ${base}: FLASH_API_KEY is not set.`, {
-    hint: "Set FLASH_API_KEY to what 'flash token' prints on the server.",
+    hint: "Run 'flash login', or set FLASH_API_KEY to a key of that server.",
   });
+}
+
+/** From `FLASH_HOME/credentials.json`. */
+function savedKey(base: string): string | undefined {
+  try {
+    const text = readTextFile(`${homeFolder() ?? ""}/credentials.json`);
+    const { servers } = JSON.parse(text ?? "{}") as { servers?: Record<string, { key?: string }> };
+    return servers !== undefined && Object.hasOwn(servers, base) ? servers[base]?.key : undefined;
+  } catch {
+    // Whoever wrote it tells what is wrong with it.
+    return undefined;
+  }
 }
 
 export function isLoopback(base: string): boolean {

@@ -117,7 +117,8 @@ function scopeOf({ app, environment, endpoint }: KeyDocument): string {
   return parts.length === 0 ? "everywhere" : parts.join("/");
 }
 
-function verbsOf(text: string | undefined): Verb[] {
+/** Verbs by commas. Throws `INVALID_USAGE`. */
+export function verbsOf(text: string | undefined): Verb[] {
   const words = (text ?? "").split(",").map((word) => word.trim().toLowerCase());
   const verbs = words.filter((word) => word !== "");
   const wrong = verbs.find((word) => !(VERBS as readonly string[]).includes(word));

@@ -1,9 +1,9 @@
 /** `flash open`: the page of an endpoint, or of what 'flash run' serves, in a browser. */
 
-import { spawn } from "node:child_process";
 import { FlashError } from "../../contract/errors.ts";
 import { DEFAULTS } from "../../contract/limits.ts";
 import { closest } from "../../contract/names.ts";
+import { canShow, show } from "../browser.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
 import { openProject } from "../project.ts";
 import {
@@ -84,30 +84,4 @@ async function urlOf(name: string, invocation: Invocation): Promise<string> {
         ? `Deployed are ${names.join(", ") || "none"}.`
         : `Did you mean '${near}'?`,
   });
-}
-
-/** A browser on the other end of a pipe or of a remote shell would be nobody's. */
-function canShow(env: NodeJS.ProcessEnv): boolean {
-  return process.stdout.isTTY && !env.CI && !env.SSH_CONNECTION;
-}
-
-/** False when there is nothing that opens pages. */
-async function show(url: string, env: NodeJS.ProcessEnv): Promise<boolean> {
-  const [command, ...args] = openerOf(env);
-  const child = spawn(command, [...args, url], { detached: true, stdio: "ignore" });
-  return await new Promise<boolean>((resolve) => {
-    child.once("error", () => resolve(false));
-    child.once("spawn", () => {
-      child.unref();
-      resolve(true);
-    });
-  });
-}
-
-function openerOf(env: NodeJS.ProcessEnv): [string, ...string[]] {
-  const chosen = env.BROWSER?.trim();
-  if (chosen) return [chosen];
-  if (process.platform === "darwin") return ["open"];
-  // `start` takes its first quoted argument for a title.
-  return process.platform === "win32" ? ["cmd", "/c", "start", ""] : ["xdg-open"];
 }

@@ -134,7 +134,7 @@ export class ControlClient {
     const status = response.statusCode ?? 0;
     if (status === 401) {
       return new FlashError("UNAUTHORIZED", `${this.url} does not accept the key.`, {
-        hint: "Set FLASH_API_KEY to the key of that server: 'flash token' prints it there.",
+        hint: "Run 'flash login', or set FLASH_API_KEY to a key of that server.",
       });
     }
     const known = errorOfProblem(tryJson(text));

@@ -5,7 +5,11 @@ import type {
   KeyDocument,
   KeyRequest,
   KeysDocument,
+  LoginDecision,
+  LoginDocument,
+  LoginStateDocument,
   NewKeyDocument,
+  PendingLoginDocument,
   SecretChangeDocument,
   SecretRotationDocument,
   SecretsDocument,
@@ -63,6 +67,24 @@ export class IdentityClient {
 
   rotateSecrets(): Promise<SecretRotationDocument> {
     return this.#change("POST", "/secrets/rotate-key", {});
+  }
+
+  /** Asks to be let in; `client` is what the server shows to whoever approves. */
+  beginLogin(client: string): Promise<LoginDocument> {
+    return this.#change("POST", "/logins", { body: { client } });
+  }
+
+  pollLogin(secret: string): Promise<LoginStateDocument> {
+    return this.#change("POST", "/logins/poll", { body: { secret } });
+  }
+
+  /** Who waits with this code. */
+  login(code: string): Promise<PendingLoginDocument> {
+    return this.#get("/logins", { code });
+  }
+
+  decideLogin(decision: LoginDecision): Promise<PendingLoginDocument> {
+    return this.#change("POST", "/logins/decide", { body: decision });
   }
 
   #get<T>(path: string, query: Query = {}): Promise<T> {
