@@ -46,9 +46,9 @@ export class Callable {
 
   /** The arguments in these parts. Throws `INVALID_INPUT` with every issue. */
   async bind(parts: RequestParts): Promise<unknown[]> {
-    return this.#judged === undefined
-      ? await this.binder.receive(parts)
-      : await this.#judged.decode(parts);
+    if (this.#judged !== undefined) return await this.#judged.decode(parts);
+    // Nothing but bytes has to be waited for.
+    return this.wantsBytes ? await this.binder.receive(parts) : this.binder.decode(parts);
   }
 
   /** Calls the function. Whatever it throws arrives as `FUNCTION_ERROR` with a report. */

@@ -92,9 +92,8 @@ export class QueueLoop implements Service, JobReceiver {
 
   async #run(run: JobRun): Promise<void> {
     const result = await run.execute();
-    const { signal } = run.call;
     // The function has come to its end, unless it was given up.
-    const isStopped = signal.aborted;
+    const isStopped = run.call.isAborted;
     if (!isStopped) this.#leave();
     const end = await run.post(result);
     this.#release(run);
