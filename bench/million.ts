@@ -15,6 +15,7 @@ import { flashApp, type FlashApp } from "./subjects.ts";
 
 const STEP = 10_000;
 const CONNECTIONS = 32;
+const NO_TIME: Step = { seconds: Number.NaN, cpuSeconds: Number.NaN };
 const FOREVER_MS = 24 * 60 * 60 * 1000;
 
 const { values } = parseArgs({
@@ -35,17 +36,14 @@ export const busy = Endpoint({ name: "busy", cpu: "cpu3c-1-2", workers: [1, 1], 
 const rows: Row[] = [];
 try {
   const queued = await submitAll(app, "waiting", Number(values.queued));
-  note("submitting, first ten thousand", queued[0], "s");
-  note("submitting, last ten thousand", queued.at(-1), "s");
-  note("last / first (at most 1.5)", (queued.at(-1) ?? 0) / (queued[0] ?? 1), "x");
+  noteSteps("", queued);
   note("server memory, all queued (under 300)", memoryOf(app, "VmRSS"), "MiB");
   note("server memory, the most so far", memoryOf(app, "VmHWM"), "MiB");
   note("serving again after kill -9 (under 2)", (await app.restart()) / 1000, "s");
 
   const startedAt = performance.now();
   const accepted = await submitAll(app, "busy", Number(values.finished));
-  note("beside them: submitting, first ten thousand", accepted[0], "s");
-  note("beside them: submitting, last ten thousand", accepted.at(-1), "s");
+  noteSteps("beside them: ", accepted);
   const finished = Number(values.finished) + STEP;
   await untilCompleted(app, finished);
   const seconds = (performance.now() - startedAt) / 1000;
@@ -67,8 +65,17 @@ function note(what: string, value: number | undefined, unit: string): void {
   process.stderr.write(`${what}: ${(value ?? Number.NaN).toFixed(2)} ${unit}\n`);
 }
 
-/** Submits in steps. Returns how long each took, seconds. */
-async function submitAll(to: FlashApp, endpoint: string, count: number): Promise<number[]> {
+/** The first ten thousand beside the last: as the client sees it, and what the server had to do for it. */
+function noteSteps(where: string, steps: readonly Step[]): void {
+  const [first, last] = [steps[0] ?? NO_TIME, steps.at(-1) ?? NO_TIME];
+  note(`${where}submitting, first ten thousand`, first.seconds, "s");
+  note(`${where}submitting, last ten thousand`, last.seconds, "s");
+  note(`${where}last / first (at most 1.5)`, last.seconds / first.seconds, "x");
+  note(`${where}the same in processor time of the server`, last.cpuSeconds / first.cpuSeconds, "x");
+}
+
+/** Submits in steps, and says of each how long it took. */
+async function submitAll(to: FlashApp, endpoint: string, count: number): Promise<Step[]> {
   const url = new URL(to.endpoints[endpoint] ?? "");
   const request = {
     target: url.origin,
@@ -83,21 +90,29 @@ async function submitAll(to: FlashApp, endpoint: string, count: number): Promise
     durationMs: FOREVER_MS,
     expect: "IN_QUEUE",
   };
-  const seconds: number[] = [];
+  const steps: Step[] = [];
   // The first requests of a process are slow whatever they find.
   await generator.run({ ...request, requests: STEP });
   for (let done = 0; done < count; done += STEP) {
     const startedAt = performance.now();
+    const cpuBefore = cpuSecondsOf(to);
     await generator.run({ ...request, requests: STEP });
-    seconds.push((performance.now() - startedAt) / 1000);
-    if (seconds.length % 10 === 0) {
+    const seconds = (performance.now() - startedAt) / 1000;
+    steps.push({ seconds, cpuSeconds: cpuSecondsOf(to) - cpuBefore });
+    if (steps.length % 10 === 0) {
       const memory = memoryOf(to, "VmRSS").toFixed(0);
       process.stderr.write(
-        `${done + STEP} to ${endpoint}: ${seconds.at(-1)?.toFixed(2)} s, ${memory} MiB\n`,
+        `${done + STEP} to ${endpoint}: ${seconds.toFixed(2)} s, ${memory} MiB\n`,
       );
     }
   }
-  return seconds;
+  return steps;
+}
+
+interface Step {
+  seconds: number;
+  /** Of the server process, all threads. */
+  cpuSeconds: number;
 }
 
 async function untilCompleted(of: FlashApp, count: number): Promise<void> {
@@ -122,4 +137,13 @@ async function healthOf(of: FlashApp, endpoint: string): Promise<Health> {
 function memoryOf(of: FlashApp, field: "VmRSS" | "VmHWM"): number {
   const status = readFileSync(`/proc/${of.server.pid}/status`, "utf8");
   return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1]) / 1024;
+}
+
+/** What the server process has used, all threads together. */
+function cpuSecondsOf(of: FlashApp): number {
+  const stat = readFileSync(`/proc/${of.server.pid}/stat`, "utf8");
+  // Behind the name, which may hold anything, user and system time are the twelfth and thirteenth.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const TICKS_PER_SECOND = 100;
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
