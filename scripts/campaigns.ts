@@ -1,14 +1,19 @@
 /**
- * The campaigns of the test suite, longer: 60 s of busy loop, a thousand kills of the server, random
- * histories of 5000 steps. Variables that are set already win; FLASH_SEED replays a campaign.
+ * The campaigns of the test suite, longer: 60 s of busy loop, 60 s of dying workers and rolling releases,
+ * a thousand kills of the server, random histories of 5000 steps. Variables that are set already win; FLASH_SEED replays a campaign.
  */
 
 import { spawnSync } from "node:child_process";
 import path from "node:path";
 
 const root = path.dirname(import.meta.dirname);
-const LONGER = { FLASH_BUSY_MS: "60000", FLASH_ROUNDS: "1000", FLASH_STEPS: "5000" };
-const FILES = ["model", "crash", "misbehaviour", "zombies"].map((name) =>
+const LONGER = {
+  FLASH_BUSY_MS: "60000",
+  FLASH_CHURN_MS: "60000",
+  FLASH_ROUNDS: "1000",
+  FLASH_STEPS: "5000",
+};
+const FILES = ["model", "crash", "churn", "misbehaviour", "zombies"].map((name) =>
   path.join("tests", "server", `${name}.test.ts`),
 );
 const result = spawnSync(

@@ -1,14 +1,18 @@
 import assert from "node:assert/strict";
-import { copyFileSync, readFileSync, readdirSync } from "node:fs";
+import { copyFileSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import http from "node:http";
+import os from "node:os";
 import path from "node:path";
-import { after, describe, test } from "node:test";
+import { after, describe, test, type TestContext } from "node:test";
 import { pathToFileURL } from "node:url";
 import { buildSync } from "esbuild";
 import type { RunningWorker } from "../../src/contract/compute.ts";
+import { ManualClock } from "../../src/kit/clock.ts";
 import { newId } from "../../src/kit/ids.ts";
 import { createLog } from "../../src/kit/log.ts";
 import { ProcessCompute } from "../../src/server/workers/process-compute.ts";
+import { Standbys, type Runtime } from "../../src/server/workers/standbys.ts";
+import { WorkerProcess } from "../../src/server/workers/worker-process.ts";
 import { ROOT, temporaryFolder, type Owner } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { COMPILED_FOLDER } from "../../src/worker/compiled.ts";
@@ -136,6 +140,87 @@ test("a standby rehearses, and the SDK it has loaded stands in for that of the w
   // Declared by the rehearsal, and gone.
   assert.deepEqual(shown.declared, ["demo"]);
   assert.deepEqual(warnings, []);
+});
+
+describe("the number of standbys", () => {
+  /** Says that it stands by, and stays. */
+  const PROGRAM = `process.send({ type: "standby" }); setInterval(() => undefined, 1000);`;
+
+  function keeper(t: TestContext) {
+    const folder = temporaryFolder(t, "flash-standbys");
+    const file = path.join(folder, "standby.mjs");
+    writeFileSync(file, PROGRAM);
+    const clock = new ManualClock();
+    const alive = new Set<WorkerProcess>();
+    let booted = 0;
+    let most = 0;
+    const standbys = new Standbys({
+      clock,
+      onUnready: assert.fail,
+      boot: async () => {
+        const place = { mark: `s${++booted}`, folder };
+        const process = await WorkerProcess.spawn({ program: file, label: "test", place, env: {} });
+        alive.add(process);
+        most = Math.max(most, alive.size);
+        void process.exited.then(() => alive.delete(process));
+        return process;
+      },
+    });
+    t.after(async () => {
+      standbys.close();
+      for (const process of alive) process.kill();
+      await until(() => alive.size === 0, { what: "the end of all" });
+    });
+    return {
+      standbys,
+      clock,
+      alive,
+      most: () => most,
+      /** Takes one that somebody else needs, and lets it end: what is alive is what stands by. */
+      take: async (runtime: Runtime) => {
+        const standby = standbys.take(runtime);
+        if (standby === undefined) return false;
+        standby.kill();
+        await standby.exited;
+        return true;
+      },
+    };
+  }
+  const one = { digest: "1", file: "" };
+  const processors = Math.max(1, os.availableParallelism());
+
+  test("grows with misses up to the processors, and is one again after a quiet minute", async (t) => {
+    const { standbys, clock, take, most } = keeper(t);
+    standbys.keep(one);
+    await until(() => standbys.ready === 1, { what: "the first" });
+    // A burst of cold starts.
+    let hits = 0;
+    for (let start = 0; start < 20; start++) if (await take(one)) hits++;
+    assert.equal(hits, 1);
+    clock.advance(300);
+    await until(() => standbys.ready === processors, { what: "more of them" });
+    assert.ok(most() <= processors, `${most()} were alive at once`);
+    clock.advance(60_000);
+    await until(() => standbys.ready === 1, { what: "one again" });
+  });
+
+  test("is kept for the two runtimes that were wanted last", async (t) => {
+    const { standbys, take, clock, alive } = keeper(t);
+    const [two, three] = [
+      { digest: "2", file: "" },
+      { digest: "3", file: "" },
+    ];
+    standbys.keep(one);
+    standbys.keep(two);
+    await until(() => standbys.ready === 2, { what: "one of each" });
+    assert.deepEqual([await take(one), await take(two)], [true, true]);
+    clock.advance(300);
+    await until(() => standbys.ready === 2, { what: "their successors" });
+    standbys.keep(three);
+    await until(() => alive.size === 2 && standbys.ready === 2, { what: "the first one's end" });
+    assert.deepEqual([await take(two), await take(three)], [true, true]);
+    assert.equal(await take(one), false);
+  });
 });
 
 interface WorkerStart {

@@ -1,7 +1,8 @@
 /**
  * Standbys: processes that have booted the worker runtime and wait to become a worker, so that a cold
- * start is the import of the user's code. One is kept for the newest runtime; when workers start faster
- * than standbys boot, up to one for each processor, until a quiet minute has passed. Each is used once.
+ * start is the import of the user's code. One is kept for each of the two runtimes that were last wanted;
+ * when workers start faster than standbys boot, up to one for each processor, until a quiet minute has
+ * passed. Each is used once.
  */
 
 import os from "node:os";
@@ -29,53 +30,85 @@ const REFILL_MS = 300;
 const QUIET_MS = 60_000;
 /** Boots that fail in a row until the runtime is believed to have no standby. */
 const MAX_FAILURES = 3;
+/** Apps that were built with different versions of the package have different runtimes. */
+const MAX_RUNTIMES = 2;
 
 export class Standbys {
   readonly #options: StandbysOptions;
-  readonly #most = Math.max(1, os.availableParallelism());
-  readonly #standing = new Set<WorkerProcess>();
-  readonly #all = new Set<WorkerProcess>();
-  #runtime: Runtime | undefined;
-  #wanted = 1;
-  #booting = 0;
-  #failures = 0;
-  #cancelCalm: (() => void) | undefined;
+  /** By digest, the one that was wanted last at the end. */
+  readonly #crews = new Map<string, Crew>();
   #isClosed = false;
 
   constructor(options: StandbysOptions) {
     this.#options = options;
   }
 
-  /** Keeps standbys of this runtime from now on; those of another one are ended. */
+  /** Keeps standbys of this runtime from now on; those of the one that was wanted longest ago may go. */
   keep(runtime: Runtime): void {
-    if (this.#runtime?.digest !== runtime.digest) {
-      this.#runtime = runtime;
-      this.#failures = 0;
-      for (const standby of this.#all) standby.kill();
-      this.#standing.clear();
-      this.#all.clear();
-    }
-    this.#fill();
+    this.#crewOf(runtime)?.fill();
   }
 
   /** How many stand ready. */
   get ready(): number {
-    return this.#standing.size;
+    return [...this.#crews.values()].reduce((sum, crew) => sum + crew.ready, 0);
   }
 
   /** A standby of this runtime, if one stands ready. */
   take(runtime: Runtime): WorkerProcess | undefined {
-    if (this.#runtime?.digest !== runtime.digest) {
-      this.keep(runtime);
-      return undefined;
+    return this.#crewOf(runtime)?.take();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const crew of this.#crews.values()) crew.close();
+    this.#crews.clear();
+  }
+
+  #crewOf(runtime: Runtime): Crew | undefined {
+    if (this.#isClosed) return undefined;
+    const crew = this.#crews.get(runtime.digest) ?? new Crew(runtime, this.#options);
+    this.#crews.delete(runtime.digest);
+    this.#crews.set(runtime.digest, crew);
+    const [oldest] = this.#crews.entries();
+    if (this.#crews.size > MAX_RUNTIMES && oldest !== undefined) {
+      const [digest, leaving] = oldest;
+      this.#crews.delete(digest);
+      leaving.close();
     }
+    return crew;
+  }
+}
+
+/** The standbys of one runtime. */
+class Crew {
+  readonly #runtime: Runtime;
+  readonly #options: StandbysOptions;
+  readonly #most = Math.max(1, os.availableParallelism());
+  readonly #standing = new Set<WorkerProcess>();
+  readonly #all = new Set<WorkerProcess>();
+  #wanted = 1;
+  #booting = 0;
+  #failures = 0;
+  #cancelCalm: (() => void) | undefined;
+  #isClosed = false;
+
+  constructor(runtime: Runtime, options: StandbysOptions) {
+    this.#runtime = runtime;
+    this.#options = options;
+  }
+
+  get ready(): number {
+    return this.#standing.size;
+  }
+
+  take(): WorkerProcess | undefined {
     const [standby] = this.#standing;
     if (standby === undefined) this.#missed();
     else {
       this.#standing.delete(standby);
       this.#all.delete(standby);
     }
-    this.#options.clock.after(REFILL_MS, () => this.#fill());
+    this.#options.clock.after(REFILL_MS, () => this.fill());
     return standby;
   }
 
@@ -96,25 +129,24 @@ export class Standbys {
     });
   }
 
-  #fill(): void {
-    const runtime = this.#runtime;
-    if (runtime === undefined || this.#isClosed || this.#failures >= MAX_FAILURES) return;
+  fill(): void {
+    if (this.#isClosed || this.#failures >= MAX_FAILURES) return;
     while (this.#all.size + this.#booting < this.#wanted) {
       this.#booting++;
-      void this.#boot(runtime).finally(() => this.#booting--);
+      void this.#boot().finally(() => this.#booting--);
     }
   }
 
-  async #boot(runtime: Runtime): Promise<void> {
+  async #boot(): Promise<void> {
     let standby: WorkerProcess;
     try {
-      standby = await this.#options.boot(runtime);
+      standby = await this.#options.boot(this.#runtime);
     } catch {
       // A plain start will fail as well, and says why to somebody who asked for it.
       this.#failures++;
       return;
     }
-    if (this.#isClosed || this.#runtime?.digest !== runtime.digest) {
+    if (this.#isClosed) {
       standby.kill();
       return;
     }
@@ -131,7 +163,7 @@ export class Standbys {
       // One that was taken is a worker now, and its end another's business.
       if (!this.#all.delete(standby)) return;
       if (!this.#standing.delete(standby)) this.#failures++;
-      this.#fill();
+      this.fill();
     });
   }
 }
