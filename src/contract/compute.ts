@@ -3,6 +3,8 @@
 import type { LineFacts } from "./logs.ts";
 import type { FunctionSpan } from "./span.ts";
 
+import type { ManifestPart } from "./manifest.ts";
+
 export interface WorkerSpec {
   workerId: string;
   endpointId: string;
@@ -10,6 +12,8 @@ export interface WorkerSpec {
   kind: "qb" | "lb";
   /** Folder of the unpacked artifact. */
   artifactDir: string;
+  /** What the artifact's manifest says of the endpoint: with a thousand of them it takes long to read. */
+  manifest?: ManifestPart;
   /** A pre-booted process may become this worker. Default false. */
   flashboot?: boolean;
   /** Everything the worker sees: nothing of the server's own environment is added but PATH, HOME and TZ. */

@@ -102,6 +102,12 @@ export interface Manifest {
   fingerprint: string;
 }
 
+/** What a manifest says of one endpoint: all that its worker has to know at the start. */
+export interface ManifestPart {
+  builtWith: string;
+  endpoint: EndpointManifest;
+}
+
 /** Reads a manifest. Throws `INVALID_MANIFEST`. Unknown fields are kept. */
 export function readManifest(text: string, from: string): Manifest {
   let value: unknown;

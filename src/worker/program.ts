@@ -13,6 +13,8 @@ import {
   readManifest,
   type EndpointManifest,
   type FunctionManifest,
+  type Manifest,
+  type ManifestPart,
 } from "../contract/manifest.ts";
 import {
   DECLARATION,
@@ -40,15 +42,22 @@ export interface ArtifactPlace {
   endpoint: string;
   /** URL of the running program. */
   runtimeUrl: string;
+  /** What the manifest says of the endpoint, when that has been read already. */
+  known?: ManifestPart | undefined;
 }
 
-/** Reads the manifest and makes this process the worker of the endpoint. */
-export function openArtifact({ artifactDir, endpoint: name, runtimeUrl }: ArtifactPlace): Served {
+/** Makes this process the worker of the endpoint. */
+export function openArtifact(place: ArtifactPlace): Served {
+  const { artifactDir, endpoint: name, runtimeUrl, known } = place;
   const file = path.join(artifactDir, MANIFEST_FILE);
-  const manifest = readManifest(textOf(file), file);
-  const endpoint = findEndpoint(manifest, name);
+  let whole: Manifest | undefined;
+  // Of a thousand endpoints it is long: read when somebody asks for another endpoint.
+  const readWhole = (): Manifest => (whole ??= readManifest(textOf(file), file));
+  const endpoint = known?.endpoint ?? findEndpoint(readWhole(), name);
   if (endpoint?.bundle === undefined) {
-    const names = manifest.endpoints.map((one) => one.name).join(", ");
+    const names = readWhole()
+      .endpoints.map((one) => one.name)
+      .join(", ");
     throw new FlashError(
       "INVALID_MANIFEST",
       endpoint === undefined
@@ -59,11 +68,22 @@ export function openArtifact({ artifactDir, endpoint: name, runtimeUrl }: Artifa
   const shared = registry();
   shared.mode = "serve";
   shared.endpoint = name;
-  shared.manifest = manifest;
+  Object.defineProperty(shared, "manifest", {
+    configurable: true,
+    enumerable: true,
+    get: readWhole,
+    set: (manifest: Manifest | undefined) => {
+      Object.defineProperty(shared, "manifest", {
+        value: manifest,
+        writable: true,
+        configurable: true,
+      });
+    },
+  });
   const bundlePath = path.join(artifactDir, endpoint.bundle);
   return {
     endpoint,
-    version: manifest.builtWith,
+    version: known?.builtWith ?? readWhole().builtWith,
     bundlePath,
     style: stackStyle(runtimeUrl, bundlePath),
   };
@@ -139,14 +159,15 @@ export function routesOf(
 
 /** Gives declarations without a name the one the compiler derived: of the export, function or class. */
 function nameDeclarations(exports: Record<string, unknown>): void {
-  const { declarations, manifest } = registry();
+  const shared = registry();
+  const { declarations } = shared;
   const isEndpoint = (name: string): boolean =>
-    manifest !== undefined && findEndpoint(manifest, name) !== undefined;
+    name === shared.endpoint ||
+    (shared.manifest !== undefined && findEndpoint(shared.manifest, name) !== undefined);
   for (const [name, value] of Object.entries(exports)) {
     const declaration = declarationOf(value);
-    if (declaration !== undefined && declarations.includes(declaration) && isEndpoint(name)) {
-      declaration.name ??= name;
-    }
+    if (declaration === undefined || declaration.name !== undefined) continue;
+    if (declarations.includes(declaration) && isEndpoint(name)) declaration.name = name;
   }
   for (const declaration of declarations) {
     const { target } = declaration;

@@ -3,6 +3,7 @@
 import type { Worker } from "node:worker_threads";
 import { FlashError, reportOf } from "../contract/errors.ts";
 import { WORKER_ENV } from "../contract/worker-env.ts";
+import type { ManifestPart } from "../contract/manifest.ts";
 import type { EndpointDeclaration } from "../contract/registry.ts";
 import { systemClock } from "../kit/clock.ts";
 import type { Log } from "../kit/log.ts";
@@ -29,6 +30,8 @@ export interface WorkerOptions {
   runtimeUrl: string;
   /** What the endpoint declares. Default: what its bundle does when it is evaluated. */
   declarations?: (served: Served) => Promise<EndpointDeclaration[]>;
+  /** What the artifact's manifest says of the endpoint, when somebody has read it already. */
+  manifest?: ManifestPart | undefined;
   /** What the process has made ready before it knew whose worker it is. */
   prepared?: Prepared;
   /** Runs when the work is over, before the exit. */
@@ -72,7 +75,7 @@ export async function serveWorker(options: WorkerOptions): Promise<void> {
     const { artifactDir, endpoint } = settings;
     // For `ps`: whose process this is. The endpoint's id first, because long titles are cut.
     process.title = `flash-worker ${env[WORKER_ENV.endpointId] ?? ""} ${endpoint}`;
-    served = openArtifact({ artifactDir, endpoint, runtimeUrl });
+    served = openArtifact({ artifactDir, endpoint, runtimeUrl, known: options.manifest });
     keepCompiled(artifactDir);
     life.showStacksAs(served.style);
     // Positions of the original sources in every stack, user code's own logging included.

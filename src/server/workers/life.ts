@@ -92,7 +92,7 @@ export function healthPath({ manifest }: Version): string {
 }
 
 function specOf(worker: PoolWorker, row: EndpointRow, host: LifeHost): WorkerSpec {
-  const { artifactDir, releaseId, manifest } = worker.version;
+  const { artifactDir, builtWith, releaseId, manifest } = worker.version;
   const identity = {
     serverUrl: host.serverUrl(),
     app: row.app,
@@ -109,6 +109,7 @@ function specOf(worker: PoolWorker, row: EndpointRow, host: LifeHost): WorkerSpe
     endpointName: row.name,
     kind: row.kind,
     artifactDir,
+    manifest: { builtWith, endpoint: manifest },
     flashboot: manifest.options.flashboot,
     env: {
       ...userEnvironment({ ...manifest.options.env, ...host.secretsOf(row, manifest) }),

@@ -9,6 +9,8 @@ import { WorkerLink } from "./link.ts";
 export interface Version {
   releaseId: string;
   buildId: string;
+  /** Version of the package that built it. */
+  builtWith: string;
   /** Folder of the unpacked artifact. */
   artifactDir: string;
   manifest: EndpointManifest;

@@ -77,7 +77,7 @@ export class ProcessCompute implements Compute {
     const { workerId, onLine } = spec;
     const worker = started.become({ workerId, socketPath, onLine });
     void worker.exited.then(() => this.#strays.leftBy(workerId));
-    standby?.assign(environment(spec, standby.place));
+    standby?.assign(environment(spec, standby.place), spec.manifest);
     return worker;
   }
 

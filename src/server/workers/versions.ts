@@ -46,9 +46,10 @@ export class Versions {
   async #version(row: ReleaseEndpointRow): Promise<Version | undefined> {
     const build = await this.#build(row.buildId);
     const manifest = build === undefined ? undefined : findEndpoint(build.manifest, row.name);
-    if (manifest === undefined) return undefined;
+    if (build === undefined || manifest === undefined) return undefined;
     const { versionId: releaseId, buildId } = row;
-    return { releaseId, buildId, artifactDir: this.#folderOf(buildId), manifest };
+    const { builtWith } = build.manifest;
+    return { releaseId, buildId, builtWith, artifactDir: this.#folderOf(buildId), manifest };
   }
 
   async #build(id: string): Promise<BuildRow | undefined> {

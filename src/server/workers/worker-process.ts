@@ -13,6 +13,7 @@ import type {
   WorkerExit,
   WorkerLine,
 } from "../../contract/compute.ts";
+import type { ManifestPart } from "../../contract/manifest.ts";
 import { deferred } from "../../kit/abort.ts";
 import { systemClock } from "../../kit/clock.ts";
 import { Lines } from "./lines.ts";
@@ -130,8 +131,8 @@ export class WorkerProcess {
   }
 
   /** Gives a standby its environment. Its artifact has the runtime that the standby was booted with. */
-  assign(env: Readonly<Record<string, string>>): void {
-    this.#child.send({ type: "assign", env, sharesSdk: true });
+  assign(env: Readonly<Record<string, string>>, manifest: ManifestPart | undefined): void {
+    this.#child.send({ type: "assign", env, sharesSdk: true, manifest });
   }
 
   async stop(graceMs: number): Promise<WorkerExit> {

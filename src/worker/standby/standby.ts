@@ -4,14 +4,16 @@
  * rehearsed, so that what remains of a cold start is the import of the user's code. It is used once: one endpoint's
  * environment never meets another's.
  *
- *   server → standby   {"type":"assign","env":{…},"sharesSdk":true}
+ *   server → standby   {"type":"assign","env":{…},"sharesSdk":true,"manifest":{…}}
  *                        the whole environment of the worker to be, and whether the SDK of its
- *                        artifact is the one beside the standby's program
+ *                        artifact is the one beside the standby's program; what its manifest says of
+ *                        the endpoint, when the server knows
  *   standby → server   {"type":"standby","failure":"…"}
  *                        booted, waiting; why it could not rehearse, if so
  */
 
 import { fileURLToPath } from "node:url";
+import type { ManifestPart } from "../../contract/manifest.ts";
 import { WORKER_ENV } from "../../contract/worker-env.ts";
 import { rehearse } from "./rehearsal.ts";
 import { startHeartbeatThread } from "../queue/heartbeat.ts";
@@ -22,6 +24,7 @@ import { SharedSdk } from "./shared-sdk.ts";
 interface Assignment {
   env: Record<string, string>;
   sharesSdk: boolean;
+  manifest: ManifestPart | undefined;
 }
 
 /** Waits for an assignment and serves it. Ends with the server's channel. */
@@ -45,22 +48,29 @@ export async function standBy(runtimeUrl: string): Promise<void> {
   }
   process.title = "flash-standby";
   process.send?.({ type: "standby", failure });
-  const { env, sharesSdk } = await assigned;
+  const { env, sharesSdk, manifest } = await assigned;
   process.off("disconnect", leave);
   for (const name of Object.keys(process.env)) delete process.env[name];
   Object.assign(process.env, env);
   const artifactDir = env[WORKER_ENV.artifactDir];
   if (sharesSdk && artifactDir !== undefined) sdk?.standInFor(artifactDir);
-  await serveWorker({ env: process.env, runtimeUrl, prepared: { doors, heartbeatThread } });
+  await serveWorker({
+    env: process.env,
+    runtimeUrl,
+    manifest,
+    prepared: { doors, heartbeatThread },
+  });
 }
 
 function assignment(): Promise<Assignment> {
   return new Promise((resolve) => {
     const onMessage = (message: unknown): void => {
-      const { type, env, sharesSdk } = (message ?? {}) as Partial<Assignment> & { type?: unknown };
+      const { type, env, sharesSdk, manifest } = (message ?? {}) as Partial<Assignment> & {
+        type?: unknown;
+      };
       if (type !== "assign" || env === undefined) return;
       process.off("message", onMessage);
-      resolve({ env, sharesSdk: sharesSdk === true });
+      resolve({ env, sharesSdk: sharesSdk === true, manifest });
     };
     process.on("message", onMessage);
   });
