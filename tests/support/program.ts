@@ -33,6 +33,8 @@ export class Program {
       // A process group of its own, so that signals reach all of it, as Ctrl-C in a terminal does.
       detached: true,
     });
+    // A program that ends before it has read everything is the test's business, by its exit.
+    this.child.stdin?.on("error", () => undefined);
     this.child.stdin?.end(options.input ?? "");
     this.child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       this.stdout += text;
