@@ -4,10 +4,17 @@
  */
 
 import { mkdir, realpath } from "node:fs/promises";
+import { FlashError } from "../contract/errors.ts";
 import { DEFAULTS } from "../contract/limits.ts";
+import { isLogLevel, type LogLevel } from "../contract/logs.ts";
 import type { Durability } from "../contract/store.ts";
 import { createLog, type Log } from "../kit/log.ts";
-import { FlashServer, openStore, ProcessCompute } from "../server/server.ts";
+import {
+  FlashServer,
+  openStore,
+  ProcessCompute,
+  type FlashServerOptions,
+} from "../server/server.ts";
 import { ownVersion } from "./package.ts";
 import { removeRecord, writeRecord } from "./server-record.ts";
 
@@ -105,6 +112,7 @@ async function startServer(
       allowPrivateWebhooks: options.privateWebhooks ?? false,
       rateLimits: options.rateLimits ?? false,
       tracing: process.env,
+      logs: logLimits(process.env),
       keepReleases: options.keepReleases ?? DEFAULTS.keepReleases,
       ...(options.tls === undefined ? {} : { tls: options.tls }),
       ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
@@ -119,11 +127,37 @@ async function startServer(
   }
 }
 
+/** FLASH_LOG_BYTES and FLASH_ALL_LOG_BYTES. Throws `INVALID_CONFIG`. */
+function logLimits(env: NodeJS.ProcessEnv): NonNullable<FlashServerOptions["logs"]> {
+  const maxBytes = bytesOf(env, "FLASH_LOG_BYTES");
+  const maxTotalBytes = bytesOf(env, "FLASH_ALL_LOG_BYTES");
+  return {
+    ...(maxBytes === undefined ? {} : { maxBytes }),
+    ...(maxTotalBytes === undefined ? {} : { maxTotalBytes }),
+  };
+}
+
+function bytesOf(env: NodeJS.ProcessEnv, name: string): number | undefined {
+  const text = env[name]?.trim() ?? "";
+  if (text === "") return undefined;
+  if (/^[1-9]\d{3,14}$/.test(text)) return Number(text);
+  throw new FlashError(
+    "INVALID_CONFIG",
+    `${name} must be a number of bytes from 1000, got '${text}'.`,
+  );
+}
+
+/** Another service's LOG_LEVEL may say what is no level here. */
+function levelOf(text: string | undefined): LogLevel {
+  const level = text?.toLowerCase();
+  return isLogLevel(level) ? level : "info";
+}
+
 /** The server's log on stderr: lines for people in a terminal, JSON otherwise. */
 export function serverLog(): Log {
   return createLog({
     format: process.stderr.isTTY ? "text" : "json",
-    level: process.env.LOG_LEVEL?.toLowerCase() === "debug" ? "debug" : "info",
+    level: levelOf(process.env.LOG_LEVEL),
     write: (line) => process.stderr.write(line),
   });
 }

@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import type { Problem } from "../../src/contract/errors.ts";
-import { Sandbox, type Deployment } from "../support/flash.ts";
+import { Sandbox, workerPids, type Deployment } from "../support/flash.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 
@@ -181,6 +181,16 @@ test("a call that its caller has given up ends, however the caller came to it", 
   abort.abort();
   await asked;
   await untilCancelled(deployment, running.job, left);
+
+  // The caller has died.
+  const killed = path.join(folder, "killed");
+  const dying = post("/wait", killed).then(({ status }) => status);
+  const waiting = await untilRunning(killed);
+  for (const pid of workerPids(sandbox.home, deployment.endpoint("front").id)) {
+    process.kill(pid, "SIGKILL");
+  }
+  assert.equal(await dying, 502);
+  await untilCancelled(deployment, waiting.job, killed);
 });
 
 test("releases in the middle of calls: every call is answered", async (t) => {

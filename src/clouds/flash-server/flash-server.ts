@@ -1,5 +1,6 @@
 /** A Flash server as a cloud: the contract's `Cloud` over the control API (`contract/control.ts`). */
 
+import { setTimeout as pause } from "node:timers/promises";
 import type { Artifact, Cloud, CloudOptions, Target } from "../../contract/cloud.ts";
 import type {
   AppDocument,
@@ -34,6 +35,12 @@ import { upload } from "./upload.ts";
 const API = "/api/v1";
 
 type Query = Readonly<Record<string, string | undefined>>;
+
+/** A server that is restarted is waited for this long by those who follow its logs, ms. */
+const AWAY_MS = 60_000;
+const LOOK_AGAIN_MS = 500;
+/** Lines that may have been written meanwhile. */
+const RESUMED_LINES = 10_000;
 
 export class FlashServerCloud implements Cloud {
   readonly #client: ControlClient;
@@ -251,10 +258,20 @@ export class FlashServerCloud implements Cloud {
     for await (const line of lines) yield JSON.parse(line) as EventDocument;
   }
 
-  async *logs(
+  logs(
+    target: Target,
+    query: LogQuery & { endpoint?: string },
+    options: CloudOptions = {},
+  ): AsyncGenerator<LogLine> {
+    return query.follow
+      ? this.#followLogs(target, query, options)
+      : this.#readLogs(target, query, options);
+  }
+
+  async *#readLogs(
     target: Target,
     { tail, follow, since, ...filter }: LogQuery & { endpoint?: string },
-    options: CloudOptions = {},
+    options: CloudOptions,
   ): AsyncGenerator<LogLine> {
     const lines = this.#client.lines({
       method: "GET",
@@ -270,6 +287,46 @@ export class FlashServerCloud implements Cloud {
       ...(follow ? { idleMs: 0 } : {}),
     });
     for await (const line of lines) yield JSON.parse(line) as LogLine;
+  }
+
+  /** {@link logs} that go on when the server comes back: from its last line on, each line once. */
+  async *#followLogs(
+    target: Target,
+    query: LogQuery & { endpoint?: string },
+    options: CloudOptions,
+  ): AsyncGenerator<LogLine> {
+    let since = query.since;
+    /** Lines of the last moment: they come again. */
+    let known = new Set<string>();
+    let lostAt: number | undefined;
+    for (let isFirst = true; ; isFirst = false) {
+      const again = isFirst ? {} : { tail: RESUMED_LINES };
+      const from = since === undefined ? {} : { since };
+      try {
+        for await (const line of this.#readLogs(target, { ...query, ...again, ...from }, options)) {
+          lostAt = undefined;
+          const text = JSON.stringify(line);
+          if (known.has(text)) continue;
+          const time = Date.parse(line.time);
+          if (time !== since) known = new Set();
+          known.add(text);
+          since = time;
+          yield line;
+        }
+      } catch (error) {
+        if (isFirst && since === query.since) throw error;
+        if (options.signal?.aborted === true || !isAway(error)) throw error;
+      }
+      lostAt ??= Date.now();
+      if (Date.now() - lostAt > AWAY_MS) throw away(this.target);
+      options.onProgress?.("the server is away; waiting for it");
+      await pause(
+        LOOK_AGAIN_MS,
+        undefined,
+        options.signal === undefined ? {} : { signal: options.signal },
+      );
+      since ??= lostAt;
+    }
   }
 
   async #get<T>(path: string, query: Query, { signal }: CloudOptions): Promise<T> {
@@ -308,4 +365,15 @@ export class FlashServerCloud implements Cloud {
     options.onProgress?.(isNew ? `uploaded ${size}` : "uploaded before");
     return build;
   }
+}
+
+function isAway(error: unknown): boolean {
+  const codes = ["CONNECTION_FAILED", "SERVER_NOT_RUNNING", "UNAVAILABLE"];
+  return FlashError.is(error) && codes.includes(error.code);
+}
+
+function away(target: string): FlashError {
+  return new FlashError("CONNECTION_FAILED", `${target} has been away for ${AWAY_MS / 1000} s.`, {
+    hint: "Is the server running?",
+  });
 }
