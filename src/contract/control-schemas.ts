@@ -149,7 +149,7 @@ export const DOCUMENTS = {
     ...ENVIRONMENT,
     app: STRING,
     version: nullable(INTEGER),
-    deployments: list(object(ENDPOINT)),
+    deployments: list(object({ ...ENDPOINT, options: ANY_OBJECT })),
   }),
   BuildsDocument: object({
     app: STRING,

@@ -72,12 +72,17 @@ export interface EnvironmentSummary {
   createdAt: string;
 }
 
+export interface DeployedEndpoint extends EndpointDocument {
+  /** The options it runs with, with `***` for the values of variables. */
+  options: Record<string, unknown>;
+}
+
 /** `flash env get --json`. */
 export interface EnvironmentDocument extends EnvironmentSummary {
   app: string;
   /** Number of the active release. */
   version: number | null;
-  deployments: EndpointDocument[];
+  deployments: DeployedEndpoint[];
 }
 
 export interface AppSummary {

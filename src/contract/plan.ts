@@ -51,6 +51,9 @@ export interface Drift {
   options: OptionChange[];
 }
 
+/** Instead of the value of a variable. */
+const HIDDEN = "***";
+
 /** Endpoints by name: what becomes of each. */
 export function planChanges(
   before: readonly EndpointManifest[],
@@ -117,12 +120,28 @@ export function optionChanges(
         // Variables may hold what nobody should read on a screen.
         return {
           option,
-          ...(from.has(option) ? { from: "***" } : {}),
-          ...(to.has(option) ? { to: "***" } : {}),
+          ...(from.has(option) ? { from: HIDDEN } : {}),
+          ...(to.has(option) ? { to: HIDDEN } : {}),
         };
       }
-      return { option, from: from.get(option), to: to.get(option) };
+      return { option, from: shown(option, from.get(option)), to: shown(option, to.get(option)) };
     });
+}
+
+/** Options as anybody may see them: the values of variables are left out. */
+export function shownOptions(options: EndpointManifest["options"]): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(options).map(([option, value]) => [option, shown(option, value)]),
+  );
+}
+
+function shown(option: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (option === "env") {
+    return Object.fromEntries(Object.keys(value).map((name) => [name, HIDDEN]));
+  }
+  if (option !== "template" || !("env" in value)) return value;
+  return { ...value, env: shown("env", value.env) };
 }
 
 function flat(options: EndpointManifest["options"]): Map<string, unknown> {

@@ -13,6 +13,7 @@ import type {
   PruneDocument,
 } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
+import { shownOptions } from "../../contract/plan.ts";
 import type { AppRow, EnvironmentRow, Store } from "../../contract/store.ts";
 import type { Clock } from "../../kit/clock.ts";
 import type { Fleet } from "../workers/fleet.ts";
@@ -127,7 +128,10 @@ export class Model {
     const endpoints = await control.listEndpoints(app, name);
     const deployments = endpoints.flatMap((endpoint) => {
       const pool = this.#options.fleet.pool(endpoint.id);
-      return pool === undefined ? [] : [endpointDocument(endpoint, pool.active.manifest, url())];
+      if (pool === undefined) return [];
+      const { manifest } = pool.active;
+      const options = shownOptions(manifest.options);
+      return [{ ...endpointDocument(endpoint, manifest, url()), options }];
     });
     return { app, ...(await this.#summary(row)), version: release?.version ?? null, deployments };
   }
