@@ -326,6 +326,11 @@ export const COMMANDS: readonly CommandEntry[] = [
         summary: "say whether the server runs, and where",
         load: async () => (await import("./commands/server-status.ts")).serverStatus,
       },
+      {
+        name: "unit",
+        summary: "print a systemd unit for the server",
+        load: async () => (await import("./commands/server-unit.ts")).serverUnit,
+      },
     ],
   },
 ];
