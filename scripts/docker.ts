@@ -20,9 +20,16 @@ try {
   must(["images/base.sh", "flash-test-base"]);
   const registry = spawnSync("npm", ["config", "get", "registry"], { encoding: "utf8" });
   must([
-    ...[process.execPath, "scripts/image.ts", "--tag", "flash-test-server", "--network", "host"],
-    ...["--build-arg", "BASE=flash-test-base"],
-    ...["--build-arg", `npm_config_registry=${registry.stdout.trim()}`],
+    process.execPath,
+    "scripts/image.ts",
+    "--tag",
+    "flash-test-server",
+    "--network",
+    "host",
+    "--build-arg",
+    "BASE=flash-test-base",
+    "--build-arg",
+    `npm_config_registry=${registry.stdout.trim()}`,
   ]);
   must([process.execPath, "--test", "--test-timeout=120000", "tests/docker/image.test.ts"]);
 } catch (error) {
@@ -44,9 +51,16 @@ async function startDaemon(): Promise<ChildProcess> {
     "dockerd",
     [
       // The tests use the machine's own network: nothing has to be set up.
-      ...["--bridge=none", "--iptables=false", "--host", socket],
-      ...["--data-root", path.join(folder, "data"), "--exec-root", path.join(folder, "exec")],
-      ...["--pidfile", path.join(folder, "pid")],
+      "--bridge=none",
+      "--iptables=false",
+      "--host",
+      socket,
+      "--data-root",
+      path.join(folder, "data"),
+      "--exec-root",
+      path.join(folder, "exec"),
+      "--pidfile",
+      path.join(folder, "pid"),
     ],
     { stdio: ["ignore", log, log] },
   );

@@ -51,18 +51,25 @@ test("the container runs as nobody special, collects orphans, drains on stop and
     );
   };
   await docker(
-    ...["run", "--detach", "--name", name, "--network", "host", "--volume", `${name}:/data`],
+    "run",
+    "--detach",
+    "--name",
+    name,
+    "--network",
+    "host",
+    "--volume",
+    `${name}:/data`,
     // Hard, as careful people run it: nothing of the image may be written, no capability is there.
-    ...[
-      "--read-only",
-      "--tmpfs",
-      "/tmp",
-      "--cap-drop",
-      "ALL",
-      "--security-opt",
-      "no-new-privileges",
-    ],
-    ...["--env", `FLASH_PORT=${port}`, IMAGE],
+    "--read-only",
+    "--tmpfs",
+    "/tmp",
+    "--cap-drop",
+    "ALL",
+    "--security-opt",
+    "no-new-privileges",
+    "--env",
+    `FLASH_PORT=${port}`,
+    IMAGE,
   );
   await healthy();
   assert.equal((await docker("exec", name, "id", "-u")).stdout.trim(), "1000");

@@ -34,7 +34,7 @@ export const serverUnit: CommandDefinition = {
     ["--host <address>", "address to listen on; default: 127.0.0.1, this machine only"],
   ],
   async run({ options, output }) {
-    const unit = unitText(options as Options);
+    const unit = unitText(options);
     output.document({ unit });
     if (!output.json) output.data(unit.trimEnd());
   },
@@ -52,7 +52,8 @@ function unitText({ user, home, port, host }: Options): string {
     "server",
     "start",
     "--foreground",
-    ...["--port", String(port ?? DEFAULTS.serverPort)],
+    "--port",
+    String(port ?? DEFAULTS.serverPort),
     ...(host === undefined ? [] : ["--host", host]),
   ];
   const stopSeconds = LIMITS.workerGraceMs / 1000 + 15;
