@@ -54,6 +54,20 @@ export const FIRST_CASES: readonly Case[] = [
 export const MACHINE_CASES: readonly Case[] = [
   { title: "token prints the key", args: ["token"], stdout: /^flash_\S+\n$/ },
   {
+    title: "server unit prints a systemd unit",
+    args: ["server", "unit"],
+    stdout:
+      /^\[Unit\][^]*ExecStart=\S+ \S+ server start --foreground --port 4747\n[^]*DynamicUser=yes/,
+  },
+  {
+    title: "server unit of a user, a folder, an address and a port",
+    args: "server unit --user www --home /srv/flash --host 0.0.0.0 --port 5000 --json".split(" "),
+    json: ({ unit }) => {
+      assert.match(String(unit), /User=www\nReadWritePaths=\/srv\/flash/);
+      assert.match(String(unit), /--port 5000 --host 0\.0\.0\.0/);
+    },
+  },
+  {
     title: "token as JSON",
     args: ["token", "--json"],
     json: ({ key }) => assert.match(String(key), /^flash_/),
