@@ -256,6 +256,8 @@ describe("what workers write", () => {
       assert.ok(clean.includes(REDACTED), text);
       assert.ok(!/word|p%40ss|second|x{9}|y{9}|cEBzcyA/.test(clean), clean);
     }
+    const nested = { text: JSON.stringify({ value }), list: [value], [value]: 1 };
+    assert.ok(!JSON.stringify(redactor.redactJson(nested)).includes("word"));
     assert.equal(redactor.redact("abc is too short to look for"), "abc is too short to look for");
     assert.equal(redactor.redact("flash_short"), "flash_short");
   });

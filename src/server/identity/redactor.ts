@@ -29,12 +29,19 @@ export class Redactor {
     return clean.includes("flash") ? clean.replaceAll(KEYS, REDACTED) : clean;
   }
 
-  /** The same for every text within a JSON value. */
+  /** The same for every text within a JSON value, names included. */
   redactJson<T>(value: T): T {
-    if (value === undefined) return value;
-    const text = JSON.stringify(value);
-    const clean = this.redact(text);
-    return clean === text ? value : (JSON.parse(clean) as T);
+    // Text by text: escaped once more, as a part of the whole, a value would not be recognised.
+    return this.#clean(value) as T;
+  }
+
+  #clean(value: unknown): unknown {
+    if (typeof value === "string") return this.redact(value);
+    if (Array.isArray(value)) return value.map((one) => this.#clean(one));
+    if (typeof value !== "object" || value === null) return value;
+    return Object.fromEntries(
+      Object.entries(value).map(([name, one]) => [this.redact(name), this.#clean(one)]),
+    );
   }
 }
 
