@@ -199,8 +199,10 @@ test(`${CHURN_MS / 1000} s of dying workers and rolling releases: no GET or PUT 
   }
   const twice = [...runs].filter(([id, count]) => id.startsWith("POST") && count > 1);
   assert.deepEqual(twice, []);
-  // Every worker that was replaced is gone, and no more than the maximum are there.
+  // No count of a request has leaked, and every worker that was replaced is gone.
   for (const app of ["own", "foreign"]) {
+    const { jobs } = await server.status(app, "api");
+    assert.deepEqual([jobs.inProgress, jobs.inQueue], [0, 0]);
     await until(async () => (await server.workers(app, "api")) <= 4, {
       what: "the old workers' end",
     });
