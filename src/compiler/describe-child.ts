@@ -63,7 +63,12 @@ async function describe(files: readonly DescribeFile[]): Promise<DescribeReport>
   }
   return {
     endpoints: declarations.map(endpointOf),
-    mistakes,
+    mistakes: mistakes.map(({ error: { message, hint }, site, routes = [] }) => ({
+      message,
+      hint,
+      site,
+      unnamed: routes.filter(({ handler }) => handler.name === "").map(({ site }) => site),
+    })),
     exports: modules.flatMap(([file, module]) => exportsOf(file, module, declarations)),
     failures,
   };

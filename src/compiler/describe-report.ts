@@ -37,6 +37,13 @@ export interface ReportedEndpoint extends Pick<
   routes: ReportedRoute[];
 }
 
+export interface ReportedMistake extends Pick<DeclarationMistake, "site"> {
+  message: string;
+  hint: string | undefined;
+  /** Where the functions were given that the message can only call anonymous, in its order. */
+  unnamed: string[];
+}
+
 /** Where an export of a module leads. */
 export interface ReportedExport {
   file: string;
@@ -59,7 +66,7 @@ export interface ReportedFailure {
 
 export interface DescribeReport {
   endpoints: ReportedEndpoint[];
-  mistakes: DeclarationMistake[];
+  mistakes: ReportedMistake[];
   exports: ReportedExport[];
   failures: ReportedFailure[];
 }

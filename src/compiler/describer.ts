@@ -6,11 +6,13 @@
  * loads the files of its own endpoint alone, so what one part declares cannot depend on another.
  */
 
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Metafile } from "esbuild";
 import type { Candidates } from "./candidates.ts";
 import { describeFiles, type DescribeProcesses } from "./describe.ts";
 import { sdkUrl, type DescribeBuild } from "./describe-build.ts";
-import { byPlace, type Finding } from "./diagnostics.ts";
+import { byPlace, type Finding, type Place } from "./diagnostics.ts";
 import { collectEndpoints, type CollectOptions, type FoundProject } from "./endpoints.ts";
 import { graphOf, importClosure } from "./imports.ts";
 import type { OwnPackage } from "./own-package.ts";
@@ -90,9 +92,21 @@ export class Describer {
     const describing = describeFiles({ files: coming, processes, signal });
     const [output, report] = await Promise.all([building, describing]);
     const mapper = new StackMapper(root, outDir);
-    const found = collectEndpoints(report, { mapper, overrides, importPlace });
+    const found = collectEndpoints(report, {
+      mapper,
+      overrides,
+      importPlace,
+      nameAt: (place) => (place === undefined ? undefined : variableAt(root, place)),
+    });
     return { found, inputs: output.inputs, findings: output.findings };
   }
+}
+
+/** `a` of `export const a = api.get(…)`, whichever part of the call the place is. */
+function variableAt(root: string, { file, line, column }: Place): string | undefined {
+  const lines = readFileSync(join(root, file), "utf8").split("\n");
+  const before = [...lines.slice(0, line - 1), lines[line - 1]?.slice(0, column - 1)].join("\n");
+  return /\b(?:const|let|var)\s+([\w$]+)\s*(?::[^=;]*)?=\s*[\w$.\s]*$/.exec(before)?.[1];
 }
 
 /** Parts that a changed file belongs to, and those that have become one with them. */

@@ -71,14 +71,17 @@ export interface CollectOptions {
   overrides: Overrides | undefined;
   /** Where a file imports a package that does not exist. */
   importPlace: (file: string, name: string) => Place | undefined;
+  /** The variable that takes what is declared there. */
+  nameAt: (place: Place | undefined) => string | undefined;
 }
 
 export function collectEndpoints(report: DescribeReport, options: CollectOptions): FoundProject {
   const { mapper, overrides } = options;
   const found: FoundProject = { endpoints: [], derivedNames: [], findings: [] };
   const placeOf = (site: string): Place | undefined => mapper.places(site)[0];
-  for (const { message, hint, site } of report.mistakes) {
-    found.findings.push(errorAt(placeOf(site), message, hint));
+  for (const { message, hint, site, unnamed } of report.mistakes) {
+    const names = unnamed.map((one) => options.nameAt(placeOf(one)));
+    found.findings.push(errorAt(placeOf(site), nameFunctions(message, names), hint));
   }
   for (const failure of report.failures) found.findings.push(failureFinding(failure, options));
   for (const [index, reported] of report.endpoints.entries()) {
@@ -89,6 +92,15 @@ export function collectEndpoints(report: DescribeReport, options: CollectOptions
     found.endpoints.push(applyOverrides(endpoint, overrides, found.findings));
   }
   return found;
+}
+
+/** An arrow function has no name of its own, but what it is exported as says which one is meant. */
+function nameFunctions(message: string, names: readonly (string | undefined)[]): string {
+  let next = 0;
+  return message.replaceAll("'an anonymous function'", (text) => {
+    const name = names[next++];
+    return name === undefined ? text : `'${name}'`;
+  });
 }
 
 /** `Endpoint({ id })` talks to something that exists: nothing is built or deployed for it. */

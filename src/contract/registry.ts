@@ -43,9 +43,11 @@ export interface EndpointDeclaration {
 
 /** A mistake found while a project is described; the build reports all of them at once. */
 export interface DeclarationMistake {
-  message: string;
-  hint?: string;
+  /** Thrown where nothing is collected. */
+  error: { message: string; hint?: string | undefined };
   site: string;
+  /** The routes whose functions the message names, in its order. */
+  routes?: RouteDeclaration[] | undefined;
 }
 
 export interface Registry {

@@ -74,14 +74,10 @@ export function siteOf(entry: AnyFunction): string {
 }
 
 /** Throws `error`; while describing, notes it instead. */
-export function refuse(error: FlashError, entry: AnyFunction): void {
+export function refuse(error: FlashError, entry: AnyFunction, routes?: RouteDeclaration[]): void {
   const { mode, mistakes } = registry();
   if (mode !== "describe") throw error;
-  mistakes.push({
-    message: error.message,
-    site: siteOf(entry),
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
-  });
+  mistakes.push({ error, site: siteOf(entry), routes });
 }
 
 /** Refuses a use of the SDK that cannot work. */
@@ -176,9 +172,10 @@ export function declareRoute(
   const route = { method: verb, path: path as string, handler, site: siteOf(entry) };
   const earlier = declaration.routes.find((one) => conflictKey(one) === conflictKey(route));
   if (earlier !== undefined) {
-    misuse(conflict(route, earlier), entry, {
+    const error = new FlashError("INVALID_USAGE", conflict(route, earlier), {
       hint: "Change the path or the method so that each route is unique.",
     });
+    refuse(error, entry, [earlier, route]);
     return undefined;
   }
   declaration.routes.push(route);

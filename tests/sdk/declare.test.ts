@@ -112,7 +112,7 @@ describe("while describing", () => {
     api.get("/x", () => 1);
     const { mistakes, declarations } = registry();
     assert.deepEqual(
-      mistakes.map(({ message }) => message.slice(0, 30)),
+      mistakes.map(({ error }) => error.message.slice(0, 30)),
       [
         "name may hold letters, digits,",
         "workers min (2) cannot exceed ",
