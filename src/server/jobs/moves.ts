@@ -182,7 +182,7 @@ export class Moves {
     this.#freeKey(job);
     return settling.then((settled) => {
       this.attempts.remove(job.id, job.attempt);
-      if (settled !== undefined) this.#tellAttempt({ ...job, finishedAt: now }, outcome);
+      if (settled !== undefined) this.#tellAttempt(job, outcome, now);
       if (settled?.state === "IN_QUEUE") this.#queued(settled);
       else if (settled !== undefined) this.#settled(settled);
       return settled;
@@ -312,11 +312,13 @@ export class Moves {
   }
 
   /** For those who keep traces: nobody, most of the time. */
-  #tellAttempt(job: Job, outcome: Outcome): void {
+  #tellAttempt(job: Job, outcome: Outcome, finishedAt: number | null = job.finishedAt): void {
     if (this.onAttempt.isEmpty || job.workerId === null) return;
     const error = "error" in outcome ? outcome.error : undefined;
     const why = outcome.kind === "requeued" ? "another attempt follows" : error;
-    this.onAttempt.emit({ job, ...(why === undefined ? {} : { error: why }) });
+    // A copy reads a large input once more, so it is made for those who listen.
+    const ended = { ...job, finishedAt };
+    this.onAttempt.emit({ job: ended, ...(why === undefined ? {} : { error: why }) });
   }
 
   #becameDue({ endpointId, releaseId, jobs }: DueJobs): void {

@@ -12,9 +12,9 @@
  * A group is closed in the check phase of the event loop: everything that was read from sockets in
  * one turn is in it, and a lone operation waits for nothing.
  *
- * A disk that flushes quicker than another thread could be asked to is simply waited for. With any
- * other the flush runs outside the event loop, which has requests to proxy meanwhile; what arrives
- * during a flush becomes the next group.
+ * A disk that flushes quicker than another thread could be asked to is simply waited for, when little
+ * else goes on. With any other, and after large groups, the flush runs outside the event loop, which has
+ * requests to read meanwhile; what arrives during a flush becomes the next group.
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
@@ -85,6 +85,8 @@ const MAX_GROUP = 1024;
 /** How long the answer to "is there room on the disk" is believed, ms. */
 const ROOM_CHECK_MS = 1000;
 
+/** After a group of more operations there are more requests to read than a flush is worth waiting for. */
+const MAX_WAITED_GROUP = 6;
 /** The event loop waits for flushes while they take less than this, ms … */
 const QUICK_FLUSH_MS = 0.5;
 /** … but for this many slower ones in a row: a busy processor makes a quick disk look slow, even often. */
@@ -211,11 +213,12 @@ export class Committer {
     this.#commitSeconds.observe((performance.now() - startedAt) / 1000);
   }
 
-  /** False when the disk is too slow to be waited for. */
+  /** False when there is better to do than to wait for the disk. */
   #persistNow(committed: Committed): boolean {
     const { flushNow } = this.#options;
     const started = performance.now();
     if (flushNow === undefined || started < this.#waryUntil) return false;
+    if (committed.group.length > MAX_WAITED_GROUP) return false;
     try {
       flushNow();
     } catch (cause) {
