@@ -5,18 +5,16 @@ import type { RequestStream, StreamEvents } from "../workers/request-link.ts";
 import type { WorkerAnswer } from "./lb-answer.ts";
 import type { Exchange } from "./lb-forward.ts";
 import { factsOf, headersForWorker, withOwn } from "./lb-headers.ts";
-import type { LinkClient, LinkedWorker } from "./lb-link.ts";
+import type { ClientEvents, LinkClient, LinkedWorker } from "./lb-link.ts";
 
 /** Bodies up to this size are written in one piece with the head, bytes. */
 const SMALL_BODY = 16 * 1024;
 
 export class NodeClient implements LinkClient {
-  onGone = nothing;
-  onDrain = nothing;
-  onTooLarge = nothing;
+  hop: ClientEvents | undefined = undefined;
   readonly #exchange: Exchange;
-  readonly #onClose = (): void => this.onGone();
-  readonly #onDrain = (): void => this.onDrain();
+  readonly #onClose = (): void => this.hop?.clientGone();
+  readonly #onDrain = (): void => this.hop?.clientDrained();
 
   constructor(exchange: Exchange) {
     this.#exchange = exchange;
@@ -64,7 +62,7 @@ export class NodeClient implements LinkClient {
       end: () => out.end(),
       onDrain: (run: () => void) => out.onDrain(run),
     };
-    body.sendTo(sink, { onTooLarge: () => this.onTooLarge() });
+    body.sendTo(sink, { onTooLarge: () => this.hop?.bodyTooLarge() });
     return stream;
   }
 
@@ -99,6 +97,7 @@ export class NodeClient implements LinkClient {
   }
 
   leave(): void {
+    this.hop = undefined;
     const { response } = this.#exchange;
     response.off("close", this.#onClose);
     response.off("drain", this.#onDrain);
@@ -114,5 +113,3 @@ export class NodeClient implements LinkClient {
     this.#exchange.response.writeHead(status, reason, all);
   }
 }
-
-const nothing = (): void => undefined;

@@ -16,6 +16,15 @@ import { valueOf } from "./lb-headers.ts";
 import { answerTooLarge, answerUnfit, notInTime, requestTooLarge } from "./lb-refusals.ts";
 import type { Outcome } from "./lb-forward.ts";
 
+/** What happens on the client's side. */
+export interface ClientEvents {
+  clientGone(): void;
+  /** `write` has said false, and the client has read it. */
+  clientDrained(): void;
+  /** The request's body is over the limit. */
+  bodyTooLarge(): void;
+}
+
 /** The client's side of an exchange: its request, and where the answer goes. */
 export interface LinkClient {
   readonly method: string;
@@ -29,12 +38,8 @@ export interface LinkClient {
   readonly endpoint: string;
   /** Until the answer begins, ms. */
   readonly timeoutMs: number;
-  /** Called when the client goes away, until `leave`. */
-  onGone: () => void;
-  /** Called when `write` has said false and the client has read it, until `leave`. */
-  onDrain: () => void;
-  /** Called when the request's body is over the limit. */
-  onTooLarge: () => void;
+  /** Is told about the client, until `leave`. */
+  hop: ClientEvents | undefined;
   /** Sends the request. Undefined: its head is too long. */
   send(worker: LinkedWorker, events: StreamEvents): RequestStream | undefined;
   /** The worker gets no more of the body. */
@@ -67,7 +72,7 @@ export function forwardOverLink(
   new LinkHop(client, worker, finish).start();
 }
 
-class LinkHop implements StreamEvents {
+class LinkHop implements StreamEvents, ClientEvents {
   readonly #client: LinkClient;
   readonly #worker: LinkedWorker;
   readonly #finish: (outcome: Outcome) => void;
@@ -94,9 +99,7 @@ class LinkHop implements StreamEvents {
 
   start(): void {
     const client = this.#client;
-    client.onGone = () => this.#clientGone();
-    client.onDrain = () => this.#clientDrained();
-    client.onTooLarge = () => this.#breakOr(requestTooLarge());
+    client.hop = this;
     this.#timer = setTimeout(() => this.#tooSlow(), client.timeoutMs);
     if (this.#worker.timed !== undefined) this.#sentAt = performance.now();
     this.#stream = client.send(this.#worker, this);
@@ -139,7 +142,7 @@ class LinkHop implements StreamEvents {
       this.#breakOr(answerUnfit(this.#client.endpoint, cause));
       return;
     }
-    if (isLast) this.#over({ kind: "answered" });
+    if (isLast) this.#over(ANSWERED);
   }
 
   onReset(): void {
@@ -194,7 +197,7 @@ class LinkHop implements StreamEvents {
     else this.#unread += bytes.length;
   }
 
-  #clientDrained(): void {
+  clientDrained(): void {
     const bytes = this.#unread;
     this.#unread = 0;
     if (bytes > 0) this.#stream?.in.used(bytes);
@@ -210,7 +213,11 @@ class LinkHop implements StreamEvents {
     this.#timer = setTimeout(() => this.#breakOff(), LIMITS.lbProcessingMs);
   }
 
-  #clientGone(): void {
+  bodyTooLarge(): void {
+    this.#breakOr(requestTooLarge());
+  }
+
+  clientGone(): void {
     if (this.#client.isDone) return;
     this.#over({ kind: "left" });
     this.#stream?.reset();
@@ -234,7 +241,7 @@ class LinkHop implements StreamEvents {
 
   /** The client has to see that the answer is not whole. */
   #breakOff(): void {
-    this.#over({ kind: "answered" });
+    this.#over(ANSWERED);
     this.#stream?.reset();
     this.#client.breakOff();
   }
@@ -249,4 +256,5 @@ class LinkHop implements StreamEvents {
   }
 }
 
+const ANSWERED: Outcome = { kind: "answered" };
 const NOTHING = Buffer.alloc(0);

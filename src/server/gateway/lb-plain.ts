@@ -19,7 +19,12 @@ import type { WorkerAnswer } from "./lb-answer.ts";
 import { IDEMPOTENT } from "./lb-body.ts";
 import type { Outcome } from "./lb-forward.ts";
 import { headersForWorker, peerOf } from "./lb-headers.ts";
-import { forwardOverLink, type LinkClient, type LinkedWorker } from "./lb-link.ts";
+import {
+  forwardOverLink,
+  type ClientEvents,
+  type LinkClient,
+  type LinkedWorker,
+} from "./lb-link.ts";
 import { refusalMembers, workerLost } from "./lb-refusals.ts";
 
 export interface PlainRequest {
@@ -57,9 +62,7 @@ export function servePlain(request: PlainRequest): boolean {
 
 /** One request, until it is answered. Every worker that is taken is given back, once. */
 class Serving implements LinkClient {
-  onGone = nothing;
-  onDrain = nothing;
-  onTooLarge = nothing;
+  hop: ClientEvents | undefined = undefined;
   readonly isRead = true;
   readonly #request: PlainRequest;
   #worker: PoolWorker | undefined;
@@ -175,8 +178,7 @@ class Serving implements LinkClient {
 
   send({ frames, liveSecret, timed }: LinkedWorker, events: StreamEvents): RequestStream {
     const { exchange, head: usual, path } = this.#request;
-    exchange.onGone = () => this.onGone();
-    exchange.onDrain = () => this.onDrain();
+    exchange.onGone = () => this.hop?.clientGone();
     const own = liveSecret === undefined ? usual : workerHead(exchange, path, liveSecret);
     const head = timed === undefined ? own : Buffer.concat([own, TIMED]);
     return frames.openWhole({ head, body: exchange.body }, events);
@@ -193,7 +195,9 @@ class Serving implements LinkClient {
   }
 
   write(bytes: Buffer): boolean {
-    return this.#request.exchange.write(bytes);
+    const { exchange } = this.#request;
+    exchange.onDrain ??= () => this.hop?.clientDrained();
+    return exchange.write(bytes);
   }
 
   end(): void {
@@ -208,6 +212,7 @@ class Serving implements LinkClient {
   detach(): void {}
 
   leave(): void {
+    this.hop = undefined;
     const { exchange } = this.#request;
     exchange.onGone = undefined;
     exchange.onDrain = undefined;
@@ -216,4 +221,3 @@ class Serving implements LinkClient {
 
 /** What makes a head that of a request that is timed on both sides. */
 const TIMED = Buffer.from(`\0${TIMING_HEADER}\x001`, "latin1");
-const nothing = (): void => undefined;

@@ -14,8 +14,8 @@ import type { Pool } from "../workers/pool.ts";
 import { decide, type ScaleView, type Target, type VersionView } from "./decide.ts";
 
 const TICK_MS = 1000;
-/** Between two looks at one queue, ms: under load something happens to it all the time. */
-const QUEUE_PAUSE_MS = 20;
+/** Between two looks at one endpoint, ms: under load something happens to it all the time. */
+const PAUSE_MS = 20;
 /** Decisions kept for each endpoint. */
 const MAX_DECISIONS = 50;
 
@@ -121,17 +121,16 @@ export class Scaler {
     const pool = this.#options.fleet.pool(endpointId);
     if (pool === undefined || this.#state !== "running") return;
     const watched = this.#watch(endpointId);
-    if (watched.looking !== "no") {
+    // Somebody waits for a worker, and knowing that takes no look at the store.
+    const isUrgent = pool.holds.size > 0;
+    if (watched.looking !== "no" && !isUrgent) {
       if (watched.looking === "yes") watched.looking = "again";
       return;
     }
-    if (pool.row.kind === "lb") {
-      this.#carryOut(pool, watched, requestView(pool, watched.lastStepAt));
-      return;
-    }
     const { clock } = this.#options;
-    const pauseMs = watched.lookedAt + QUEUE_PAUSE_MS - clock.elapsed();
-    if (pauseMs > 0) {
+    const now = clock.elapsed();
+    const pauseMs = watched.lookedAt + PAUSE_MS - now;
+    if (pauseMs > 0 && !isUrgent) {
       watched.looking = "soon";
       clock.after(pauseMs, () => {
         watched.looking = "no";
@@ -139,8 +138,12 @@ export class Scaler {
       });
       return;
     }
+    watched.lookedAt = now;
+    if (pool.row.kind === "lb") {
+      this.#carryOut(pool, watched, requestView(pool, watched.lastStepAt));
+      return;
+    }
     watched.looking = "yes";
-    watched.lookedAt = clock.elapsed();
     const look = this.#lookAtQueue(pool, watched).finally(() => {
       this.#looks.delete(look);
       const again = watched.looking === "again";
