@@ -8,3 +8,8 @@ export function flashHome(env: NodeJS.ProcessEnv): string {
   const home = env.FLASH_HOME?.trim();
   return home ? path.resolve(home) : path.join(homedir(), ".flash");
 }
+
+/** What a server in the background writes to stderr. */
+export function serverLogFile(home: string): string {
+  return path.join(home, "logs", "server.log");
+}

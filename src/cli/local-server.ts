@@ -18,6 +18,7 @@ import { ControlClient } from "../clouds/clouds.ts";
 import { readKey, readOrCreateKey } from "../server/control/key.ts";
 import type { StartOptions } from "./background.ts";
 import { readRecord } from "./server-record.ts";
+import { serverLogFile } from "./home.ts";
 
 /** A silent server is given up after this long, ms. */
 const PROBE_MS = 5000;
@@ -40,7 +41,7 @@ export class LocalServer {
   }
 
   get logFile(): string {
-    return path.join(this.home, "logs", "server.log");
+    return serverLogFile(this.home);
   }
 
   /** The home's key; undefined when no server has been started there yet. */

@@ -6,9 +6,8 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { FlashError } from "../contract/errors.ts";
 import { DEFAULTS } from "../contract/limits.ts";
-import { isLogLevel, type LogLevel } from "../contract/logs.ts";
 import type { Durability } from "../contract/store.ts";
-import { createLog, type Log } from "../kit/log.ts";
+import type { Log } from "../kit/log.ts";
 import {
   FlashServer,
   openStore,
@@ -16,6 +15,7 @@ import {
   type FlashServerOptions,
 } from "../server/server.ts";
 import { ownVersion } from "./package.ts";
+import { serverLog } from "./server-log.ts";
 import { removeRecord, writeRecord } from "./server-record.ts";
 
 export interface ServerProcessOptions {
@@ -65,7 +65,7 @@ export class ServerProcess {
   static async start(options: ServerProcessOptions): Promise<ServerProcess> {
     await mkdir(options.home, { recursive: true, mode: 0o700 });
     const home = await realpath(options.home);
-    const log = options.log ?? serverLog();
+    const log = options.log ?? serverLog(home);
     const server = await startServer(home, { ...options, log });
     const own = new ServerProcess(home, server, log);
     await writeRecord(home, {
@@ -145,19 +145,4 @@ function bytesOf(env: NodeJS.ProcessEnv, name: string): number | undefined {
     "INVALID_CONFIG",
     `${name} must be a number of bytes from 1000, got '${text}'.`,
   );
-}
-
-/** Another service's LOG_LEVEL may say what is no level here. */
-function levelOf(text: string | undefined): LogLevel {
-  const level = text?.toLowerCase();
-  return isLogLevel(level) ? level : "info";
-}
-
-/** The server's log on stderr: lines for people in a terminal, JSON otherwise. */
-export function serverLog(): Log {
-  return createLog({
-    format: process.stderr.isTTY ? "text" : "json",
-    level: levelOf(process.env.LOG_LEVEL),
-    write: (line) => process.stderr.write(line),
-  });
 }
