@@ -15,6 +15,7 @@ export interface StartOptions {
   durability?: string | undefined;
   privateWebhooks?: true | undefined;
   rateLimits?: true | undefined;
+  cors?: readonly string[] | undefined;
   keepReleases?: number | undefined;
   tls?: { cert: string; key: string } | undefined;
   publicUrl?: string | undefined;
@@ -113,8 +114,17 @@ async function endedError(file: string, from: number, cause: Error): Promise<Fla
 }
 
 function startArguments(options: StartOptions): string[] {
-  const { port, host, durability, privateWebhooks, rateLimits, keepReleases, tls, publicUrl } =
-    options;
+  const {
+    port,
+    host,
+    durability,
+    privateWebhooks,
+    rateLimits,
+    cors,
+    keepReleases,
+    tls,
+    publicUrl,
+  } = options;
   return [
     "server",
     "start",
@@ -124,6 +134,7 @@ function startArguments(options: StartOptions): string[] {
     ...(durability === undefined ? [] : ["--durability", durability]),
     ...(privateWebhooks === true ? ["--private-webhooks"] : []),
     ...(rateLimits === true ? ["--rate-limits"] : []),
+    ...(cors === undefined ? [] : ["--cors", cors.join(",")]),
     ...(keepReleases === undefined ? [] : ["--keep-releases", String(keepReleases)]),
     ...(tls === undefined ? [] : ["--tls-cert", tls.cert, "--tls-key", tls.key]),
     ...(publicUrl === undefined ? [] : ["--public-url", publicUrl]),

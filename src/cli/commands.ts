@@ -170,6 +170,11 @@ export const COMMANDS: readonly CommandEntry[] = [
         load: async () => (await import("./commands/jobs.ts")).jobsRetry,
       },
       {
+        name: "replay",
+        summary: "run a job's input again, with the code of now",
+        load: async () => (await import("./commands/jobs.ts")).jobsReplay,
+      },
+      {
         name: "cancel",
         summary: "cancel a job",
         load: async () => (await import("./commands/jobs.ts")).jobsCancel,

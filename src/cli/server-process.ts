@@ -31,6 +31,8 @@ export interface ServerProcessOptions {
   privateWebhooks?: boolean | undefined;
   /** Limits requests to queue endpoints as the platform does. Default false. */
   rateLimits?: boolean | undefined;
+  /** Origins of web pages that may read answers. Default: none. */
+  cors?: readonly string[] | undefined;
   /** Releases of an environment that can come back. Default 10. */
   keepReleases?: number | undefined;
   /** Certificate and key, PEM files: speak TLS. */
@@ -113,6 +115,7 @@ async function startServer(
       rateLimits: options.rateLimits ?? false,
       tracing: process.env,
       logs: logLimits(process.env),
+      ...(options.cors === undefined ? {} : { cors: options.cors }),
       keepReleases: options.keepReleases ?? DEFAULTS.keepReleases,
       ...(options.tls === undefined ? {} : { tls: options.tls }),
       ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),

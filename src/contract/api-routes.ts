@@ -54,10 +54,13 @@ export const JOB_ROUTES = {
   stream: jobs(["GET", "POST"], "stream/{job}", LOOK, "What a generator has yielded"),
   cancel: jobs(["POST"], "cancel/{job}", CALL, "Cancels a job"),
   retry: jobs(["POST"], "retry/{job}", CALL, "Runs a failed job again"),
+  replay: jobs(["POST"], "replay/{job}", CALL, "Runs a job's input again, as a new job"),
+  redrive: jobs(["POST"], "redrive", CALL, "Runs many failed jobs again"),
   "purge-queue": jobs(["POST"], "purge-queue", CALL, "Cancels what waits"),
   health: jobs(["GET"], "health", LOOK, "Counts of jobs and workers"),
   metrics: jobs(["GET"], "metrics", LOOK, "Workers that are ready"),
   requests: jobs(["GET"], "requests", LOOK, "The endpoint's jobs"),
+  openai: jobs(["GET", "POST"], "openai/{path*}", CALL, "A request of an OpenAI client as a job"),
   batch: jobs(["GET", "POST", "PUT", "DELETE"], "batch", CALL, "Batches, and all below them"),
 } as const satisfies Record<string, ApiRoute>;
 

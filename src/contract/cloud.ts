@@ -24,6 +24,7 @@ import type { EventDocument, EventQuery } from "./events.ts";
 import type { JobDocument } from "./job.ts";
 import type { Manifest } from "./manifest.ts";
 import type { JobState } from "./states.ts";
+import type { FailedFilter } from "./store.ts";
 
 export interface Artifact {
   /** Path of `artifact.tar.gz`. */
@@ -92,7 +93,7 @@ export interface Cloud {
   /** Jobs of a queue endpoint, newest first, without outputs. Throws `ENDPOINT_NOT_FOUND`. */
   jobs(
     target: Target,
-    request: { endpoint: string; states: readonly JobState[]; limit: number },
+    request: JobsRequest,
     options?: CloudOptions,
   ): Promise<{ requests: JobDocument[]; total: number }>;
   /** Throws `JOB_NOT_FOUND`. */
@@ -101,20 +102,35 @@ export interface Cloud {
     request: { endpoint: string; job: string },
     options?: CloudOptions,
   ): Promise<JobDocument>;
-  /** Sends a failed job back into the queue, or cancels one. */
+  /** Sends a failed job back into the queue, cancels one, or submits its input again as a new one. */
   moveJob(
     target: Target,
-    request: { endpoint: string; job: string; move: "retry" | "cancel" },
+    request: { endpoint: string; job: string; move: JobMove },
     options?: CloudOptions,
   ): Promise<{ id: string; status: JobState }>;
   /** Newest events of the environment that fit, then, with `follow`, further ones. */
   events(target: Target, query: EventQuery, options?: CloudOptions): AsyncIterable<EventDocument>;
+  /** Sends many failed jobs back into the queue. */
+  redriveJobs(
+    target: Target,
+    request: FailedFilter & { endpoint: string },
+    options?: CloudOptions,
+  ): Promise<{ moved: number }>;
   /** Newest `tail` lines that fit, then, with `follow`, every further one until `signal` aborts. */
   logs(
     target: Target,
     request: LogQuery & { endpoint?: string },
     options?: CloudOptions,
   ): AsyncIterable<LogLine>;
+}
+
+export type JobMove = "retry" | "cancel" | "replay";
+
+/** Which jobs. With `kinds` or a `key` only those that failed for good. */
+export interface JobsRequest extends Omit<FailedFilter, "states"> {
+  endpoint: string;
+  states: readonly JobState[];
+  limit: number;
 }
 
 export interface CloudOptions {

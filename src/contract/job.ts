@@ -1,5 +1,6 @@
 /** Jobs: the record the store keeps, what clients submit, and the wire form they read. */
 
+import { readHistory, type JobAttempt, type JobFacts, type JobFailure } from "./job-failure.ts";
 import type { JobState } from "./states.ts";
 
 export interface JobPolicy {
@@ -48,6 +49,13 @@ export interface Job extends NewJob {
   attempt: number;
   /** Attempts that a thrown error or a lost worker ended and another one followed: `retries` to clients. */
   failures: number;
+  /** Its failed attempts, JSON text of JobAttempt[]; null when none has failed. */
+  history: string | null;
+  /**
+   * Since when it may only run alone on its worker, epoch ms: a worker was lost under it and others, and
+   * nobody knows which of them did it.
+   */
+  aloneSince: number | null;
   /** When its time to live is over, epoch ms. A retry by the user starts it anew. */
   expiresAt: number;
   workerId: string | null;
@@ -70,6 +78,8 @@ export interface JobDocument {
   error?: string;
   retries?: number;
   workerId?: string;
+  /** Not of the platform's; missing when there is nothing to say. */
+  flash?: JobFacts;
 }
 
 export function jobDocument(job: Job): JobDocument {
@@ -104,7 +114,36 @@ function factsOf(job: Job): JobDocument {
     ...(isOver || job.workerId !== null ? { workerId: job.workerId ?? "" } : {}),
     ...(job.error === null ? {} : { error: job.error }),
     ...(job.failures > 0 ? { retries: job.failures } : {}),
+    ...flashFactsOf(job),
   };
+}
+
+function flashFactsOf(job: Job): Pick<JobDocument, "flash"> {
+  if (job.key === null && job.history === null && job.state !== "TIMED_OUT") return {};
+  const failed = readHistory(job.history);
+  const last = job.state === "TIMED_OUT" ? expiryOf(job) : failed.at(-1)?.failure;
+  const isOver = job.state === "COMPLETED" || job.state === "CANCELLED";
+  const attempts = [...failed, ...lastAttemptOf(job, failed)];
+  return {
+    flash: {
+      ...(job.key === null ? {} : { key: job.key }),
+      ...(last === undefined || isOver ? {} : { failure: last }),
+      ...(failed.length === 0 ? {} : { attempts }),
+    },
+  };
+}
+
+function expiryOf({ error }: Job): JobFailure {
+  return { kind: "expired", message: error ?? "the job's time to live is over" };
+}
+
+/** The running one, or the one that ended otherwise than by a failure of its own. */
+function lastAttemptOf(job: Job, failed: readonly JobAttempt[]): JobAttempt[] {
+  const { attempt, workerId, startedAt, finishedAt } = job;
+  if (workerId === null || startedAt === null || failed.at(-1)?.attempt === attempt) return [];
+  const started = { attempt, workerId, startedAt: new Date(startedAt).toISOString() };
+  if (finishedAt === null) return [started];
+  return [{ ...started, endedAt: new Date(finishedAt).toISOString() }];
 }
 
 /** Numbers of an endpoint's jobs. Source: spec/job-api.md 5.8. */

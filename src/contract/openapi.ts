@@ -10,6 +10,7 @@ import type { EndpointManifest, FunctionManifest, Parameter } from "./manifest.t
 import { conflictKey, pathParameters, type Route } from "./routes.ts";
 import { sampleValue } from "./sample.ts";
 import { Definitions, alternatives, type JsonSchema } from "./schema.ts";
+import { FAILURE_KINDS } from "./job-failure.ts";
 import { JOB_STATES } from "./states.ts";
 import { compileSchema } from "./validator.ts";
 
@@ -421,8 +422,45 @@ const JOB_SCHEMAS = {
       error: { type: "string" },
       retries: COUNT,
       workerId: { type: "string" },
+      flash: { $ref: `${SCHEMAS}JobFacts` },
     },
     required: ["id", "status"],
+  },
+  JobFacts: {
+    type: "object",
+    description: "What the platform has no field for.",
+    properties: {
+      key: { type: "string" },
+      failure: { $ref: `${SCHEMAS}JobFailure` },
+      attempts: {
+        type: "array",
+        items: {
+          type: "object",
+          properties: {
+            attempt: COUNT,
+            workerId: { type: "string" },
+            startedAt: { type: "string", format: "date-time" },
+            endedAt: { type: "string", format: "date-time" },
+            failure: { $ref: `${SCHEMAS}JobFailure` },
+            counted: { type: "boolean", description: "False: not counted against `retries`." },
+          },
+          required: ["attempt", "workerId", "startedAt"],
+        },
+      },
+    },
+  },
+  JobFailure: {
+    type: "object",
+    properties: {
+      kind: { type: "string", enum: [...FAILURE_KINDS] },
+      message: { type: "string" },
+      exitCode: { type: "integer" },
+      signal: { type: "string" },
+      peakMemoryBytes: COUNT,
+      logTail: { type: "array", items: { type: "string" } },
+      neighbours: { ...COUNT, description: "Jobs beside it when its worker was lost." },
+    },
+    required: ["kind", "message"],
   },
   JobPolicy: {
     type: "object",

@@ -275,7 +275,7 @@ function checkRules(given: Given, note: Note): void {
     note(
       option,
       `${option} must be a Standard Schema, got ${describe(value)}`,
-      "Pass a schema of zod, valibot, arktype or another library that implements Standard Schema.",
+      "Pass a schema of zod, valibot, arktype or any Standard Schema library.",
     );
   }
 }

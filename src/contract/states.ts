@@ -28,6 +28,10 @@ export const JOB_STATES = [
 ] as const;
 export type JobState = (typeof JOB_STATES)[number];
 
+/** The jobs that may run again when somebody asks for it. */
+export const FAILED_STATES = ["FAILED", "TIMED_OUT"] as const satisfies readonly JobState[];
+export type FailedState = (typeof FAILED_STATES)[number];
+
 export const WORKER_STATES = [
   "INITIALIZING",
   "IDLE",

@@ -8,7 +8,8 @@ import type { BatchStore } from "./batch.ts";
 import type { AuditStore, KeyStore, SecretStore } from "./identity.ts";
 import type { Manifest } from "./manifest.ts";
 import type { Job, JobCounts, NewJob } from "./job.ts";
-import type { JobState, ReleaseState } from "./states.ts";
+import type { FailureKind } from "./job-failure.ts";
+import type { FailedState, JobState, ReleaseState } from "./states.ts";
 
 /** `strict`: on disk before acknowledged. `relaxed`: flushed soon after. `memory`: for tests and `flash run`. */
 export type Durability = "strict" | "relaxed" | "memory";
@@ -52,17 +53,38 @@ export type TakenJob = Job & { state: "IN_PROGRESS"; workerId: string };
 export type Outcome =
   | { kind: "completed"; /** JSON text, null when the body had none. */ output: string | null }
   /** A final failure. */
-  | { kind: "failed"; error: string; output: string | null }
+  | { kind: "failed"; error: string; output: string | null; history?: string }
   /**
    * Back into the queue, to start at `runAt` at the earliest. Counts as a failure, unless `blameless`:
    * the job never reached its worker, or the server itself ended the attempt.
    */
-  | { kind: "requeued"; runAt: number; blameless?: boolean }
+  | {
+      kind: "requeued";
+      runAt: number;
+      blameless?: boolean;
+      /** Default: as it is. */
+      history?: string;
+      /** Since when it runs alone on its worker; null from now on no more. Default: as it is. */
+      aloneSince?: number | null;
+    }
   | { kind: "timed-out"; error: string };
+
+/** Which jobs that have failed for good. What is left out does not matter. */
+export interface FailedFilter {
+  states?: readonly FailedState[];
+  kinds?: readonly FailureKind[];
+  /** The key of the job. */
+  key?: string;
+}
+
+/** After this a job that has to run alone keeps others from busy workers, until one of these is idle. */
+export const ALONE_WAIT_MS = 10_000;
 
 export interface JobStore {
   /** A server starts and believes that it is `now`, even if it was later when the last one ended. */
   begin(now: number): Promise<void>;
+  /** True when a queued job runs alone on its worker. */
+  hasAlone(): Promise<boolean>;
   /**
    * Accepts jobs, all or none. With an idempotency key that is already known for the endpoint the
    * earlier job is returned instead.
@@ -70,12 +92,15 @@ export interface JobStore {
   submit(jobs: readonly NewJob[]): Promise<Job[]>;
   /**
    * Hands out up to `limit` due jobs of an endpoint, oldest first: IN_QUEUE → IN_PROGRESS,
-   * `attempt` + 1. Only jobs of `releaseId`, when it is given.
+   * `attempt` + 1. Only jobs of `releaseId`, when it is given. Keys take turns. A job that runs alone is
+   * handed out alone, and only to a worker that `isIdle`; the others go first for {@link ALONE_WAIT_MS}.
    */
   take(request: {
     endpointId: string;
     releaseId?: string;
     workerId: string;
+    /** The worker holds no job. Default true. */
+    isIdle?: boolean;
     limit: number;
     now: number;
     leaseUntil: number;
@@ -133,6 +158,17 @@ export interface JobStore {
     offset: number;
     limit: number;
   }): Promise<{ jobs: Job[]; total: number }>;
+  /** Of those that have failed for good, the ones that a filter means. Newest first, as {@link list}. */
+  failed(
+    request: FailedFilter & { endpointId: string; offset: number; limit: number },
+  ): Promise<{ jobs: Job[]; total: number }>;
+  /**
+   * {@link retry} of many, up to `limit`: those that have failed until `before`. Returns them as they are
+   * now.
+   */
+  redrive(
+    request: FailedFilter & { endpointId: string; before: number; now: number; limit: number },
+  ): Promise<Job[]>;
   counts(endpointId: string): Promise<JobCounts>;
   /**
    * For the scaler: an endpoint's jobs by release. `waiting` and `oldestAt` are about due jobs that are

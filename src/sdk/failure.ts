@@ -2,12 +2,22 @@
 
 import { errorOfReport, type ErrorReport } from "../contract/errors.ts";
 import { FlashError } from "../contract/flash-error.ts";
+import type { JobAttempt, JobFailure } from "../contract/job-failure.ts";
 import type { JobDocument } from "../contract/job.ts";
 import { parseOrUndefined } from "../contract/json.ts";
 
-/** The error of a job that did not complete. */
-export function jobFailure({ id, status, error }: Partial<JobDocument>): FlashError {
-  const details = { job: id ?? "", status: status ?? "UNKNOWN" };
+/**
+ * The error of a job that did not complete. Its `details` say which one, in which state, and where the
+ * server tells it why the attempts failed: {@link JobFailureDetails}.
+ */
+export function jobFailure({ id, status, error, flash }: Partial<JobDocument>): FlashError {
+  const { failure, attempts } = flash ?? {};
+  const details: JobFailureDetails & Record<string, unknown> = {
+    job: id ?? "",
+    status: status ?? "UNKNOWN",
+    ...(failure === undefined ? {} : { failure }),
+    ...(attempts === undefined ? {} : { attempts }),
+  };
   if (status === "CANCELLED") {
     return new FlashError("CANCELLED", `remote execution failed: job ${id ?? ""} was cancelled`, {
       details,
@@ -21,6 +31,16 @@ export function jobFailure({ id, status, error }: Partial<JobDocument>): FlashEr
         ? "REMOTE_ERROR"
         : "FUNCTION_ERROR";
   return new FlashError(code, `remote execution failed: ${message}`, { cause, details });
+}
+
+/** `details` of the error of a job that did not complete. */
+export interface JobFailureDetails {
+  job: string;
+  status: string;
+  /** Flash servers only. */
+  failure?: JobFailure;
+  /** Flash servers only; the newest 20. */
+  attempts?: readonly JobAttempt[];
 }
 
 interface WorkerError {

@@ -1,6 +1,7 @@
 /** A job as its caller holds it: a snapshot that can be renewed, waited for, streamed and cancelled. */
 
 import { FlashError } from "../contract/flash-error.ts";
+import type { JobAttempt, JobFailure } from "../contract/job-failure.ts";
 import type { JobDocument } from "../contract/job.ts";
 import { isFinal } from "../contract/states.ts";
 import { Deadline, Patience, pause, seconds } from "./pause.ts";
@@ -64,6 +65,16 @@ export class EndpointJob<T = unknown> {
   /** The last known error, as the server writes it. */
   get error(): string | undefined {
     return this.#document.error;
+  }
+
+  /** Why the last attempt failed, as far as is known. Undefined on servers that do not tell. */
+  get failure(): JobFailure | undefined {
+    return this.#document.flash?.failure;
+  }
+
+  /** The attempts that failed, and after those the last one. Empty on servers that do not tell. */
+  get attempts(): readonly JobAttempt[] {
+    return this.#document.flash?.attempts ?? [];
   }
 
   /** True when the last known state is final. */

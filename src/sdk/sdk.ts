@@ -100,6 +100,8 @@ export {
   ServerlessScalerType,
   ServerlessType,
 } from "../contract/hardware.ts";
+export type { FailureKind, JobAttempt, JobFailure } from "../contract/job-failure.ts";
+export type { JobFailureDetails } from "./failure.ts";
 export type { ErrorReport } from "../contract/errors.ts";
 export { FlashError, type ErrorCode, type Issue } from "../contract/flash-error.ts";
 export type { Context, ContextLog } from "../contract/context.ts";

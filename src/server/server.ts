@@ -38,6 +38,7 @@ import { WorkerKeys } from "./control/worker-keys.ts";
 import { Keyring } from "./gateway/auth.ts";
 import { Door, readTls, type TlsFiles } from "./door.ts";
 import { Gateway } from "./gateway/gateway.ts";
+import { Cors } from "./gateway/cors.ts";
 import { RateLimits } from "./gateway/rate-limits.ts";
 import { AuditTrail } from "./identity/audit.ts";
 import type { Identity } from "./identity/identity.ts";
@@ -80,6 +81,11 @@ export interface FlashServerOptions {
   allowPrivateWebhooks?: boolean;
   /** Limits requests to queue endpoints as the platform does. Default false. */
   rateLimits?: boolean;
+  /**
+   * Web pages that may read answers, by origin (`https://app.example.com`); `*` means any, `local` those
+   * served on this machine. Default: none.
+   */
+  cors?: readonly string[];
   /** Values of secrets that nobody has set here: for `flash run`, the developer's own variables. */
   secretFallback?: (name: string) => string | undefined;
   /** Releases of an environment that can come back; older ones and their builds go. Default 10. */
@@ -380,6 +386,7 @@ function assemble(options: FlashServerOptions, key: string, tracer: Tracer | und
     publicHost: options.publicUrl === undefined ? undefined : new URL(options.publicUrl).hostname,
     trustsProxy,
     limits,
+    cors: options.cors === undefined ? undefined : new Cors(options.cors),
   });
   const parts: Parts = {
     options,

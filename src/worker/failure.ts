@@ -47,7 +47,8 @@ export function jobFailureBody(
     runpod_version: who.version,
     error_report: report,
   });
-  return { error: text, ...wishOf(error) };
+  const kind = error.code === "EXECUTION_TIMEOUT" ? { failure: "timeout" } : {};
+  return { error: text, ...wishOf(error), ...kind };
 }
 
 /** An input that does not fit never will; a time that is over is final; an error may say so of itself. */

@@ -18,8 +18,8 @@ async function setUp(t: TestContext) {
     FLASH_API_KEY: server.server.key,
     FLASH_APP: "shop",
   });
-  const submit = async (input: unknown): Promise<string> => {
-    const body = JSON.stringify({ input });
+  const submit = async (input: unknown, policy?: { key: string }): Promise<string> => {
+    const body = JSON.stringify({ input, policy });
     return (await server.request(`${url}/run`, { method: "POST", body })).json.id as string;
   };
   const untilIs = (id: string, status: string): Promise<boolean> =>
@@ -46,7 +46,9 @@ test("jobs that failed for good are listed with their error, shown, and run agai
   const list = await flash("jobs", "list", "orders", "--state", "failed");
   assert.match(
     list.stdout,
-    new RegExp(`${plain} {2}FAILED {2}plain words\n${failed} {2}FAILED {2}E: no\n`),
+    new RegExp(
+      `${plain} {2}FAILED {2}exception {2}plain words\n${failed} {2}FAILED {2}exception {2}E: no\n`,
+    ),
   );
 
   const shown = await flash("jobs", "show", "orders", plain, "--json");
@@ -57,9 +59,44 @@ test("jobs that failed for good are listed with their error, shown, and run agai
   assert.match(one.stdout, new RegExp(`${plain} is IN_QUEUE`));
   await untilIs(plain, "FAILED");
   const every = await flash("jobs", "retry", "orders", "--all", "--json");
-  const { jobs } = JSON.parse(every.stdout) as { jobs: { id: string }[] };
-  assert.deepEqual(jobs.map(({ id }) => id).sort(), [failed, plain].sort());
+  assert.deepEqual(JSON.parse(every.stdout), { moved: 2 });
   await Promise.all([untilIs(failed, "FAILED"), untilIs(plain, "FAILED")]);
+});
+
+test("failed jobs are chosen by cause and by key", async (t) => {
+  const { flash, submit, untilIs } = await setUp(t);
+  const thrown = await submit({ error: "no" }, { key: "customer-1" });
+  const dead = await submit({ exit: 3 }, { key: "customer-2" });
+  await Promise.all([untilIs(thrown, "FAILED"), untilIs(dead, "FAILED")]);
+  const idsOf = async (...options: string[]): Promise<string[]> => {
+    const { stdout } = await flash("jobs", "list", "orders", "--json", ...options);
+    const { requests } = JSON.parse(stdout) as { requests: { id: string }[] };
+    return requests.map(({ id }) => id);
+  };
+  assert.deepEqual(await idsOf("--kind", "exit"), [dead]);
+  assert.deepEqual(await idsOf("--key", "customer-1"), [thrown]);
+  assert.deepEqual(await idsOf("--kind", "exit", "--key", "customer-1"), []);
+
+  const shown = (await flash("jobs", "show", "orders", dead)).stdout;
+  assert.match(shown, /cause +exit: worker \w+ exited with code 3/);
+  assert.match(shown, /attempts\n {2}1 {2}\d{4}-.*\n {2}2 {2}/);
+
+  const some = await flash("jobs", "retry", "orders", "--all", "--kind", "exception");
+  assert.match(some.stdout, /1 job back in the queue/);
+  await untilIs(thrown, "FAILED");
+  const none = await flash("jobs", "retry", "orders", "--all", "--key", "nobody");
+  assert.match(none.stderr, /no such job of orders has failed/);
+});
+
+test("a replay is a new job with the same input", async (t) => {
+  const { flash, submit, untilIs } = await setUp(t);
+  const first = await submit({ value: 7 });
+  await untilIs(first, "COMPLETED");
+  const { stdout } = await flash("jobs", "replay", "orders", first, "--json");
+  const { id, replayOf } = JSON.parse(stdout) as { id: string; replayOf: string };
+  assert.equal(replayOf, first);
+  assert.notEqual(id, first);
+  await untilIs(id, "COMPLETED");
 });
 
 test("a running job is cancelled", async (t) => {

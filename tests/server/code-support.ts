@@ -4,6 +4,7 @@ import { build } from "esbuild";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { Readable } from "node:stream";
+import type { JobFacts } from "../../src/contract/job-failure.ts";
 import type { EndpointDocument } from "../../src/contract/control.ts";
 import { MANIFEST_FILE, WORKER_FILE } from "../../src/contract/manifest.ts";
 import type { EndpointOptions } from "../../src/contract/options.ts";
@@ -63,6 +64,7 @@ export async function deployCode(
   owner: Owner,
   server: TestServer,
   endpoints: readonly CodeEndpoint[],
+  { wrapsInput = true } = {},
 ): Promise<Map<string, EndpointDocument>> {
   const folder = temporaryFolder(owner, "flash-code");
   const manifest = manifestOf(
@@ -75,8 +77,11 @@ export async function deployCode(
   );
   for (const endpoint of manifest.endpoints) {
     const routes = endpoints.find(({ name }) => name === endpoint.name)?.routes;
+    const input = parameter("input");
+    // A parameter of an object type is the whole input.
+    if (!wrapsInput) input.schema = { type: "object" };
     endpoint.functions = routes?.map((route) => routeOf(route)) ?? [
-      signature(endpoint.name, [parameter("input")]),
+      signature(endpoint.name, [input]),
     ];
   }
   const bundles = await Promise.all(endpoints.map((endpoint) => bundleCode(folder, endpoint)));
@@ -92,6 +97,7 @@ export async function deployCode(
 }
 
 export interface JobAnswer {
+  flash?: JobFacts;
   id: string;
   status: string;
   output?: unknown;
@@ -120,6 +126,11 @@ export class Queue {
   async status(id: string): Promise<JobAnswer> {
     const { json } = await this.#server.request(`${this.#url}/status/${id}`);
     return json as JobAnswer;
+  }
+
+  async list(status: string): Promise<JobAnswer[]> {
+    const { json } = await this.#server.request(`${this.#url}/requests?status=${status}`);
+    return json.requests as JobAnswer[];
   }
 
   /** Waits for the job's end. */

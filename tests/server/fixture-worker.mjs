@@ -240,6 +240,7 @@ function isFirst(file) {
 
 async function run({ input }) {
   if (input.print !== undefined) console.log(input.print);
+  if (input.exit !== undefined) process.exit(input.exit);
   if (isFirst(input.dieOnce)) {
     process.kill(process.pid, "SIGKILL");
     await sleep(10_000);

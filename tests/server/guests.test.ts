@@ -69,6 +69,22 @@ describe("worker keys", () => {
     assert.deepEqual([json.status, json.output, json.workerId], ["COMPLETED", 1, guest.key.worker]);
   });
 
+  test("a take URL in which the worker has left its id unexpanded is the worker's own", async (t) => {
+    const { server, id } = await start(t);
+    const job = await submit(server, id);
+    const guest = await Guest.of(server);
+    const authorization = guest.key.env["RUNPOD_AI_API_KEY"] ?? "";
+    const ask = (path: string): Promise<Answer> =>
+      server.request(`/v2/${id}/${path}`, { key: null, headers: { authorization } });
+    const taken = await ask("job-take/$RUNPOD_POD_ID&job_in_progress=0");
+    assert.deepEqual([taken.status, taken.json.id], [200, job]);
+    assert.equal((await ask("ping/%24RUNPOD_POD_ID?job_id=")).status, 200);
+    const { json } = await server.request(`/v2/${id}/status/${job}`);
+    assert.equal(json.workerId, guest.key.worker);
+    // The literal stands for nobody else, and no other name does.
+    assert.equal((await ask("ping/$OTHER_ID?job_id=")).status, 401);
+  });
+
   test("no worker of the server's own is started for an image", async (t) => {
     const { server, id } = await start(t);
     await submit(server, id);

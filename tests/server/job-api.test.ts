@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createServer, type IncomingMessage } from "node:http";
 import { once } from "node:events";
 import { createHmac } from "node:crypto";
+import type { JobFacts } from "../../src/contract/job-failure.ts";
 import type { AddressInfo } from "node:net";
 import { describe, test, type TestContext } from "node:test";
 import { until } from "../support/until.ts";
@@ -201,6 +202,18 @@ describe("status", () => {
       executionTime: 0,
       workerId: "wk1",
       error: '{"deep":true}',
+      flash: {
+        failure: { kind: "exception", message: '{"deep":true}' },
+        attempts: [
+          {
+            attempt: 1,
+            workerId: "wk1",
+            startedAt: "2026-01-01T00:00:00.012Z",
+            endedAt: "2026-01-01T00:00:00.012Z",
+            failure: { kind: "exception", message: '{"deep":true}' },
+          },
+        ],
+      },
     });
   });
 
@@ -310,7 +323,9 @@ describe("cancel, retry, purge-queue", () => {
     assert.equal((await api.ask(`/retry/${id}`, { method: "POST" })).status, 400);
     await finish(api, { error: "boom" });
     assert.deepEqual(await api.ok(`/retry/${id}`, { method: "POST" }), { id, status: "IN_QUEUE" });
-    assert.deepEqual(await api.ok(`/status/${id}`), { id, status: "IN_QUEUE", delayTime: 0 });
+    const { flash, ...rest } = await api.ok(`/status/${id}`);
+    assert.deepEqual(rest, { id, status: "IN_QUEUE", delayTime: 0 });
+    assert.deepEqual((flash as JobFacts).failure, { kind: "exception", message: "boom" });
   });
 
   test("purge-queue says how many it removed", async (t) => {

@@ -37,6 +37,14 @@ describe("counting", () => {
     limits.enter(CANCEL);
   });
 
+  test("a queue is full beyond fifty jobs and five hundred for each worker there may be", () => {
+    const limits = new RateLimits(new ManualClock());
+    limits.checkQueue(50, 0);
+    assert.throws(() => limits.checkQueue(51, 0), refusal(10));
+    limits.checkQueue(1000, 2);
+    assert.throws(() => limits.checkQueue(1001, 2), refusal(10));
+  });
+
   test("running workers raise a limit, but not that of purging", () => {
     const limits = new RateLimits(new ManualClock());
     const enter = (request: LimitedRequest, times: number): void => {

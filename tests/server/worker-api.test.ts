@@ -164,8 +164,16 @@ describe("job-done", () => {
     test(`keeps ${what}`, async (t) => {
       const { api, url, status } = await taken(t);
       assert.equal((await asWorker(api)(url, post(body))).status, 200);
-      const { id: _id, delayTime: _d, executionTime: _e, workerId, ...seen } = await status();
+      const {
+        id: _id,
+        delayTime: _d,
+        executionTime: _e,
+        workerId,
+        flash,
+        ...seen
+      } = await status();
       assert.deepEqual(seen, { status: state, ...rest });
+      assert.equal(flash !== undefined, state === "FAILED", "why is told of failures alone");
       assert.equal(workerId, "wk1");
     });
   }

@@ -2,10 +2,16 @@
 
 import type { JobDocument } from "../../contract/job.ts";
 import { FlashError } from "../../contract/errors.ts";
-import { JOB_STATES, type JobState } from "../../contract/states.ts";
-import type { Cloud, Target } from "../../contract/cloud.ts";
+import {
+  FAILURE_KINDS,
+  type FailureKind,
+  type JobAttempt,
+  type JobFailure,
+} from "../../contract/job-failure.ts";
+import { JOB_STATES } from "../../contract/states.ts";
+import type { Cloud, JobMove, Target } from "../../contract/cloud.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
-import { columns, type Output } from "../output.ts";
+import { columns, count, seconds, type Output } from "../output.ts";
 import { openProject } from "../project.ts";
 import {
   chooseEnvironment,
@@ -17,14 +23,25 @@ import {
 const DEFAULT_LIMIT = 20;
 /** In one line of a list. */
 const ERROR_WIDTH = 100;
+const MIB = 1024 * 1024;
 
 const ENDPOINT: [string, string] = ["<endpoint>", "name of a queue endpoint"];
 const JOB: [string, string] = ["<job>", "job id"];
 
-interface ListOptions extends TargetOptions {
+interface FilterOptions extends TargetOptions {
   state?: string;
+  kind?: string;
+  key?: string;
+}
+
+interface ListOptions extends FilterOptions {
   limit?: string;
 }
+
+const FILTER_OPTIONS: NonNullable<CommandDefinition["options"]> = [
+  ["--kind <kinds>", `failed with one of these causes: ${FAILURE_KINDS.join(", ")}`],
+  ["--key <key>", "failed, and with this key"],
+];
 
 export const jobsList: CommandDefinition = {
   description:
@@ -33,21 +50,23 @@ export const jobsList: CommandDefinition = {
   examples: [
     ["flash jobs list analyze", "the newest ones"],
     ["flash jobs list analyze --state FAILED", "those that failed for good"],
+    ["flash jobs list analyze --kind signal,exit", "those whose workers died"],
     ["flash jobs list analyze --json", "for programs"],
   ],
   arguments: [ENDPOINT],
   options: [
     ["--state <states>", `only these, by commas: ${JOB_STATES.join(", ")}`],
+    ...FILTER_OPTIONS,
     ["--limit <number>", `at most so many, up to 1000; default: ${DEFAULT_LIMIT}`],
     ...TARGET_OPTIONS,
   ],
   async run(invocation) {
     const { output, signal } = invocation;
-    const { state, limit } = invocation.options as ListOptions;
+    const { state, limit, ...filter } = invocation.options as ListOptions;
+    const states = wordsOf(state?.toUpperCase(), JOB_STATES, "job state");
+    const request = { states, limit: limitOf(limit), ...filterOf(filter) };
     const { cloud, target, endpoint } = await open(invocation);
-    const states = statesOf(state);
-    const request = { endpoint, states, limit: limitOf(limit) };
-    const document = await cloud.jobs(target, request, { signal });
+    const document = await cloud.jobs(target, { endpoint, ...request }, { signal });
     output.document(document);
     for (const job of document.requests) output.print(lineOf(job, output));
     output.say(`${document.requests.length} of ${document.total} jobs of ${endpoint}`);
@@ -55,7 +74,9 @@ export const jobsList: CommandDefinition = {
 };
 
 export const jobsShow: CommandDefinition = {
-  description: "Shows one job: its state, its output or why it failed.",
+  description:
+    "Shows one job: its state, its output, or how each of its attempts failed: cause, worker, exit code " +
+    "or signal, memory, last output.",
   examples: [["flash jobs show analyze 0197…-u1", "with its error as the worker reported it"]],
   arguments: [ENDPOINT, JOB],
   options: TARGET_OPTIONS,
@@ -64,55 +85,64 @@ export const jobsShow: CommandDefinition = {
     const { cloud, target, endpoint } = await open(invocation);
     const job = await cloud.job(target, { endpoint, job: args[1] ?? "" }, { signal });
     output.document(job);
-    output.print(textOf(job));
+    output.print(textOf(job, output));
   },
 };
 
-export const jobsRetry = move("retry", {
+export const jobsRetry: CommandDefinition = {
   description:
-    "Sends a job that is FAILED or TIMED_OUT back into the queue, with all its attempts. '--all' does " +
-    "so for every FAILED one of the endpoint.",
+    "Sends a job that is FAILED or TIMED_OUT back into the queue, with all its attempts, on the release " +
+    "that accepted it. '--all' does so for every one of the endpoint, or those that --kind and --key mean.",
   examples: [
     ["flash jobs retry analyze 0197…-u1", "one job"],
     ["flash jobs retry analyze --all", "every one that failed for good"],
+    ["flash jobs retry analyze --all --kind lease-lost,signal", "those that lost their workers"],
   ],
-});
+  arguments: [ENDPOINT, ["[job]", "job id"]],
+  options: [["--all", "every failed job of the endpoint"], ...FILTER_OPTIONS, ...TARGET_OPTIONS],
+  async run(invocation) {
+    const { args, output, signal } = invocation;
+    const { all, ...options } = invocation.options as FilterOptions & { all?: boolean };
+    const filter = filterOf(options);
+    const isFiltered = Object.keys(filter).length > 0;
+    const isAll = all === true;
+    if (isAll === (args[1] !== undefined) || (isFiltered && !isAll)) {
+      throw new FlashError("INVALID_USAGE", "Name one job, or say --all.");
+    }
+    if (!isAll) return await moveOne(invocation, "retry");
+    const { cloud, target, endpoint } = await open(invocation);
+    const { moved } = await cloud.redriveJobs(target, { endpoint, ...filter }, { signal });
+    output.document({ moved });
+    if (moved === 0) output.say(`no such job of ${endpoint} has failed`);
+    else output.print(`${output.colors.green("✓")} ${count(moved, "job")} back in the queue`);
+  },
+};
 
-export const jobsCancel = move("cancel", {
+export const jobsReplay: CommandDefinition = {
+  description:
+    "Runs the input of a job again, as a new job of the present release, whatever became of the first. " +
+    "'retry' instead goes on with the same job on the release that accepted it.",
+  examples: [["flash jobs replay analyze 0197…-u1", "with the code as it is deployed now"]],
+  arguments: [ENDPOINT, JOB],
+  options: TARGET_OPTIONS,
+  run: (invocation) => moveOne(invocation, "replay"),
+};
+
+export const jobsCancel: CommandDefinition = {
   description: "Cancels a job: one that waits never starts, one that runs is told to stop.",
   examples: [["flash jobs cancel analyze 0197…-u1", "whatever its state, once is enough"]],
-});
+  arguments: [ENDPOINT, JOB],
+  options: TARGET_OPTIONS,
+  run: (invocation) => moveOne(invocation, "cancel"),
+};
 
-type Move = "retry" | "cancel";
-
-function move(
-  name: Move,
-  { description, examples }: Pick<CommandDefinition, "description" | "examples">,
-): CommandDefinition {
-  const isRetry = name === "retry";
-  return {
-    description,
-    examples,
-    arguments: [ENDPOINT, isRetry ? ["[job]", "job id"] : JOB],
-    options: [
-      ...(isRetry ? ([["--all", "every FAILED job of the endpoint"]] as const) : []),
-      ...TARGET_OPTIONS,
-    ],
-    async run(invocation) {
-      const { output, signal } = invocation;
-      const { cloud, target, endpoint } = await open(invocation);
-      const ids = await chosen(invocation, { cloud, target, endpoint });
-      const moved: { id: string; status: string }[] = [];
-      for (const job of ids) {
-        moved.push(await cloud.moveJob(target, { endpoint, job, move: name }, { signal }));
-      }
-      output.document({ jobs: moved });
-      for (const { id, status } of moved) {
-        output.print(`${output.colors.green("✓")} ${id} is ${status}`);
-      }
-      if (moved.length === 0) output.say(`no job of ${endpoint} has failed`);
-    },
-  };
+async function moveOne(invocation: Invocation, move: JobMove): Promise<void> {
+  const { args, output, signal } = invocation;
+  const { cloud, target, endpoint } = await open(invocation);
+  const request = { endpoint, job: args[1] ?? "", move };
+  const moved = await cloud.moveJob(target, request, { signal });
+  output.document(moved);
+  output.print(`${output.colors.green("✓")} ${moved.id} is ${moved.status}`);
 }
 
 interface Opened {
@@ -130,28 +160,24 @@ async function open(invocation: Invocation): Promise<Opened> {
   return { cloud, target: { app: project.app, environment }, endpoint: args[0] ?? "" };
 }
 
-/** Ids of the jobs to move. */
-async function chosen(
-  { args, options, signal }: Invocation,
-  { cloud, target, endpoint }: Opened,
-): Promise<string[]> {
-  const [, job] = args;
-  const isAll = (options as { all?: boolean }).all === true;
-  if (isAll === (job !== undefined)) {
-    throw new FlashError("INVALID_USAGE", "Name one job, or say --all.");
-  }
-  if (job !== undefined) return [job];
-  const request = { endpoint, states: ["FAILED" as const], limit: 1000 };
-  const { requests } = await cloud.jobs(target, request, { signal });
-  return requests.map(({ id }) => id);
+function filterOf({ kind, key }: FilterOptions): { kinds?: FailureKind[]; key?: string } {
+  return {
+    ...(kind === undefined ? {} : { kinds: wordsOf(kind, FAILURE_KINDS, "cause") }),
+    ...(key === undefined ? {} : { key }),
+  };
 }
 
-function statesOf(text: string | undefined): JobState[] {
-  const states = (text ?? "").split(",").map((state) => state.trim().toUpperCase());
-  const wrong = states.find((state) => state !== "" && !JOB_STATES.includes(state as JobState));
-  if (wrong === undefined) return states.filter((state) => state !== "") as JobState[];
-  throw new FlashError("INVALID_USAGE", `There is no job state '${wrong}'.`, {
-    hint: `States are ${JOB_STATES.join(", ")}.`,
+/** Words that an option lists by commas. */
+function wordsOf<T extends string>(
+  text: string | undefined,
+  known: readonly T[],
+  what: string,
+): T[] {
+  const words = (text ?? "").split(",").flatMap((word) => word.trim() || []);
+  const wrong = words.find((word) => !(known as readonly string[]).includes(word));
+  if (wrong === undefined) return words as T[];
+  throw new FlashError("INVALID_USAGE", `There is no ${what} '${wrong}'.`, {
+    hint: `Known are ${known.join(", ")}.`,
   });
 }
 
@@ -164,10 +190,11 @@ function limitOf(text: string | undefined): number {
   );
 }
 
-function lineOf({ id, status, error, retries }: JobDocument, { colors }: Output): string {
-  const again = retries === undefined ? "" : `  ${retries} retries`;
+function lineOf({ id, status, error, retries, flash }: JobDocument, { colors }: Output): string {
+  const again = retries === undefined ? "" : `  ${retries} ${retries === 1 ? "retry" : "retries"}`;
+  const kind = flash?.failure === undefined ? "" : `  ${flash.failure.kind}`;
   const why = error === undefined ? "" : `  ${colors.dim(summaryOf(error))}`;
-  return `${id}  ${status}${again}${why}`;
+  return `${id}  ${status}${again}${kind}${why}`;
 }
 
 /** The worker's report is JSON; its message says enough for a line. */
@@ -185,13 +212,47 @@ function summaryOf(error: string): string {
   return line.length > ERROR_WIDTH ? `${line.slice(0, ERROR_WIDTH)}…` : line;
 }
 
-function textOf(job: JobDocument): string {
-  const { error, output, ...facts } = job;
+function textOf(job: JobDocument, { colors }: Output): string {
+  const { error, output, flash = {}, ...facts } = job;
+  const { key, failure, attempts = [] } = flash;
   const rows = Object.entries(facts).map(([name, value]) => [name, String(value)]);
-  const parts = [columns(rows, "")];
-  if (error !== undefined) parts.push(tracebackOf(error));
+  if (key !== undefined) rows.push(["key", key]);
+  if (failure !== undefined) rows.push(["cause", causeOf(failure)]);
+  const parts = [columns(rows)];
+  if (attempts.length > 0) {
+    const lines = columns(attempts.map(attemptRow), "  ");
+    parts.push(`${colors.bold("attempts")}\n${lines}`);
+  }
+  const { logTail = [] } = failure ?? {};
+  if (logTail.length > 0) {
+    const lines = logTail.map((line) => `  ${line}`).join("\n");
+    parts.push(`${colors.bold("last output of its worker")}\n${lines}`);
+  }
+  if (error !== undefined && logTail.length === 0) parts.push(tracebackOf(error));
   if (output !== undefined) parts.push(JSON.stringify(output, null, 2));
   return parts.join("\n\n");
+}
+
+function causeOf({ kind, message, peakMemoryBytes, neighbours }: JobFailure): string {
+  const used =
+    peakMemoryBytes === undefined ? "" : `, used up to ${Math.round(peakMemoryBytes / MIB)} MiB`;
+  const beside = neighbours === undefined ? "" : `, ${count(neighbours, "other job")} beside it`;
+  return `${kind}: ${message}${used}${beside}`;
+}
+
+function attemptRow({
+  attempt,
+  workerId,
+  startedAt,
+  endedAt,
+  failure,
+  counted,
+}: JobAttempt): string[] {
+  const took =
+    endedAt === undefined ? "running" : seconds(Date.parse(endedAt) - Date.parse(startedAt));
+  const free = counted === false ? " (does not count)" : "";
+  const how = failure === undefined ? "" : `${causeOf(failure)}${free}`;
+  return [String(attempt), startedAt, took, workerId, how];
 }
 
 function tracebackOf(error: string): string {

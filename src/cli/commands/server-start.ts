@@ -18,6 +18,7 @@ interface Options {
   durability?: "strict" | "relaxed";
   privateWebhooks?: true;
   rateLimits?: true;
+  cors?: readonly string[];
   keepReleases?: number;
   tlsCert?: string;
   tlsKey?: string;
@@ -53,6 +54,11 @@ export const serverStart: CommandDefinition = {
     ["--public-url <url>", "how clients reach the server, when a proxy is in front", serverUrl],
     ["--trust-proxy", "believe X-Forwarded-For of whoever connects: only behind a proxy of yours"],
     ["--rate-limits", "answer 429 to clients that exceed Runpod's limits"],
+    [
+      "--cors <origins>",
+      "web pages that may call, by commas: https://app.example.com, local, *; default: none",
+      parseOrigins,
+    ],
   ],
   async run(invocation) {
     const { tlsCert, tlsKey, ...options } = invocation.options as Options;
@@ -155,6 +161,20 @@ async function tellStarter(message: StartMessage): Promise<void> {
   await new Promise<void>((resolve) => process.send?.(message, () => resolve()));
   // A channel that stays open would keep a finished server alive.
   if (process.connected) process.disconnect();
+}
+
+function parseOrigins(text: string): string[] {
+  const origins = text.split(",").flatMap((origin) => origin.trim() || []);
+  const wrong = origins.find(
+    (origin) =>
+      origin !== "*" &&
+      origin !== "local" &&
+      !(URL.canParse(origin) && new URL(origin).origin === origin),
+  );
+  if (wrong === undefined && origins.length > 0) return origins;
+  throw new FlashError("INVALID_USAGE", `--cors takes origins, got '${wrong ?? text}'.`, {
+    hint: "An origin is scheme, host and port without a path: https://app.example.com",
+  });
 }
 
 function parseMode(text: string): string {

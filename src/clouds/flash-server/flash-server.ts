@@ -1,7 +1,14 @@
 /** A Flash server as a cloud: the contract's `Cloud` over the control API (`contract/control.ts`). */
 
 import { setTimeout as pause } from "node:timers/promises";
-import type { Artifact, Cloud, CloudOptions, Target } from "../../contract/cloud.ts";
+import type {
+  Artifact,
+  Cloud,
+  CloudOptions,
+  JobMove,
+  JobsRequest,
+  Target,
+} from "../../contract/cloud.ts";
 import type {
   AppDocument,
   AppRemovalDocument,
@@ -29,6 +36,7 @@ import { FlashError } from "../../contract/errors.ts";
 import type { EventDocument, EventQuery } from "../../contract/events.ts";
 import type { JobDocument } from "../../contract/job.ts";
 import type { JobState } from "../../contract/states.ts";
+import type { FailedFilter } from "../../contract/store.ts";
 import { ControlClient } from "./client.ts";
 import { upload } from "./upload.ts";
 
@@ -188,14 +196,19 @@ export class FlashServerCloud implements Cloud {
 
   async jobs(
     target: Target,
-    request: { endpoint: string; states: readonly JobState[]; limit: number },
+    request: JobsRequest,
     options: CloudOptions = {},
   ): Promise<{ requests: JobDocument[]; total: number }> {
-    const { endpoint, states, limit } = request;
+    const { endpoint, states, kinds, key, limit } = request;
     return await this.#client.json({
       method: "GET",
       path: `${await this.#queue(target, endpoint, options)}/requests`,
-      query: { limit: String(limit), status: states.length === 0 ? undefined : states.join(",") },
+      query: {
+        limit: String(limit),
+        status: states.length === 0 ? undefined : states.join(","),
+        kind: kinds?.join(","),
+        key,
+      },
       signal: options.signal,
       isRepeatable: true,
     });
@@ -216,12 +229,25 @@ export class FlashServerCloud implements Cloud {
 
   async moveJob(
     target: Target,
-    { endpoint, job, move }: { endpoint: string; job: string; move: "retry" | "cancel" },
+    { endpoint, job, move }: { endpoint: string; job: string; move: JobMove },
     options: CloudOptions = {},
   ): Promise<{ id: string; status: JobState }> {
     return await this.#client.json({
       method: "POST",
       path: `${await this.#queue(target, endpoint, options)}/${move}/${encodeURIComponent(job)}`,
+      signal: options.signal,
+    });
+  }
+
+  async redriveJobs(
+    target: Target,
+    { endpoint, states: status, kinds: kind, key }: FailedFilter & { endpoint: string },
+    options: CloudOptions = {},
+  ): Promise<{ moved: number }> {
+    return await this.#client.json({
+      method: "POST",
+      path: `${await this.#queue(target, endpoint, options)}/redrive`,
+      body: { kind: "json", value: { status, kind, key } },
       signal: options.signal,
     });
   }

@@ -60,6 +60,7 @@ import { serveLoadBalanced } from "./lb.ts";
 import { servePlain, workerHead } from "./lb-plain.ts";
 import { refuseUpgrade, serveUpgrade, type UpgradeRequest } from "./lb-upgrade.ts";
 import { callerNameOf, originOf } from "./origin.ts";
+import type { Cors } from "./cors.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { readAffinity, type Affinity } from "../workers/select.ts";
 import { hostName, isLocalName, readTarget, type Target } from "./target.ts";
@@ -86,6 +87,8 @@ export interface GatewayOptions {
   trustsProxy?: boolean;
   /** Of the job API. Undefined: none. */
   limits?: RateLimits | undefined;
+  /** Undefined: no page of another origin. */
+  cors?: Cors | undefined;
 }
 
 const LINK_OPERATION = "job-link";
@@ -104,6 +107,8 @@ const BY_NAME = "flash";
 const NOWHERE: Origin = { chain: [] };
 /** Workers try again at once after a 401, so it is held, ms. Source: spec/worker-protocol.md 16. */
 const UNAUTHORIZED_HOLD_MS = 1000;
+/** What a worker leaves in its take URL. Source: spec/worker-protocol.md 2.3. */
+const UNEXPANDED_WORKER = "$RUNPOD_POD_ID";
 
 export class Gateway {
   readonly #options: GatewayOptions;
@@ -147,6 +152,7 @@ export class Gateway {
     // Said again to whoever has given one, so that both sides mean the same request.
     const requestId = givenRequestId(request.headers[REQUEST_ID_HEADER]);
     if (requestId !== undefined) response.setHeader(REQUEST_ID_HEADER, requestId);
+    if (this.#options.cors?.answers(request, response) === true) return;
     void this.#answer(request, response).catch((error: unknown) => {
       if (!response.headersSent) nameRequest(response);
       if (!FlashError.is(error)) {
@@ -168,6 +174,9 @@ export class Gateway {
   respond(exchange: PlainExchange): boolean {
     // Spans are begun and ended in one place.
     if (this.#state !== "open" || this.#options.tracer !== undefined) return false;
+    // What a page may read is said in one place.
+    if (this.#options.cors !== undefined && exchange.head.headers.origin !== undefined)
+      return false;
     const plan = this.#planOf(exchange);
     if (plan === undefined) return false;
     this.#answering += 1;
@@ -477,8 +486,11 @@ export class Gateway {
   ): Promise<{ pool: Pool; workerId: string; worker: PoolWorker | undefined }> {
     const { keyring, fleet, clock } = this.#options;
     // Unmodified workers append `&name=value` to a template without `?`.
-    const workerId = (target.operation[1] ?? "").split("&", 1)[0] ?? "";
+    const named = (target.operation[1] ?? "").split("&", 1)[0] ?? "";
     const principal = keyring.find(request.headers.authorization);
+    // They do not expand it in a take template; then the key says who it is.
+    const isLiteral = named === UNEXPANDED_WORKER && principal?.kind === "worker";
+    const workerId = isLiteral ? (principal.workerId ?? "") : named;
     const isOwn =
       principal?.kind === "worker" &&
       principal.endpointId === target.id &&

@@ -2,10 +2,12 @@
  * The queue job API, for clients: one handler an operation. Statuses, holds and shapes are those that
  * unmodified Runpod clients rely on. Source: spec/job-api.md.
  *
- *   POST       run, runsync, cancel/{job}, retry/{job}, purge-queue
+ *   POST       run, runsync, cancel/{job}, purge-queue
  *   PUT        run/{key}: run, at most once for this key
  *   GET, POST  status/{job}, status-sync/{job}, stream/{job}
- *   GET        health, metrics, requests
+ *   GET        health, metrics
+ *   failed-api requests; retry/{job}, redrive, replay/{job}
+ *   openai/…   openai-api
  *   batch…     batch-api
  *
  * submission reads what is submitted, job-events is the stream as server-sent events, rate-limits
@@ -15,10 +17,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { BatchStore } from "../../contract/batch.ts";
 import { FlashError } from "../../contract/errors.ts";
-import { jobDocument, jobDocumentText, type Job } from "../../contract/job.ts";
+import { jobDocumentText, type Job } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { EndpointManifest } from "../../contract/manifest.ts";
-import { isFinal, JOB_STATES, type JobState } from "../../contract/states.ts";
+import { isFinal } from "../../contract/states.ts";
 import { ORIGIN_HEADERS, type Origin } from "../../contract/origin.ts";
 import type { EndpointRow } from "../../contract/store.ts";
 import type { Batches } from "../jobs/batches.ts";
@@ -27,7 +29,6 @@ import { handleBatchApi } from "./batch-api.ts";
 import {
   clamped,
   clientSignal,
-  pageOf,
   queryOf,
   readBody,
   sendJson,
@@ -35,6 +36,9 @@ import {
   sendProblem,
   type Principal,
 } from "./http.ts";
+import { jobOf, unknownJob } from "./job-of.ts";
+import { redrive, replay, requests, retry } from "./failed-api.ts";
+import { handleOpenAi } from "./openai-api.ts";
 import { sendJobEvents, wantsEvents } from "./job-events.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { askedOf, readSubmission, type Submission } from "./submission.ts";
@@ -66,7 +70,7 @@ export interface JobApiContext {
   origin: () => Origin;
 }
 
-interface Call extends JobApiContext {
+export interface Call extends JobApiContext {
   /** The path segment after the operation. */
   id: string;
   query: URLSearchParams;
@@ -81,10 +85,10 @@ interface Operation {
   handle(call: Call): Promise<void>;
 }
 
-const REQUESTS_DEFAULT = 50;
-const REQUESTS_MAX = 1000;
-
 const PUT_RUN: Operation = { methods: ["PUT"], needsJob: true, handle: run };
+
+/** Operations that put a job into the queue. */
+const SUBMITTING = new Set(["run", "runsync", "openai"]);
 
 const GET = ["GET"];
 const POST = ["POST"];
@@ -98,6 +102,8 @@ const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   ["stream", { methods: EITHER, needsJob: true, handle: stream }],
   ["cancel", { methods: POST, needsJob: true, handle: cancel }],
   ["retry", { methods: POST, needsJob: true, handle: retry }],
+  ["replay", { methods: POST, needsJob: true, handle: replay }],
+  ["redrive", { methods: POST, needsJob: false, handle: redrive }],
   ["purge-queue", { methods: POST, needsJob: false, handle: purge }],
   ["health", { methods: GET, needsJob: false, handle: health }],
   ["metrics", { methods: GET, needsJob: false, handle: metrics }],
@@ -117,6 +123,7 @@ export async function handleJobApi(
   try {
     const [name = "", id = ""] = operation;
     if (name === "batch") return await batch(context, operation.slice(1), { request, response });
+    if (name === "openai") return await openAi(context, operation.slice(1), { request, response });
     const entry = name === "run" && id !== "" ? PUT_RUN : OPERATIONS.get(name);
     if (
       entry === undefined ||
@@ -124,7 +131,7 @@ export async function handleJobApi(
       (entry.needsJob && id === "")
     ) {
       throw new FlashError("NOT_FOUND", `A queue endpoint has no '/${operation.join("/")}'.`, {
-        hint: `It has ${[...OPERATIONS.keys(), "batch"].join(", ")}.`,
+        hint: `It has ${[...OPERATIONS.keys(), "openai", "batch"].join(", ")}.`,
       });
     }
     if (!entry.methods.includes(request.method ?? "")) {
@@ -135,7 +142,7 @@ export async function handleJobApi(
       );
     }
     const query = queryOf(request.url ?? "");
-    enterLimits(context, name, response);
+    await enterLimits(context, name, response);
     await entry.handle({ ...context, id, query, request, response });
   } catch (error) {
     if (!FlashError.is(error)) throw error;
@@ -143,10 +150,40 @@ export async function handleJobApi(
   }
 }
 
-function enterLimits({ limits, endpoint }: JobApiContext, name: string, response: ServerResponse) {
+async function enterLimits(
+  { jobs, limits, endpoint }: JobApiContext,
+  name: string,
+  response: ServerResponse,
+): Promise<void> {
   if (limits === undefined) return;
   const { running } = endpoint.workerCounts();
-  response.once("close", limits.enter({ endpointId: endpoint.row.id, operation: name, running }));
+  const leave = limits.enter({ endpointId: endpoint.row.id, operation: name, running });
+  if (response.closed) leave();
+  else response.once("close", leave);
+  if (!SUBMITTING.has(name)) return;
+  const { inQueue } = await jobs.counts(endpoint.row.id);
+  limits.checkQueue(inQueue, endpoint.manifest.options.workersMax);
+}
+
+async function openAi(
+  context: JobApiContext,
+  path: readonly string[],
+  { request, response }: { request: IncomingMessage; response: ServerResponse },
+): Promise<void> {
+  const { method } = request;
+  if (method !== "GET" && method !== "POST") {
+    response.setHeader("allow", "GET, POST");
+    const message = `'/openai' is asked with GET or POST, not with ${method}.`;
+    throw new FlashError("METHOD_NOT_ALLOWED", message);
+  }
+  if (path.length === 0) {
+    throw new FlashError("NOT_FOUND", "A request of an OpenAI client has a path.", {
+      hint: "Set the client's base URL to {server}/v2/{endpoint}/openai/v1.",
+    });
+  }
+  await enterLimits(context, "openai", response);
+  const query = queryOf(request.url ?? "");
+  await handleOpenAi({ ...context, id: "", query, request, response }, path);
 }
 
 async function batch(
@@ -244,25 +281,6 @@ async function metrics({ endpoint, response }: Call): Promise<void> {
   sendJson(response, 200, { readyWorkers, workers: endpoint.workerCounts() });
 }
 
-async function requests({ jobs, endpoint, query, response }: Call): Promise<void> {
-  const page = pageOf(query, { limit: REQUESTS_DEFAULT, most: REQUESTS_MAX });
-  const states = query.getAll("status").flatMap((text) => text.split(",")) as JobState[];
-  if (!states.every((state) => JOB_STATES.includes(state))) {
-    throw new FlashError("INVALID_REQUEST", `'status' must be one of ${JOB_STATES.join(", ")}.`);
-  }
-  const found = await jobs.list({
-    endpointId: endpoint.row.id,
-    ...(states.length === 0 ? {} : { states }),
-    ...page,
-  });
-  sendJson(response, 200, {
-    requests: found.jobs.map(jobDocument),
-    total: found.total,
-    ...page,
-    hasMore: page.offset + found.jobs.length < found.total,
-  });
-}
-
 // --- changing
 
 async function cancel(call: Call): Promise<void> {
@@ -272,46 +290,12 @@ async function cancel(call: Call): Promise<void> {
   sendJson(call.response, 200, { id, status: job.state });
 }
 
-async function retry(call: Call): Promise<void> {
-  const { id } = await jobOf(call);
-  const result = await call.jobs.retry(id);
-  if (result === undefined) throw unknownJob(id);
-  if (!result.moved) {
-    throw new FlashError(
-      "INVALID_REQUEST",
-      `The job '${id}' is ${result.job.state}: only FAILED and TIMED_OUT jobs can be retried.`,
-    );
-  }
-  sendJson(call.response, 200, { id, status: result.job.state });
-}
-
 async function purge({ jobs, endpoint, response }: Call): Promise<void> {
   const removed = await jobs.purge(endpoint.row.id);
   sendJson(response, 200, { removed, status: "completed" });
 }
 
 // --- reading the request
-
-/** A job of another endpoint does not exist here. */
-export async function jobOf({
-  jobs,
-  endpoint,
-  id,
-}: {
-  jobs: Jobs;
-  endpoint: Pick<ServedEndpoint, "row">;
-  id: string;
-}): Promise<Job> {
-  const job = await jobs.get(id);
-  if (job === undefined || job.endpointId !== endpoint.row.id) throw unknownJob(id);
-  return job;
-}
-
-function unknownJob(id: string): FlashError {
-  return new FlashError("JOB_NOT_FOUND", `There is no job '${id}'.`, {
-    hint: "Results are dropped when their retention is over.",
-  });
-}
 
 /** How long the answer may wait for the job's end, ms. */
 export function waitOf(query: URLSearchParams): number {

@@ -17,6 +17,12 @@ const WINDOW_MS = 10_000;
 /** The platform raises a limit with the number of running workers; by how much it does not say. */
 const RATE_PER_WORKER = 100;
 
+/** So many jobs may always wait … */
+const QUEUE_FREE = 50;
+/** … and so many for each worker that the endpoint may have. */
+const QUEUE_PER_WORKER = 500;
+const QUEUE_RETRY_S = 10;
+
 const LIMITS: ReadonlyMap<string, Limit> = new Map([
   ["runsync", { rate: 2000, concurrent: 400 }],
   ["run", { rate: 1000, concurrent: 200 }],
@@ -25,6 +31,7 @@ const LIMITS: ReadonlyMap<string, Limit> = new Map([
   ["stream", { rate: 2000, concurrent: 400 }],
   ["cancel", { rate: 100, concurrent: 20 }],
   ["purge-queue", { rate: 2, concurrent: Number.POSITIVE_INFINITY }],
+  ["openai", { rate: 2000, concurrent: 400 }],
   ["requests", { rate: 10, concurrent: 2 }],
 ]);
 
@@ -66,6 +73,17 @@ export class RateLimits {
     use.count += 1;
     use.open += 1;
     return () => void (use.open -= 1);
+  }
+
+  /** Before a job is accepted. Throws `OVERLOADED` when too many wait for too few workers. */
+  checkQueue(queued: number, workersMax: number): void {
+    const most = Math.max(QUEUE_FREE, workersMax * QUEUE_PER_WORKER);
+    if (queued <= most) return;
+    const message = `The queue of this endpoint is full: ${queued} jobs wait, and ${most} may.`;
+    throw new FlashError("OVERLOADED", message, {
+      hint: `Try again in ${QUEUE_RETRY_S} s, or raise the endpoint's 'workers'.`,
+      details: { retryAfterS: QUEUE_RETRY_S },
+    });
   }
 
   #use(key: string): Use {

@@ -87,13 +87,7 @@ export function readSubmission(
 
 /** Unknown keys are ignored: official examples send some by mistake. */
 function parseBody(text: string): JobRequest {
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch (cause) {
-    const message = `The body is not JSON: ${(cause as Error).message}.`;
-    throw new FlashError("INVALID_REQUEST", message, { hint: BODY_HINT, cause });
-  }
+  const body = parseJson(text, BODY_HINT);
   if (!isPlainJsonObject(body)) {
     throw new FlashError("INVALID_REQUEST", "The body must be a JSON object.", { hint: BODY_HINT });
   }
@@ -119,6 +113,16 @@ function parseBody(text: string): JobRequest {
     ...(key === undefined ? {} : { key: key as string }),
     ...(isPlainJsonObject(s3Config) ? { extra: { s3Config } } : {}),
   };
+}
+
+/** Throws `INVALID_REQUEST`. */
+export function parseJson(text: string, hint: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const message = `The body is not JSON: ${(cause as Error).message}.`;
+    throw new FlashError("INVALID_REQUEST", message, { hint, cause });
+  }
 }
 
 const BODY_HINT = 'Send {"input": …}.';

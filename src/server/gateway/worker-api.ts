@@ -210,7 +210,7 @@ async function readPost(request: IncomingMessage): Promise<Post> {
 function bodyOf(post: Post): DoneBody {
   if (post.kind === "unreadable") {
     const error = `the worker's result cannot be read: ${post.reason}`;
-    return { error, retryable: false };
+    return { error, retryable: false, failure: "bad-result" };
   }
   const outputText = memberTexts(post.text).get("output");
   return { ...post.value, ...(outputText === undefined ? {} : { outputText }) };

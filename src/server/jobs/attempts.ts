@@ -41,6 +41,13 @@ export interface Attempt {
   leaseWrittenAt: number;
 }
 
+/** Why an attempt is over. */
+export interface Over {
+  why: "lease" | "time";
+  /** Other attempts that its worker held. */
+  neighbours: number;
+}
+
 export interface PingEffect {
   lost: Attempt[];
   /** Jobs whose lease should be written to the store. */
@@ -55,7 +62,7 @@ interface Presence {
 
 export class Attempts {
   readonly #clock: Clock;
-  readonly #onOver: (attempt: Attempt, why: "lease" | "time") => void;
+  readonly #onOver: (attempt: Attempt, over: Over) => void;
   readonly #byJob = new Map<string, Attempt>();
   readonly #byWorker = new Map<string, Map<string, Attempt>>();
   /** Workers that have pinged. */
@@ -63,7 +70,7 @@ export class Attempts {
   #cancelTimer: (() => void) | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 
-  constructor(clock: Clock, onOver: (attempt: Attempt, why: "lease" | "time") => void) {
+  constructor(clock: Clock, onOver: (attempt: Attempt, over: Over) => void) {
     this.#clock = clock;
     this.#onOver = onOver;
   }
@@ -96,6 +103,18 @@ export class Attempts {
   /** The running attempt of a job, as it was taken. */
   taken(jobId: string): TakenJob | undefined {
     return this.#byJob.get(jobId)?.job;
+  }
+
+  /** How many attempts a worker holds. */
+  heldBy(workerId: string): number {
+    return this.#byWorker.get(workerId)?.size ?? 0;
+  }
+
+  /** True when the worker holds a job that runs alone. */
+  isAlone(workerId: string): boolean {
+    const held = this.#byWorker.get(workerId);
+    if (held?.size !== 1) return false;
+    return [...held.values()].some(({ job }) => job.aloneSince !== null);
   }
 
   /** The attempt is over; a newer one of the same job stays. */
@@ -179,13 +198,18 @@ export class Attempts {
     this.#timerAt = Number.POSITIVE_INFINITY;
     const now = this.#clock.elapsed();
     let next = Number.POSITIVE_INFINITY;
+    const over: [Attempt, Over][] = [];
     for (const attempt of this.#byJob.values()) {
       if (attempt.overAt > now && attempt.leaseEndsAt > now) {
         next = Math.min(next, attempt.overAt, attempt.leaseEndsAt);
         continue;
       }
+      const why = attempt.overAt <= now ? "time" : "lease";
+      over.push([attempt, { why, neighbours: this.heldBy(attempt.workerId) - 1 }]);
+    }
+    for (const [attempt, how] of over) {
       this.remove(attempt.jobId, attempt.attempt);
-      this.#onOver(attempt, attempt.overAt <= now ? "time" : "lease");
+      this.#onOver(attempt, how);
     }
     this.#armFor(next);
   }

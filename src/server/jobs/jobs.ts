@@ -7,7 +7,8 @@
  *   work             workers: taking jobs, and their words about those they hold
  *   readers          waiting for a job's end, reading its stream
  *   requests         what it is asked and told: the types
- *   rules            pure decisions: policies, retries, retention, texts
+ *   rules            pure decisions: policies, retention
+ *   failures         pure decisions: what becomes of a job whose attempt failed; whom to blame
  *   attempts         deadlines of running attempts: leases, execution timeouts
  *   polls            workers that wait for a job
  *   stops            telling workers which jobs to give up
@@ -32,7 +33,7 @@ import type { Clock } from "../../kit/clock.ts";
 import { newJobId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Job, JobCounts, NewJob } from "../../contract/job.ts";
-import type { Store, TakenJob } from "../../contract/store.ts";
+import type { FailedFilter, Store, TakenJob } from "../../contract/store.ts";
 import { Moves, type AttemptEnd } from "./moves.ts";
 import { LOOK_AGAIN_MS, Readers, type Patience } from "./readers.ts";
 import type {
@@ -211,6 +212,16 @@ export class Jobs {
   /** From FAILED or TIMED_OUT back into the queue. Undefined for an unknown job. */
   retry(id: string): Promise<{ job: Job; moved: boolean } | undefined> {
     return this.#moves.retry(id);
+  }
+
+  /** {@link retry} of all that have failed until now and that the filter means. Returns how many. */
+  redrive(endpointId: string, filter: FailedFilter = {}): Promise<number> {
+    return this.#moves.redrive(endpointId, filter);
+  }
+
+  /** Jobs that have failed for good, newest first, without inputs and outputs. */
+  failed(request: Parameters<Store["jobs"]["failed"]>[0]): ReturnType<Store["jobs"]["failed"]> {
+    return this.#store.jobs.failed(request);
   }
 
   /** Cancels what waits in the endpoint's queue. Returns how many. */

@@ -8,9 +8,10 @@ import type { Log } from "../../kit/log.ts";
 import type { Job, NewJob } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { isFinal } from "../../contract/states.ts";
-import type { Outcome, Store, TakenJob } from "../../contract/store.ts";
-import { Attempts, LEASE_MS, type Attempt } from "./attempts.ts";
+import type { FailedFilter, Outcome, Store, TakenJob } from "../../contract/store.ts";
+import { Attempts, LEASE_MS, type Attempt, type Over } from "./attempts.ts";
 import { Bells } from "./bells.ts";
+import * as failures from "./failures.ts";
 import { Listeners } from "./listeners.ts";
 import { Polls, type Poll } from "./polls.ts";
 import type { RetryRules, TakeRequest, WorkerWord } from "./requests.ts";
@@ -36,7 +37,8 @@ export interface AttemptEnd {
   error?: string;
 }
 
-const PURGE_STEP = 500;
+/** Jobs that are moved together, when many are. */
+const STEP = 500;
 /** A move that the store refused is tried again after this. */
 const INSIST_MS = 1000;
 
@@ -60,6 +62,8 @@ export class Moves {
   readonly #sweeper: Sweeper;
   readonly #cancels = new Map<string, Promise<Job | undefined>>();
   readonly #background = new Set<Promise<void>>();
+  /** Since this start there has been a job that runs alone on its worker. */
+  #hasAlone = false;
   #isClosed = false;
 
   constructor(options: MovesOptions) {
@@ -85,6 +89,7 @@ export class Moves {
   /** Recovery, then timers. */
   async start(livingWorkers: ReadonlySet<string> | undefined): Promise<void> {
     await this.#store.jobs.begin(this.#now());
+    this.#hasAlone = await this.#store.jobs.hasAlone();
     const running = await this.#store.jobs.running();
     const orphans = running.filter(({ workerId }) => livingWorkers?.has(workerId) !== true);
     for (const job of running) {
@@ -138,16 +143,24 @@ export class Moves {
 
   take(request: TakeRequest, poll: Poll): Promise<TakenJob[]> {
     const { endpointId, releaseId, workerId, limit } = request;
+    const isIdle = this.attempts.heldBy(workerId) === 0;
+    if (!isIdle && this.attempts.isAlone(workerId)) {
+      poll.deafen();
+      return Promise.resolve([]);
+    }
     const now = this.#now();
     const taking = this.#store.jobs.take({
       endpointId,
       ...(releaseId === undefined ? {} : { releaseId }),
       workerId,
+      isIdle,
       limit,
       now,
       leaseUntil: now + LEASE_MS,
     });
     return taking.then((jobs) => {
+      // Until now busy workers may have waited for it to be taken.
+      if (jobs[0] != null && jobs[0].aloneSince !== null) this.polls.ringAll(endpointId);
       for (const job of jobs) {
         this.stops.remove(workerId, job.id);
         this.attempts.add(job);
@@ -181,7 +194,7 @@ export class Moves {
     }
     this.#freeKey(job);
     return settling.then((settled) => {
-      this.attempts.remove(job.id, job.attempt);
+      this.#release(job);
       if (settled !== undefined) this.#tellAttempt(job, outcome, now);
       if (settled?.state === "IN_QUEUE") this.#queued(settled);
       else if (settled !== undefined) this.#settled(settled);
@@ -190,14 +203,19 @@ export class Moves {
   }
 
   /** The attempt's worker was lost under it. Undefined when it was stale. */
-  async lose(job: Job, cause: string): Promise<Job | undefined> {
-    return this.settle(job, rules.afterLoss(job, await this.rulesOf(job), cause));
+  async lose(job: Job, loss: failures.Loss): Promise<Job | undefined> {
+    const settled = await this.settle(job, failures.afterLoss(job, await this.rulesOf(job), loss));
+    if (settled?.state === "IN_QUEUE" && settled.aloneSince !== null) {
+      // Only a worker that is idle may take it, and nobody knows whose poll that is.
+      this.#hasAlone = true;
+      this.polls.ringAll(job.endpointId);
+    }
+    return settled;
   }
 
-  /** The worker lives, but the job is lost inside it: its result could not be posted, or it gave up. */
   async drop({ jobId, workerId, attempt }: Attempt): Promise<void> {
     const job = await this.heldJob({ jobId, workerId, attempt });
-    if (job !== undefined) await this.lose(job, `worker ${workerId} dropped the job`);
+    if (job !== undefined) await this.lose(job, failures.lossByDrop(workerId, this.#now()));
   }
 
   cancel(id: string): Promise<Job | undefined> {
@@ -231,18 +249,32 @@ export class Moves {
     return result;
   }
 
+  async redrive(endpointId: string, filter: FailedFilter): Promise<number> {
+    const before = this.#now();
+    for (let moved = 0; ;) {
+      const request = { ...filter, endpointId, before, now: this.#now(), limit: STEP };
+      const jobs = await this.#store.jobs.redrive(request);
+      for (const job of jobs) {
+        this.polls.ring(endpointId, job.releaseId);
+        this.#queued(job);
+      }
+      moved += jobs.length;
+      if (jobs.length < STEP) return moved;
+    }
+  }
+
   async purge(endpointId: string): Promise<number> {
     const request = {
       endpointId,
       now: this.#now(),
       retentionMs: LIMITS.retentionRunMs,
-      limit: PURGE_STEP,
+      limit: STEP,
     };
     for (let removed = 0; ;) {
       const jobs = await this.#store.jobs.purge(request);
       for (const job of jobs) this.#settled(job);
       removed += jobs.length;
-      if (jobs.length < PURGE_STEP) return removed;
+      if (jobs.length < STEP) return removed;
     }
   }
 
@@ -279,33 +311,34 @@ export class Moves {
 
   // --- what the passing of time does
 
-  #attemptOver(attempt: Attempt, why: "lease" | "time"): void {
-    this.#inBackground(() => (why === "time" ? this.#overdue(attempt) : this.#fellSilent(attempt)));
+  #attemptOver(attempt: Attempt, { why, neighbours }: Over): void {
+    this.#inBackground(() =>
+      why === "time" ? this.#overdue(attempt) : this.#fellSilent(attempt, neighbours),
+    );
   }
 
   async #overdue({ jobId, workerId, attempt }: Attempt): Promise<void> {
     const job = await this.heldJob({ jobId, workerId, attempt });
     if (job === undefined) return;
-    const error = rules.describeOverdue(job);
-    const settled = await this.settle(job, { kind: "failed", error, output: null });
+    const settled = await this.settle(job, failures.afterOvertime(job, this.#now()));
     if (settled === undefined) return;
     this.stops.add(workerId, jobId);
     this.onOverdue.emit(job as TakenJob);
   }
 
   /** The worker gave no sign of life for a lease. */
-  async #fellSilent({ jobId, workerId, attempt }: Attempt): Promise<void> {
+  async #fellSilent({ jobId, workerId, attempt }: Attempt, neighbours: number): Promise<void> {
     const job = await this.heldJob({ jobId, workerId, attempt });
     if (job === undefined) return;
-    const cause = `worker ${workerId} gave no sign of life for ${LEASE_MS / 1000} s`;
-    if ((await this.lose(job, cause)) === undefined) return;
+    const loss = failures.lossBySilence(workerId, { neighbours, now: this.#now() });
+    if ((await this.lose(job, loss)) === undefined) return;
     this.stops.add(workerId, jobId);
     this.onLost.emit(job as TakenJob);
   }
 
   #expired(job: Job): void {
     if (job.workerId !== null) this.stops.add(job.workerId, job.id);
-    this.attempts.remove(job.id, job.attempt);
+    this.#release(job);
     this.#freeKey(job);
     this.#tellAttempt(job, { kind: "timed-out", error: job.error ?? "" });
     this.#settled(job);
@@ -343,8 +376,16 @@ export class Moves {
     if (key !== null && workerId !== null) this.polls.ringEach(endpointId);
   }
 
+  /** Its worker may be idle now, and so have jobs that run alone. */
+  #release({ id, attempt, workerId }: Job): void {
+    this.attempts.remove(id, attempt);
+    if (!this.#hasAlone || workerId === null) return;
+    if (this.attempts.heldBy(workerId) === 0) this.polls.ringWorker(workerId);
+  }
+
   #settled(job: Job): void {
-    this.attempts.remove(job.id, job.attempt);
+    this.#release(job);
+    if (job.aloneSince !== null) this.polls.ringAll(job.endpointId);
     this.ends.ring(job.id, job);
     this.chunks.ring(job.id);
     if (job.webhook !== null) this.#webhooks.kick();

@@ -14,6 +14,8 @@ export interface Poll {
   readonly workerId: string;
   /** True once nothing may be handed out through this poll: its worker drains, its client is gone. */
   readonly isClosed: boolean;
+  /** Its worker can take nothing until {@link Polls.ringWorker} or {@link Polls.ringAll}: rings go to others. */
+  deafen(): void;
   /** What was rung until now is answered by the look into the store that follows. */
   answerRing(): void;
   wait(waitMs: number): Promise<void>;
@@ -27,6 +29,7 @@ class OpenPoll implements Poll {
   #wake: (() => void) | undefined;
   isClosed = false;
   isRung = false;
+  isDeaf = false;
 
   constructor(request: PollRequest, clock: Clock) {
     this.endpointId = request.endpointId;
@@ -35,11 +38,16 @@ class OpenPoll implements Poll {
     this.#clock = clock;
   }
 
+  deafen(): void {
+    this.isDeaf = true;
+  }
+
   answerRing(): void {
     this.isRung = false;
   }
 
   ring(): void {
+    this.isDeaf = false;
     this.isRung = true;
     this.#wake?.();
   }
@@ -105,7 +113,7 @@ export class Polls {
    */
   ring(endpointId: string, releaseId?: string): boolean {
     for (const poll of this.#waiting.get(endpointId) ?? []) {
-      if (poll.isRung || poll.isClosed) continue;
+      if (poll.isRung || poll.isClosed || poll.isDeaf) continue;
       if (releaseId !== undefined && (poll.releaseId ?? releaseId) !== releaseId) continue;
       poll.ring();
       return true;
@@ -118,6 +126,18 @@ export class Polls {
     const polls = [...(this.#waiting.get(endpointId) ?? [])];
     for (const releaseId of new Set(polls.map((poll) => poll.releaseId))) {
       this.ring(endpointId, releaseId);
+    }
+  }
+
+  /** Something is there to be taken, but not by every worker: all look. */
+  ringAll(endpointId: string): void {
+    for (const poll of this.#waiting.get(endpointId) ?? []) poll.ring();
+  }
+
+  /** This worker may have what it could not have before. */
+  ringWorker(workerId: string): void {
+    for (const polls of this.#waiting.values()) {
+      for (const poll of polls) if (poll.workerId === workerId) poll.ring();
     }
   }
 

@@ -60,6 +60,8 @@ export interface DoneBody {
   stopPod?: unknown;
   /** False: the error is final whatever `retries` says. */
   retryable?: unknown;
+  /** What kind of failure the error is: `timeout` or `bad-result`. Anything else: the function's own. */
+  failure?: unknown;
   /** A number: another attempt is wanted so many ms from now, whatever `retries` says. */
   retryAfterMs?: unknown;
 }
@@ -72,6 +74,8 @@ export interface GoneCause {
   logTail?: string[];
   /** The most memory it has used, as it said. */
   peakMemoryBytes?: number;
+  /** Why the server has ended it: then it was none of its jobs. */
+  endedBecause?: string;
 }
 
 export interface TakeRequest {

@@ -1,22 +1,13 @@
-/** What happens to a job, decided purely: its policy when it comes, its future when an attempt failed. */
+/** What a job may ask for when it comes, decided purely. What becomes of one that failed: failures. */
 
 import { FlashError, type Issue } from "../../contract/errors.ts";
 import type { Job, JobPolicy } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
-import type { Outcome } from "../../contract/store.ts";
-import { backoffMs, type BackoffPolicy } from "../../kit/backoff.ts";
-import type { GoneCause, JobRequest, JobTarget, RetryRules } from "./requests.ts";
-import type { RetryWish } from "../../contract/retry-wish.ts";
+import type { JobRequest, JobTarget } from "./requests.ts";
 import { isPrivateHost } from "./private-address.ts";
 
-/** Before another attempt after a thrown error. */
-export const RETRY_BACKOFF: BackoffPolicy = { baseMs: 500, factor: 2, capMs: 30_000, jitter: 0.2 };
-
-const MIB = 1024 * 1024;
 /** Of `policy.key`; it is part of several indexes. */
 const MAX_KEY_LENGTH = 255;
-/** Lines of a lost worker's output that the error quotes. */
-const QUOTED_LINES = 10;
 
 /** The job's policy with defaults. Throws `NOT_ACCEPTED` naming every field that is out of bounds. */
 export function readPolicy(target: JobTarget, policy: JobRequest["policy"] = {}): JobPolicy {
@@ -104,77 +95,6 @@ export function readRunAt(
 export function retentionMs(via: Job["via"], longestWaitMs: number): number {
   if (via === "run") return LIMITS.retentionRunMs;
   return Math.max(LIMITS.retentionRunsyncMs, Math.min(longestWaitMs, LIMITS.waitMaxMs));
-}
-
-export interface ErrorReport {
-  error: string;
-  output: string | null;
-  wish: RetryWish;
-  now: number;
-  random: number;
-}
-
-/** After the function reported an error. */
-export function afterError(job: Job, rules: RetryRules | undefined, report: ErrorReport): Outcome {
-  const { retryable, retryAfterMs } = report.wish;
-  if (retryAfterMs !== undefined) return afterWish(job, report, report.now + retryAfterMs);
-  // An image's worker says itself what is final: handler errors are results on the platform.
-  const retries = rules?.isCode === true && retryable !== false ? rules.retries : 0;
-  if (job.failures >= retries) {
-    return { kind: "failed", error: report.error, output: report.output };
-  }
-  return {
-    kind: "requeued",
-    runAt: report.now + backoffMs(RETRY_BACKOFF, job.failures, report.random),
-  };
-}
-
-/** Another attempt was asked for. Nothing but its time to live ends a job that asks again and again. */
-function afterWish(job: Job, { error, output, now }: ErrorReport, runAt: number): Outcome {
-  if (runAt < job.expiresAt) return { kind: "requeued", runAt: Math.ceil(runAt) };
-  const leftMs = Math.max(0, job.expiresAt - now);
-  const why = `; it asked for another attempt later than its time to live (policy.ttl), which is over in ${leftMs} ms`;
-  return { kind: "failed", error: `${error}${why}`, output };
-}
-
-/**
- * After the worker was lost under the job. It keeps its place in the queue. Once for an image, as on the
- * platform; code of ours has its own number, but at least one.
- */
-export function afterLoss(job: Job, rules: RetryRules | undefined, cause: string): Outcome {
-  const retries = rules?.isCode === true ? Math.max(rules.retries, 1) : 1;
-  if (job.failures < retries) {
-    return { kind: "requeued", runAt: job.runAt };
-  }
-  const error = `job timed out after ${job.failures} retries: ${cause}`;
-  return { kind: "failed", error, output: null };
-}
-
-/** Why a worker is gone, as a sentence and its last words. */
-export function describeGone(workerId: string, cause: GoneCause): string {
-  const { code, signal, logTail = [], peakMemoryBytes } = cause;
-  const how =
-    signal !== null
-      ? `was killed by ${signal}`
-      : code !== null
-        ? `exited with code ${code}`
-        : "disappeared";
-  const used =
-    peakMemoryBytes === undefined
-      ? ""
-      : `, having used up to ${Math.round(peakMemoryBytes / MIB)} MiB of memory`;
-  const lines = logTail.slice(-QUOTED_LINES).map((line) => `\n  ${line}`);
-  return `worker ${workerId} ${how}${used}${lines.length === 0 ? "" : `; its last output:${lines.join("")}`}`;
-}
-
-export function describeOverdue(job: Job): string {
-  const seconds = job.policy.executionTimeoutMs / 1000;
-  return `the job ran longer than its execution timeout of ${seconds} s (executionTimeout)`;
-}
-
-/** Clients decode `error` as a string; workers may post anything. */
-export function errorText(error: unknown): string {
-  return typeof error === "string" ? error : JSON.stringify(error);
 }
 
 export function refused(issues: Issue[]): FlashError {

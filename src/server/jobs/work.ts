@@ -10,10 +10,10 @@ import { retryWishOf } from "../../contract/retry-wish.ts";
 import type { Outcome, Store, TakenJob } from "../../contract/store.ts";
 import { LEASE_MS } from "./attempts.ts";
 import { splitChunk } from "./chunks.ts";
+import * as failures from "./failures.ts";
 import { Listeners } from "./listeners.ts";
 import type { Moves } from "./moves.ts";
 import type { DoneBody, GoneCause, TakeRequest, Verdict, WorkerWord } from "./requests.ts";
-import * as rules from "./rules.ts";
 
 export interface WorkOptions {
   redact: (endpointId: string, text: string) => string;
@@ -76,7 +76,8 @@ export class Work {
     try {
       if (job === undefined) return "stale";
       if (body.status === "IN_PROGRESS") return await this.#progress(job, body);
-      const outcome = resultOf(job, body) ?? (await this.#afterError(job, body));
+      const now = this.#clock.now();
+      const outcome = resultOf(job, body, now) ?? (await this.#afterError(job, body));
       const settled = await this.#moves.settle(job, outcome);
       return settled === undefined ? "stale" : "accepted";
     } finally {
@@ -119,9 +120,18 @@ export class Work {
     const moves = this.#moves;
     const peakMemoryBytes = this.#peakMemory.get(workerId);
     const known = peakMemoryBytes === undefined ? {} : { peakMemoryBytes };
-    const text = rules.describeGone(workerId, { ...cause, ...known });
     const held = await this.#store.jobs.running({ workerId });
-    await Promise.all(held.map((job) => moves.insist(() => moves.lose(job, text))));
+    const endpointId = held[0]?.endpointId ?? "";
+    const logTail = cause.logTail?.map((line) => this.#options.redact(endpointId, line)) ?? [];
+    const loss = failures.lossByEnd(
+      workerId,
+      { ...cause, ...known, logTail },
+      {
+        neighbours: held.length - 1,
+        now: this.#clock.now(),
+      },
+    );
+    await Promise.all(held.map((job) => moves.insist(() => moves.lose(job, loss))));
     moves.stops.forgetWorker(workerId);
     moves.attempts.forgetWorker(workerId);
     moves.polls.forget(workerId);
@@ -134,8 +144,10 @@ export class Work {
   }
 
   async #afterError(job: Job, body: DoneBody): Promise<Outcome> {
-    return rules.afterError(job, await this.#moves.rulesOf(job), {
-      error: this.#options.redact(job.endpointId, rules.errorText(body.error)),
+    const { failure } = body;
+    return failures.afterError(job, await this.#moves.rulesOf(job), {
+      error: this.#options.redact(job.endpointId, failures.errorText(body.error)),
+      kind: failure === "timeout" || failure === "bad-result" ? failure : "exception",
       output: outputOf(body),
       wish: retryWishOf(body),
       now: this.#clock.now(),
@@ -161,12 +173,12 @@ function outputOf(body: DoneBody): string | null {
 }
 
 /** What became of a function that came to its end. Undefined: it reported an error. */
-function resultOf(job: Job, body: DoneBody): Outcome | undefined {
+function resultOf(job: Job, body: DoneBody, now: number): Outcome | undefined {
   const output = outputOf(body);
   const maxBytes = job.via === "run" ? LIMITS.runBodyBytes : LIMITS.runsyncBodyBytes;
   if (output !== null && output.length > maxBytes / 4 && Buffer.byteLength(output) > maxBytes) {
     const error = `the output of ${Buffer.byteLength(output)} bytes is over the limit of ${maxBytes} bytes`;
-    return { kind: "failed", error, output: null };
+    return failures.afterBadResult(job, error, now);
   }
   const isError = body.error !== undefined && body.error !== null && body.error !== "";
   return isError ? undefined : { kind: "completed", output };

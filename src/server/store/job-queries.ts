@@ -2,7 +2,7 @@
 
 import type { Job, JobCounts } from "../../contract/job.ts";
 import type { JobState } from "../../contract/states.ts";
-import type { JobStore, TakenJob } from "../../contract/store.ts";
+import type { FailedFilter, JobStore, TakenJob } from "../../contract/store.ts";
 import type { JobReader, Statements } from "./job-statements.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
 import { COUNTER_OF, type LaneCounters, type Lanes } from "./lanes.ts";
@@ -52,6 +52,18 @@ export class JobQueries {
     const lanes = this.#counters(endpointId);
     const total = sum(counted.flatMap((state) => lanes.map((lane) => lane[COUNTER_OF[state]])));
     return { jobs: this.#read.all(rows), total };
+  }
+
+  async failed(
+    request: Parameters<JobStore["failed"]>[0],
+  ): Promise<{ jobs: Job[]; total: number }> {
+    const filter = failedFilter(request);
+    const { offset, limit } = request;
+    const rows = this.#sql.failed.all({ ...filter, offset, limit });
+    return {
+      jobs: this.#read.all(rows),
+      total: Number(this.#sql.countFailed.get(filter)?.["jobs"]),
+    };
   }
 
   async counts(endpointId: string): Promise<JobCounts> {
@@ -121,6 +133,21 @@ export class JobQueries {
   #counters(endpointId: string): Counters[] {
     return this.#sql.counters.all(endpointId) as unknown as Counters[];
   }
+}
+
+/** A filter as the statements take it. */
+export function failedFilter({
+  endpointId,
+  states,
+  kinds,
+  key,
+}: FailedFilter & { endpointId: string }): Record<string, string | null> {
+  return {
+    endpointId,
+    states: states === undefined ? null : JSON.stringify(states),
+    kinds: kinds === undefined ? null : JSON.stringify(kinds),
+    key: key ?? null,
+  };
 }
 
 function isOver(job: Job, at: number): boolean {

@@ -33,12 +33,14 @@ export interface JobRow {
   extra: string | null;
   error: string | null;
   key: string | null;
+  history: string | null;
+  alone_since: number | null;
   output: string | null;
   input: string | null;
 }
 
 const NARROW = `seq, id, lane, state, attempt, failures, run_at, expires_at, created_at, started_at, finished_at,
-  drop_at, lease_until, worker_id, via, execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, error, key`;
+  drop_at, lease_until, worker_id, via, execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, error, key, history, alone_since`;
 const ALL = `${NARROW}, output, input`;
 /** What {@link rowOf} reads. */
 export const COLUMNS = ALL;
@@ -73,8 +75,10 @@ export function rowOf(columns: readonly unknown[]): JobRow {
     extra: at[19],
     error: at[20],
     key: at[21],
-    output: at[22],
-    input: at[23],
+    history: at[22],
+    alone_since: at[23],
+    output: at[24],
+    input: at[25],
   };
 }
 
@@ -84,6 +88,14 @@ const DROP_AT = "drop_at = iif(idempotency_key IS NULL, :dropAt, max(:dropAt, ex
 const DROPPED = "seq, lane, state, idempotency_key";
 /** A row of {@link DROPPED}. */
 export type DroppedRow = [seq: number, lane: number, state: JobState, key: string | null];
+
+/** What a filter means of the jobs that have failed for good: they have an index of their own. */
+const FAILED = `lane IN (SELECT id FROM lanes WHERE endpoint_id = :endpointId)
+  AND state IN ('FAILED', 'TIMED_OUT')
+  AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+  AND (:key IS NULL OR key = :key)
+  AND (:kinds IS NULL OR iif(state = 'TIMED_OUT', 'expired', history ->> '$[#-1].failure.kind')
+    IN (SELECT value FROM json_each(:kinds)))`;
 
 export type Statements = ReturnType<typeof prepareStatements>;
 
@@ -113,11 +125,16 @@ export function prepareStatements(db: DatabaseSync) {
     due: arrays(`SELECT ${ALL} FROM jobs
       WHERE lane = ? AND state = 'IN_QUEUE' AND run_at <= ? AND expires_at > ?
       ORDER BY run_at, seq LIMIT ? + 0`),
+    /** Of those that may run beside others. */
+    dueTogether: arrays(`SELECT ${ALL} FROM jobs
+      WHERE lane = ? AND state = 'IN_QUEUE' AND run_at <= ? AND expires_at > ? AND alone_since IS NULL
+      ORDER BY run_at, seq LIMIT ? + 0`),
     take: sql(`UPDATE jobs SET state = 'IN_PROGRESS', attempt = ?, worker_id = ?,
       started_at = ?, lease_until = ?, output = NULL
       WHERE seq = ? AND state = 'IN_QUEUE'`),
 
     finish: sql(`UPDATE jobs SET state = :state, output = :output, error = :error,
+      history = coalesce(:history, history),
       finished_at = :now, lease_until = NULL, ${DROP_AT}
       WHERE id = :id AND attempt = :attempt AND state = 'IN_PROGRESS' RETURNING ${ALL}`),
     /**
@@ -127,9 +144,11 @@ export function prepareStatements(db: DatabaseSync) {
     finishPlain: sql(`UPDATE jobs SET state = ?, output = ?, error = ?,
       finished_at = ?, lease_until = NULL, drop_at = ?
       WHERE seq = ? AND id = ? AND attempt = ? AND state = 'IN_PROGRESS'`),
-    requeue: sql(`UPDATE jobs SET state = 'IN_QUEUE', run_at = ?, failures = failures + ?,
+    requeue:
+      sql(`UPDATE jobs SET state = 'IN_QUEUE', run_at = :runAt, failures = failures + :failures,
+      history = coalesce(:history, history), alone_since = iif(:keepsAlone, alone_since, :aloneSince),
       output = NULL, lease_until = NULL, worker_id = NULL
-      WHERE id = ? AND attempt = ? AND state = 'IN_PROGRESS' RETURNING ${ALL}`),
+      WHERE id = :id AND attempt = :attempt AND state = 'IN_PROGRESS' RETURNING ${ALL}`),
     /** What an attempt that did not finish has streamed, and nobody has read, is not part of the result. */
     dropUnreadChunks: sql(`DELETE FROM chunks WHERE job = :seq
       AND position > (SELECT drained FROM jobs WHERE seq = :seq)`),
@@ -185,6 +204,11 @@ export function prepareStatements(db: DatabaseSync) {
       WHERE lane IN (SELECT id FROM lanes WHERE endpoint_id = :endpointId)
         AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
       ORDER BY seq DESC LIMIT :limit OFFSET :offset`),
+    failed: sql(`SELECT ${NARROW}, NULL AS output, 'null' AS input FROM jobs WHERE ${FAILED}
+      ORDER BY seq DESC LIMIT :limit OFFSET :offset`),
+    countFailed: sql(`SELECT count(*) AS jobs FROM jobs WHERE ${FAILED}`),
+    redrivable: sql(`SELECT id, state FROM jobs WHERE ${FAILED}
+      AND finished_at <= :before AND drop_at > :now ORDER BY seq LIMIT :limit`),
     counters: sql("SELECT * FROM lanes WHERE endpoint_id = ?"),
     busy: sql("SELECT DISTINCT endpoint_id FROM lanes WHERE waiting > 0 OR running > 0"),
     waitingLanes: sql("SELECT id FROM lanes WHERE waiting > 0"),
@@ -194,6 +218,9 @@ export function prepareStatements(db: DatabaseSync) {
       WHERE lane = ? AND state = 'IN_QUEUE' ORDER BY run_at LIMIT 1`),
     nextRunAt: sql(`SELECT run_at FROM jobs
       WHERE lane = ? AND state = 'IN_QUEUE' AND run_at > ? ORDER BY run_at LIMIT 1`),
+    hasAlone: sql(
+      "SELECT 1 FROM jobs WHERE alone_since IS NOT NULL AND state = 'IN_QUEUE' LIMIT 1",
+    ),
     running: sql(`SELECT ${ALL} FROM jobs INDEXED BY jobs_running
       WHERE state = 'IN_PROGRESS' ORDER BY seq`),
     runningOf: sql(`SELECT ${ALL} FROM jobs INDEXED BY jobs_running
@@ -249,6 +276,8 @@ export class JobReader {
       error: row.error,
       attempt: row.attempt,
       failures: row.failures,
+      history: row.history,
+      aloneSince: row.alone_since,
       expiresAt: row.expires_at,
       workerId: row.worker_id,
       leaseUntil: row.lease_until,

@@ -3,10 +3,10 @@
 import type { DatabaseSync } from "node:sqlite";
 import { jobDocumentText, type Job, type JobCounts, type NewJob } from "../../contract/job.ts";
 import type { JobState } from "../../contract/states.ts";
-import type { JobStore, Outcome, TakenJob } from "../../contract/store.ts";
+import { ALONE_WAIT_MS, type JobStore, type Outcome, type TakenJob } from "../../contract/store.ts";
 import type { SqliteBatchStore } from "./batch-store.ts";
 import type { Committer } from "./commit.ts";
-import { JobQueries, type QueueSums } from "./job-queries.ts";
+import { failedFilter, JobQueries, type QueueSums } from "./job-queries.ts";
 import {
   JobReader,
   prepareStatements,
@@ -81,6 +81,10 @@ export class SqliteJobStore implements JobStore {
     return this.#committer.commit(() => this.#keyed.believe(now));
   }
 
+  async hasAlone(): Promise<boolean> {
+    return this.#sql.hasAlone.get() !== undefined;
+  }
+
   submit(jobs: readonly NewJob[]): Promise<Job[]> {
     return this.#committer.commit(() => jobs.map((job) => this.#submit(job)), { accepts: true });
   }
@@ -135,30 +139,37 @@ export class SqliteJobStore implements JobStore {
 
   #take(request: TakeRequest): TakenJob[] {
     const lanes = this.#lanes.of(request.endpointId, request.releaseId);
-    if (lanes.some(({ isKeyed }) => isKeyed)) return this.#takeTurns(request, lanes);
-    return this.#dueJobs(request, lanes).map((row) => this.#takeOne(request, row));
+    if (lanes.some(({ isKeyed }) => isKeyed)) return this.#takeInTurn(request, lanes);
+    const rows = this.#dueJobs(request, lanes);
+    if (rows.some(runsAlone)) return this.#takeInTurn(request, lanes);
+    return rows.map((row) => this.#takeOne(request, row));
   }
 
-  /** Jobs without a key stand in one line with the keys of the others: see keyed-queue. */
-  #takeTurns(request: TakeRequest, lanes: readonly Lane[]): TakenJob[] {
-    const { now, limit } = request;
+  /**
+   * Jobs without a key stand in one line with the keys of the others: see keyed-queue. One that runs
+   * alone ends what a worker is given, or is passed over.
+   */
+  #takeInTurn(request: TakeRequest, lanes: readonly Lane[], isTogether = false): TakenJob[] {
+    const { now, limit, isIdle = true } = request;
     const keyed = lanes.filter(({ isKeyed }) => isKeyed);
-    const plain = this.#dueJobs(
-      request,
-      lanes.filter(({ isKeyed }) => !isKeyed),
-    );
+    const plainLanes = lanes.filter((lane) => !lane.isKeyed);
+    const plain = this.#dueJobs(request, plainLanes, isTogether);
     const taken: TakenJob[] = [];
     while (taken.length < limit) {
-      const turn = this.#keyed.next(keyed, now);
+      const turn = this.#keyed.next(keyed, now, isTogether);
       const [first] = plain;
-      if (first !== undefined && (turn === undefined || first.run_at <= turn.at)) {
-        plain.shift();
-        taken.push(this.#takeOne(request, first));
-      } else if (turn === undefined) return taken;
-      else {
-        this.#keyed.serve(turn.row, this.#lanes.get(turn.row.lane), now);
-        taken.push(this.#takeOne(request, turn.row));
+      const isPlain = first !== undefined && (turn === undefined || first.run_at <= turn.at);
+      const row = isPlain ? first : turn?.row;
+      if (row === undefined) return taken;
+      if (runsAlone(row) && !(isIdle && taken.length === 0)) {
+        const waitsLong = now - (row.alone_since ?? now) >= ALONE_WAIT_MS;
+        if (isIdle || waitsLong || taken.length > 0) return taken;
+        return this.#takeInTurn(request, lanes, true);
       }
+      if (isPlain) plain.shift();
+      else this.#keyed.serve(row, this.#lanes.get(row.lane), now);
+      taken.push(this.#takeOne(request, row));
+      if (runsAlone(row)) return taken;
     }
     return taken;
   }
@@ -184,10 +195,11 @@ export class SqliteJobStore implements JobStore {
     );
   }
 
-  /** The oldest due jobs over these lanes. */
-  #dueJobs({ now, limit }: TakeRequest, lanes: readonly Lane[]): JobRow[] {
+  /** The oldest due jobs over these lanes; with `isTogether` only those that may run beside others. */
+  #dueJobs({ now, limit }: TakeRequest, lanes: readonly Lane[], isTogether = false): JobRow[] {
+    const statement = isTogether ? this.#sql.dueTogether : this.#sql.due;
     const due = lanes.flatMap(({ id }) =>
-      (this.#sql.due.all(id, now, now, limit) as unknown as unknown[][]).map(rowOf),
+      (statement.all(id, now, now, limit) as unknown as unknown[][]).map(rowOf),
     );
     if (lanes.length < 2) return due;
     return due.sort((a, b) => a.run_at - b.run_at || a.seq - b.seq).slice(0, limit);
@@ -202,10 +214,18 @@ export class SqliteJobStore implements JobStore {
   }
 
   #requeue(
-    { jobId, attempt }: SettleRequest,
-    { runAt, blameless }: Outcome & { kind: "requeued" },
+    { jobId: id, attempt }: SettleRequest,
+    { runAt, blameless, history, aloneSince }: Outcome & { kind: "requeued" },
   ): Job | undefined {
-    const row = this.#sql.requeue.get(runAt, blameless === true ? 0 : 1, jobId, attempt);
+    const row = this.#sql.requeue.get({
+      id,
+      attempt,
+      runAt,
+      failures: blameless === true ? 0 : 1,
+      history: history ?? null,
+      keepsAlone: aloneSince === undefined ? 1 : 0,
+      aloneSince: aloneSince ?? null,
+    });
     if (row === undefined) return undefined;
     this.#sql.dropUnreadChunks.run({ seq: Number(row["seq"]) });
     return this.#movedRow(row, { from: "IN_PROGRESS", isRetry: blameless !== true });
@@ -213,8 +233,9 @@ export class SqliteJobStore implements JobStore {
 
   #finish(request: SettleRequest, outcome: FinalOutcome): Job | undefined {
     const { jobId, attempt, now, retentionMs, taken } = request;
+    const history = outcome.kind === "failed" ? (outcome.history ?? null) : null;
     const place = taken === undefined ? undefined : this.#places.get(taken);
-    if (taken !== undefined && place !== undefined) {
+    if (taken !== undefined && history === null && place !== undefined) {
       return this.#finishPlain({ request, taken, place }, outcome);
     }
     const row = this.#sql.finish.get({
@@ -222,6 +243,7 @@ export class SqliteJobStore implements JobStore {
       attempt,
       now,
       dropAt: now + retentionMs,
+      history,
       state: FINAL_STATE[outcome.kind],
       output: outcome.kind === "timed-out" ? null : outcome.output,
       error: outcome.kind === "completed" ? null : outcome.error,
@@ -322,12 +344,26 @@ export class SqliteJobStore implements JobStore {
   retry(jobId: string, now: number): Promise<{ job: Job; moved: boolean } | undefined> {
     return this.#committer.commit(() => {
       const before = this.#read.one(this.#sql.byId.get(jobId));
-      const row = this.#sql.retry.get({ id: jobId, now });
-      if (before === undefined || row === undefined) return before && { job: before, moved: false };
-      this.#sql.dropChunks.run(Number(row["seq"]));
-      const job = this.#movedRow(row, { from: before.state, isRetry: true });
-      return { job, moved: true };
+      if (before === undefined) return undefined;
+      const job = this.#retry(jobId, before.state, now);
+      return job === undefined ? { job: before, moved: false } : { job, moved: true };
     });
+  }
+
+  redrive(request: Parameters<JobStore["redrive"]>[0]): Promise<Job[]> {
+    const { before, now, limit } = request;
+    return this.#committer.commit(() =>
+      this.#sql.redrivable
+        .all({ ...failedFilter(request), before, now, limit })
+        .flatMap((row) => this.#retry(String(row["id"]), row["state"] as JobState, now) ?? []),
+    );
+  }
+
+  #retry(id: string, from: JobState, now: number): Job | undefined {
+    const row = this.#sql.retry.get({ id, now });
+    if (row === undefined) return undefined;
+    this.#sql.dropChunks.run(Number(row["seq"]));
+    return this.#movedRow(row, { from, isRetry: true });
   }
 
   purge(request: Parameters<JobStore["purge"]>[0]): Promise<Job[]> {
@@ -360,6 +396,10 @@ export class SqliteJobStore implements JobStore {
     // Nobody is told of a state that a power failure could still take back.
     await this.#committer.durable;
     return job;
+  }
+
+  failed(request: Parameters<JobStore["failed"]>[0]): ReturnType<JobStore["failed"]> {
+    return this.#queries.failed(request);
   }
 
   list(request: Parameters<JobStore["list"]>[0]): ReturnType<JobStore["list"]> {
@@ -445,9 +485,15 @@ const UNTOUCHED = {
   error: null,
   attempt: 0,
   failures: 0,
+  history: null,
+  aloneSince: null,
   workerId: null,
   leaseUntil: null,
   startedAt: null,
   finishedAt: null,
   dropAt: null,
 } as const;
+
+function runsAlone(row: JobRow): boolean {
+  return row.alone_since !== null;
+}

@@ -77,11 +77,11 @@ export class KeyedQueue {
     return this.#hasTurn.get(lane.id, now) !== undefined;
   }
 
-  /** The job whose turn it is over all these lanes. */
-  next(lanes: readonly Lane[], now: number): Turn | undefined {
+  /** The job whose turn it is over all these lanes; with `isTogether` one that may run beside others. */
+  next(lanes: readonly Lane[], now: number, isTogether = false): Turn | undefined {
     let best: Found | undefined;
     for (const lane of lanes) {
-      const found = this.#firstIn(lane, now);
+      const found = this.#firstIn(lane, now, isTogether);
       if (found !== undefined && (best === undefined || isEarlier(found, best))) {
         best = found;
       }
@@ -122,7 +122,7 @@ export class KeyedQueue {
     sql.closeKey.run(at);
   }
 
-  #firstIn(lane: Lane, now: number): Found | undefined {
+  #firstIn(lane: Lane, now: number, isTogether: boolean): Found | undefined {
     // A line whose first jobs have expired may have nothing due; a sweep will put it in order.
     for (let skipped = 0; ; skipped++) {
       const line = this.#next.get(lane.id, now, skipped) as Line | undefined;
@@ -130,7 +130,9 @@ export class KeyedQueue {
       const row = this.#firstOf.get(lane.id, line.key, now, now) as unknown as
         | unknown[]
         | undefined;
-      if (row !== undefined) return { line, row: rowOf(row) };
+      const found = row === undefined ? undefined : { line, row: rowOf(row) };
+      const fits = found !== undefined && !(isTogether && found.row.alone_since !== null);
+      if (fits) return found;
     }
   }
 }

@@ -253,6 +253,14 @@ INSERT INTO release_endpoints SELECT later.id, later.name, later.fingerprint,
 DROP TABLE served;
 `;
 
+/** What is known about attempts that failed, and which jobs may only run alone. */
+const FAILURES = `
+ALTER TABLE jobs ADD COLUMN history TEXT;
+ALTER TABLE jobs ADD COLUMN alone_since INTEGER;
+CREATE INDEX jobs_failed ON jobs (lane) WHERE state IN ('FAILED', 'TIMED_OUT');
+CREATE INDEX jobs_alone ON jobs (seq) WHERE alone_since IS NOT NULL AND state = 'IN_QUEUE';
+`;
+
 const STEPS: readonly string[] = [
   JOBS_AND_CONTROL,
   WORKER_KEYS,
@@ -262,6 +270,7 @@ const STEPS: readonly string[] = [
   IDENTITY,
   MOVES_WITHOUT_TRIGGERS,
   RELEASE_ENDPOINTS,
+  FAILURES,
 ];
 
 /** The schema version this program writes. */

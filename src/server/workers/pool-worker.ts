@@ -19,6 +19,8 @@ export interface Version {
 /** The last lines are kept for the reason of a crash. */
 const TAIL_LINES = 20;
 const TAIL_LINE_LENGTH = 500;
+/** Below the reason of a crash inside V8: it would push the reason out. */
+const NATIVE_FRAME = /^\s*\d+: 0x[0-9a-f]+ |^----- Native stack trace -----$/;
 
 export class PoolWorker {
   readonly id: string;
@@ -127,6 +129,7 @@ export class PoolWorker {
   }
 
   note(line: WorkerLine): void {
+    if (NATIVE_FRAME.test(line.text)) return;
     this.#tail.push({ stream: line.stream, text: line.text.slice(0, TAIL_LINE_LENGTH) });
     if (this.#tail.length > TAIL_LINES) this.#tail.shift();
   }

@@ -40,7 +40,10 @@ export interface PoolHost extends LifeHost {
     /** How many jobs the worker holds. */
     heldBy(workerId: string): Promise<number>;
     drainWorker(workerId: string): void;
-    workerGone(workerId: string, exit: WorkerExit & { logTail: string[] }): Promise<void>;
+    workerGone(
+      workerId: string,
+      exit: WorkerExit & { logTail: string[]; endedBecause?: string },
+    ): Promise<void>;
   };
 }
 
@@ -541,7 +544,9 @@ export class Pool {
     });
     if (this.row.kind === "qb") {
       const logTail = worker.lastWords().split("\n");
-      await this.#host.jobs.workerGone(worker.id, { ...exit, logTail });
+      const { endedBecause } = worker;
+      const why = endedBecause === undefined ? {} : { endedBecause };
+      await this.#host.jobs.workerGone(worker.id, { ...exit, logTail, ...why });
     }
     this.#changed();
     this.#wakeAfterBackoff(worker.version);

@@ -14,7 +14,7 @@ import type { Log } from "../../kit/log.ts";
 import type { Service } from "../service.ts";
 import type { JobChannel, JobMessage, JobReceiver } from "./channel.ts";
 import type { Heartbeat } from "./heartbeat.ts";
-import { JobRun, type JobEnd, type JobRunOptions } from "./job-run.ts";
+import { JobRun, type JobEnd, type JobResult, type JobRunOptions } from "./job-run.ts";
 
 /** A function that was stopped or is over its time gets this long to notice, ms. */
 const STOP_GRACE_MS = 5000;
@@ -95,7 +95,7 @@ export class QueueLoop implements Service, JobReceiver {
     // The function has come to its end, unless it was given up.
     const isStopped = run.call.isAborted;
     if (!isStopped) this.#leave();
-    const end = await run.post(result);
+    const end = await run.post(this.#closing.signal.aborted ? withFarewell(result) : result);
     this.#release(run);
     this.#logEnd(run, end);
     if (isStopped) await this.#untilSettled(run);
@@ -145,4 +145,11 @@ export class QueueLoop implements Service, JobReceiver {
       ...(report === undefined ? { code: error.code } : { error: report }),
     });
   }
+}
+
+/** After a job that ended the worker: the server does not blame the others for what becomes of them. */
+function withFarewell(result: JobResult): JobResult {
+  return result.error === undefined
+    ? result
+    : { ...result, body: { ...result.body, stopPod: true } };
 }

@@ -138,7 +138,9 @@ export class StuckWatch {
       job: job.id,
     };
     writeSync(2, `${JSON.stringify(line)}\n`);
-    while (!(await post(job, jobFailureBody(error, report)))) {
+    // No other job of this worker has done it: the server is told that the worker ends.
+    const body = { ...jobFailureBody(error, report), stopPod: true };
+    while (!(await post(job, body))) {
       await sleep(systemClock, POST_AGAIN_MS);
     }
     killGroup();

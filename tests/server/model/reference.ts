@@ -55,6 +55,7 @@ export interface ModelJob {
   expiresAt: number;
   output: string | null;
   error: RegExp | null;
+  aloneSince: number | null;
   /** Who has it, or had it at the end. */
   workerId: string | null;
   running: Attempt | undefined;
@@ -121,6 +122,7 @@ export class Reference {
       expiresAt: this.times.now + job.ttlMs,
       output: null,
       error: null,
+      aloneSince: null,
       workerId: null,
       running: undefined,
       unread: [],
@@ -137,13 +139,24 @@ export class Reference {
     return [...this.jobs.values()].filter(({ dropAt }) => (dropAt ?? Infinity) > this.times.now);
   }
 
-  /** Jobs of an endpoint that may start now, in the order in which they have to. */
-  due(endpoint: string, limit = Infinity): ModelJob[] {
+  /** Jobs of an endpoint that this worker may start now, in the order in which it has to. */
+  due(endpoint: string, worker: string, limit = Infinity): ModelJob[] {
+    const held = this.heldBy(worker);
+    if (held.some(({ aloneSince }) => aloneSince !== null)) return [];
+    const isIdle = held.length === 0;
     const jobs = [...this.jobs.values()].filter((job) => job.endpoint === endpoint);
     const queued = jobs.filter(({ state }) => state === "IN_QUEUE");
     const running = jobs.filter(({ state }) => state === "IN_PROGRESS");
     const concurrency = this.rules[endpoint]?.keyConcurrency ?? 1;
-    return this.#turns.next({ queued, running }, { now: this.times.now, limit, concurrency });
+    return this.#turns.next(
+      { queued, running },
+      {
+        now: this.times.now,
+        limit,
+        concurrency,
+        isIdle,
+      },
+    );
   }
 
   /** A take has brought this job: its key has had its turn. In the order of the takes. */
@@ -176,8 +189,10 @@ export class Reference {
 
   /** The function threw, and asked for another attempt at a time of its own. */
   failUntil(job: ModelJob, error: string, runAt: number): void {
-    if (runAt < job.expiresAt) this.#requeue(job, runAt);
-    else this.#end(job, { state: "FAILED", output: null, error: new RegExp(error) });
+    if (runAt < job.expiresAt) {
+      this.#requeue(job, runAt);
+      job.aloneSince = null;
+    } else this.#end(job, { state: "FAILED", output: null, error: new RegExp(error) });
   }
 
   /** The function threw. */
@@ -186,7 +201,16 @@ export class Reference {
     const left = isCode && !isFinal ? retries - job.failures : 0;
     if (left <= 0) this.#end(job, { state: "FAILED", output: null, error: new RegExp(error) });
     // The test's dice always show the middle: no jitter.
-    else this.#requeue(job, this.times.now + Math.min(30_000, 500 * 2 ** job.failures));
+    else {
+      this.#requeue(job, this.times.now + Math.min(30_000, 500 * 2 ** job.failures));
+      job.aloneSince = null;
+    }
+  }
+
+  /** The worker died or fell silent with other jobs: nobody knows which of them did it. */
+  suspect(job: ModelJob): void {
+    this.#requeue(job, job.runAt, 0);
+    job.aloneSince = this.times.now;
   }
 
   /** The worker died, fell silent or forgot the job. */
@@ -241,8 +265,14 @@ export class Reference {
     if (listed.size > 0) presence.hasListed = true;
   }
 
-  forget(worker: string): void {
-    for (const job of this.heldBy(worker)) this.lose(job);
+  /** `isExpected`: the server itself has ended it. */
+  forget(worker: string, isExpected: boolean): void {
+    const held = this.heldBy(worker);
+    for (const job of held) {
+      if (isExpected) this.#requeue(job, job.runAt, 0);
+      else if (held.length > 1) this.suspect(job);
+      else this.lose(job);
+    }
     this.#present.delete(worker);
   }
 
@@ -303,9 +333,9 @@ export class Reference {
       job.dropAt = now;
     } else if (move === "overtime" && running !== undefined && running.overAt <= elapsed) {
       this.#end(job, { state: "FAILED", output: null, error: /execution timeout/ });
-    } else if (move === "silence" && running !== undefined && running.leaseEndsAt <= elapsed) {
-      this.lose(job);
-    }
+    } else if (running === undefined || running.leaseEndsAt > elapsed) return;
+    else if (move === "silence") this.lose(job);
+    else if (move === "shared-silence" && job.aloneSince === null) this.suspect(job);
   }
 
   #end(job: ModelJob, end: Pick<ModelJob, "state" | "output" | "error">): void {
@@ -346,6 +376,7 @@ export class Reference {
       "state",
       "attempt",
       "failures",
+      "aloneSince",
       "runAt",
       "expiresAt",
       "output",
@@ -372,7 +403,7 @@ export class Reference {
   }
 }
 
-type Move = "expire" | "overtime" | "silence";
+type Move = "expire" | "overtime" | "silence" | "shared-silence";
 
 /** What time may have done in one step; a silent worker's job may be expired after it went back. */
 const MOVE_ORDERS: readonly (readonly Move[])[] = [
@@ -381,6 +412,8 @@ const MOVE_ORDERS: readonly (readonly Move[])[] = [
   ["silence"],
   ["expire"],
   ["silence", "expire"],
+  ["shared-silence"],
+  ["shared-silence", "expire"],
 ];
 
 function copyOf(job: ModelJob): ModelJob {

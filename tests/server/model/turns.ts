@@ -8,6 +8,8 @@ interface Served {
   turn: number;
 }
 
+/** After this a job that has to run alone keeps others from busy workers. */
+const ALONE_WAIT_MS = 10_000;
 const NEVER: Served = { at: 0, turn: 0 };
 
 interface Line {
@@ -24,8 +26,14 @@ export class Turns {
   /** Up to `limit` of these queued jobs of one endpoint, in the order in which they have to start. */
   next(
     { queued, running }: { queued: readonly ModelJob[]; running: readonly ModelJob[] },
-    { now, limit, concurrency }: { now: number; limit: number; concurrency: number },
+    {
+      now,
+      limit,
+      concurrency,
+      ...rest
+    }: { now: number; limit: number; concurrency: number; isIdle: boolean; isTogether?: boolean },
   ): ModelJob[] {
+    const { isIdle, isTogether = false } = rest;
     const left = new Set(queued);
     const busy = new Map<string, number>();
     for (const { tenant } of running) if (tenant !== null) count(busy, tenant);
@@ -33,15 +41,24 @@ export class Turns {
     let turns = this.#turns;
     const chosen: ModelJob[] = [];
     while (chosen.length < limit) {
-      const plain = [...left].filter((job) => job.tenant === null && isDue(job, now));
+      const plain = [...left].filter(
+        (job) => job.tenant === null && isDue(job, now) && !(isTogether && job.aloneSince !== null),
+      );
       const [first] = plain.sort(byAge);
       const open = [...left].filter(
         ({ tenant }) => tenant !== null && (busy.get(tenant) ?? 0) < concurrency,
       );
-      const line = firstLine(open, served, now);
+      const line = firstLine(open, served, { now, isTogether });
       const isPlain = first !== undefined && (line === undefined || first.runAt <= line.at);
       const job = isPlain ? first : line?.job;
       if (job === undefined) return chosen;
+      const { aloneSince } = job;
+      if (aloneSince !== null && isIdle && chosen.length === 0) return [job];
+      if (aloneSince !== null) {
+        if (isIdle || now - aloneSince >= ALONE_WAIT_MS || chosen.length > 0) return chosen;
+        const again = { now, limit, concurrency, isIdle, isTogether: true };
+        return this.next({ queued, running }, again);
+      }
       chosen.push(job);
       left.delete(job);
       if (job.tenant === null) continue;
@@ -73,7 +90,7 @@ export class Turns {
 function firstLine(
   open: readonly ModelJob[],
   served: ReadonlyMap<string, Served>,
-  now: number,
+  { now, isTogether }: { now: number; isTogether: boolean },
 ): Line | undefined {
   const lines: Line[] = [];
   for (const isLow of [false, true]) {
@@ -84,6 +101,7 @@ function firstLine(
       const job = own.find((one) => isDue(one, now));
       const last = served.get(placeOf(own[0] as ModelJob)) ?? NEVER;
       const at = Math.max(own[0]?.runAt ?? 0, last.at);
+      if (isTogether && job !== undefined && job.aloneSince !== null) continue;
       if (job !== undefined && at <= now) ofLane.push({ at, turn: last.turn, key, job });
     }
     ofLane.sort((a, b) => a.at - b.at || a.turn - b.turn || (a.key < b.key ? -1 : 1));

@@ -6,6 +6,7 @@
  *   a job's attempt number never goes back, and grows by one with each take;
  *   a final record never changes, unless its retry was asked for;
  *   no more jobs of a key run than its endpoint allows, and keys take turns;
+ *   a job that has to run alone on its worker does;
  *   a take never brings more than was asked for, nor leaves an earlier job behind;
  *   nobody waits for a job that is there, nor for an end that has come;
  *   a worker is never told to stop a job that it rightly runs;
@@ -277,7 +278,7 @@ export class World {
       limit,
       holdMs: 0,
     });
-    const expected = this.#model.due(endpoint, limit);
+    const expected = this.#model.due(endpoint, id, limit);
     assert.deepEqual(
       taken.map((job) => job.id),
       expected.map((job) => job.id),
@@ -435,8 +436,10 @@ export class World {
     worker.poll?.stop.abort();
     await this.#settle();
     this.#workers.delete(worker.id);
-    await this.#jobs.workerGone(worker.id, { code: null, signal: "SIGKILL" });
-    this.#model.forget(worker.id);
+    const isExpected = this.#random.chance(0.3);
+    const endedBecause = isExpected ? { endedBecause: "it was idle" } : {};
+    await this.#jobs.workerGone(worker.id, { code: null, signal: "SIGKILL", ...endedBecause });
+    this.#model.forget(worker.id, isExpected);
   }
 
   // --- what happens to everybody
@@ -652,10 +655,11 @@ export class World {
   /** Nobody waits in vain. */
   #checkWaits(): void {
     for (const endpoint of ENDPOINTS) {
-      const waits = [...this.#workers.values()].some(
+      const waiting = [...this.#workers.values()].filter(
         (worker) => worker.endpoint === endpoint && worker.poll?.stop.signal.aborted === false,
       );
-      this.#checkPatience(endpoint, waits && this.#model.due(endpoint).length > 0);
+      const inVain = waiting.find(({ id }) => this.#model.due(endpoint, id, 1).length > 0);
+      this.#checkPatience(endpoint, inVain?.id);
     }
     for (const { id, seen, isOver: isAnswered } of this.#waiters) {
       const final = this.#finals.get(id);
@@ -667,12 +671,15 @@ export class World {
   }
 
   /** A wall clock that is set forward makes jobs due that only the next sweep finds. */
-  #checkPatience(endpoint: string, waits: boolean): void {
+  #checkPatience(endpoint: string, worker: string | undefined): void {
     const { elapsed } = this.#model.times;
-    const since = waits ? (this.#waitsSince.get(endpoint) ?? elapsed) : elapsed;
+    const since = worker !== undefined ? (this.#waitsSince.get(endpoint) ?? elapsed) : elapsed;
     this.#waitsSince.set(endpoint, since);
     const isShort = elapsed - since <= SWEEP_TOLERANCE_MS;
-    assert.ok(isShort, `workers wait beside ${this.#model.due(endpoint)[0]?.id}, which is due`);
+    assert.ok(
+      isShort,
+      `workers wait beside ${this.#model.due(endpoint, worker ?? "")[0]?.id}, which is due`,
+    );
   }
 
   /** Counters against the table, the table against the reference, workers against their capacity. */
@@ -701,6 +708,9 @@ export class World {
     for (const { id, capacity } of this.#workers.values()) {
       const running = inState("IN_PROGRESS").filter((job) => job.workerId === id);
       assert.ok(running.length <= capacity, `${id} runs ${running.length} of ${capacity}`);
+      const isAlone =
+        running.length === 1 || running.every(({ aloneSince }) => aloneSince === null);
+      assert.ok(isAlone, `${id} runs others beside a job that has to run alone`);
     }
   }
 

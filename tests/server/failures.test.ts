@@ -1,0 +1,169 @@
+/** Why attempts fail, in real workers of a real server, and who is blamed for a worker that dies. */
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { lossByEnd } from "../../src/server/jobs/failures.ts";
+import { deployCode, Queue, type CodeEndpoint, type JobAnswer } from "./code-support.ts";
+import { backwards, TestServer } from "./server-support.ts";
+
+const ENDPOINTS: readonly CodeEndpoint[] = [
+  {
+    // All four start together, then one of them kills the worker; alone it does so at once.
+    name: "shared",
+    options: { retries: 1, maxConcurrency: 4, workers: [0, 1] },
+    code: `
+let running = 0;
+queue(async (input: { does: string }) => {
+  running++;
+  const isShared = context().attempt === 1;
+  while (isShared && running < 4) await new Promise((resolve) => setTimeout(resolve, 5));
+  if (input.does === "kill") {
+    console.error("the poison is here");
+    // Its worker has said by then what it uses.
+    if (!isShared) await new Promise((resolve) => setTimeout(resolve, 1200));
+    process.kill(process.pid, "SIGKILL");
+  }
+  await new Promise((resolve) => setTimeout(resolve, isShared ? 60_000 : 50));
+  const beside = running - 1;
+  running--;
+  return beside;
+});`,
+  },
+  {
+    name: "single",
+    options: { retries: 0 },
+    code: `
+queue(async (input: { does: string }) => {
+  if (input.does === "exit") process.exit(3);
+  if (input.does === "throw") throw new RangeError("too much");
+  if (input.does === "spin") for (;;);
+  return "x".repeat(11 * 1024 * 1024);
+});`,
+  },
+  {
+    // One hears nothing; the others must not pay for it.
+    name: "deaf",
+    options: { retries: 0, maxConcurrency: 3, executionTimeoutMs: 20_000, workers: [0, 1] },
+    code: `
+let running = 0;
+queue(async (input: { does: string }) => {
+  running++;
+  while (context().attempt === 1 && running < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+  if (input.does === "spin") for (;;);
+  if (context().attempt === 1) await new Promise((resolve) => setTimeout(resolve, 60_000));
+  return context().attempt;
+});`,
+  },
+];
+
+describe("failures", { concurrency: true }, () => {
+  const steps: (() => void | Promise<void>)[] = [];
+  const owner = backwards({ after: (run) => void steps.push(run) });
+  let queues: ReadonlyMap<string, Queue> = new Map();
+
+  before(async () => {
+    const server = await TestServer.start(owner);
+    const endpoints = await deployCode(owner, server, ENDPOINTS);
+    queues = new Map([...endpoints].map(([name, endpoint]) => [name, new Queue(server, endpoint)]));
+  });
+  after(async () => {
+    for (const step of steps) await step();
+  });
+
+  const run = async (
+    name: string,
+    all: readonly string[],
+    policy?: Record<string, unknown>,
+  ): Promise<JobAnswer[]> => {
+    const queue = queues.get(name);
+    assert.ok(queue);
+    const more = policy === undefined ? {} : { policy };
+    const ids = await Promise.all(all.map((does) => queue.submit({ does }, more)));
+    return Promise.all(ids.map((id) => queue.finished(id)));
+  };
+
+  test("a poison job fails with its cause, and its neighbours complete without blame", async () => {
+    const [poison, ...innocent] = await run("shared", ["kill", "work", "work", "work"]);
+    assert.ok(poison);
+    for (const job of innocent) {
+      // It ran alone: nobody was beside it, and what happened before does not count.
+      assert.deepEqual([job.status, job.output, job.retries], ["COMPLETED", 0, undefined]);
+      const [first, last] = job.flash?.attempts ?? [];
+      assert.deepEqual([first?.counted, first?.failure?.neighbours], [false, 3]);
+      assert.deepEqual([last?.attempt, last?.failure], [2, undefined]);
+      assert.equal(job.flash?.failure, undefined);
+    }
+    assert.deepEqual([poison.status, poison.retries], ["FAILED", 1]);
+    const { failure, attempts = [] } = poison.flash ?? {};
+    assert.deepEqual(
+      attempts.map(({ attempt, counted, failure: why }) => [attempt, counted, why?.kind]),
+      [
+        [1, false, "signal"],
+        [2, undefined, "signal"],
+        [3, undefined, "signal"],
+      ],
+    );
+    const workers = new Set(attempts.map(({ workerId }) => workerId));
+    assert.equal(workers.size, 3);
+    for (const { startedAt, endedAt } of attempts) {
+      assert.ok(Date.parse(startedAt) <= Date.parse(endedAt ?? ""), `${startedAt} to ${endedAt}`);
+    }
+    assert.deepEqual([failure?.kind, failure?.signal], ["signal", "SIGKILL"]);
+    assert.deepEqual(failure?.logTail, ["the poison is here"]);
+    assert.ok((failure?.peakMemoryBytes ?? 0) > 10 * 1024 * 1024);
+    assert.equal(
+      attempts[0]?.failure?.logTail,
+      undefined,
+      "only the newest failure keeps its lines",
+    );
+  });
+
+  test("an error, an exit, a timeout and a result that is too large are told apart", async () => {
+    const answers: JobAnswer[] = [];
+    for (const does of ["throw", "large"]) answers.push(...(await run("single", [does])));
+    answers.push(...(await run("single", ["spin"], { executionTimeout: 5000 })));
+    answers.push(...(await run("single", ["exit"])));
+    const [thrown, large, timeout, exit] = answers.map(({ flash }) => flash?.failure);
+    assert.deepEqual(thrown, { kind: "exception", message: "RangeError: too much" });
+    assert.equal(large?.kind, "bad-result");
+    assert.equal(timeout?.kind, "timeout");
+    assert.match(timeout.message, /It was busy at/);
+    assert.deepEqual([exit?.kind, exit?.exitCode], ["exit", 3]);
+  });
+
+  test("a worker that ends for one job that hears nothing costs its neighbours no attempt", async () => {
+    const queue = queues.get("deaf");
+    assert.ok(queue);
+    const policy = { executionTimeout: 5000 };
+    const [spinning, ...others] = await Promise.all([
+      queue.submit({ does: "spin" }, { policy }),
+      queue.submit({ does: "work" }),
+      queue.submit({ does: "work" }),
+    ]);
+    const first = await queue.finished(spinning);
+    assert.deepEqual([first.status, first.flash?.failure?.kind], ["FAILED", "timeout"]);
+    for (const id of others) {
+      const job = await queue.finished(id);
+      assert.deepEqual([job.status, job.output, job.retries], ["COMPLETED", 2, undefined]);
+      const [ended] = job.flash?.attempts ?? [];
+      assert.deepEqual([ended?.counted, ended?.failure?.kind], [false, "ended"]);
+    }
+  });
+});
+
+test("a heap that is full is told apart from other aborts", () => {
+  const lossOf = (line: string) =>
+    lossByEnd(
+      "wk1",
+      { code: null, signal: "SIGABRT", logTail: ["before", line] },
+      { neighbours: 0, now: 0 },
+    ).failure;
+  const full = "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory";
+  assert.deepEqual(lossOf(full), {
+    kind: "out-of-memory",
+    message: "worker wk1 was killed by SIGABRT",
+    signal: "SIGABRT",
+    logTail: ["before", full],
+  });
+  assert.equal(lossOf("Assertion failed").kind, "signal");
+});
