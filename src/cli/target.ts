@@ -129,10 +129,10 @@ export async function chooseEnvironment(
   invocation: Invocation,
   project: Project,
   cloud: Cloud,
-): Promise<{ environment: string; existing: string[] }> {
+): Promise<{ environment: string; existing: string[]; hasApp: boolean }> {
   const { env, signal } = invocation;
   const wanted = wantedEnvironment(invocation.options, env, project);
-  const { environments } = await cloud.environments(project.app, { signal });
+  const { environments, exists } = await cloud.environments(project.app, { signal });
   const existing = environments.map(({ name }) => name);
   const [only] = existing;
   if (wanted === undefined && existing.length > 1) {
@@ -140,5 +140,5 @@ export async function chooseEnvironment(
       hint: "Please specify with --env <name>",
     });
   }
-  return { environment: wanted ?? only ?? DEFAULTS.environment, existing };
+  return { environment: wanted ?? only ?? DEFAULTS.environment, existing, hasApp: exists };
 }

@@ -1,13 +1,17 @@
 /** Apps, environments and builds: what is kept, what goes, and that files and rows agree. */
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { Readable } from "node:stream";
 import { describe, test, type TestContext } from "node:test";
 import type { DeploymentDocument } from "../../src/contract/control.ts";
 import { FlashError } from "../../src/contract/errors.ts";
+import { sleep, systemClock } from "../../src/kit/clock.ts";
 import { SqliteStore } from "../../src/server/server.ts";
+import { Random } from "../support/random.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { artifactOf, backwards, TestServer, type EndpointSpec } from "./server-support.ts";
@@ -102,7 +106,8 @@ describe("builds", () => {
       name: "queue",
       kind: "qb",
       version,
-      options: { workers: [0, version === "1" ? 0 : 1], idleTimeoutS: 1 },
+      // Nobody runs it: it waits for as long as the test wants.
+      options: { workers: [0, 0] },
     });
     const first = await server.deploy("shop", [queue("1")]);
     const url = `/v2/${first.endpoints[0]?.id}`;
@@ -245,4 +250,47 @@ test("a removal that a crash cut short is finished by the next start", async (t)
   const store = new SqliteStore({ home });
   await TestServer.start(owner, { home, store });
   assert.deepEqual(await store.jobs.busyEndpoints(), []);
+});
+
+test("a server that is killed while it deploys and prunes has every file it needs, and no others", async (t) => {
+  const owner = backwards(t);
+  const home = temporaryFolder(owner, "flash-home");
+  const random = new Random(77);
+  let last = 0;
+  for (let round = 0; round < 8; round++) {
+    const program = path.join(import.meta.dirname, "fixture-deploying-server.ts");
+    const child = spawn(process.execPath, [program, home], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    owner.after(() => void child.kill("SIGKILL"));
+    let made = 0;
+    const enough = random.between(1, 5);
+    const reached = Promise.withResolvers<void>();
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      const versions = text.trim().split("\n").map(Number);
+      // What was told before a kill is there after it.
+      assert.ok(versions.every((version) => version > last));
+      last = versions.at(-1) ?? last;
+      made += versions.length;
+      if (made >= enough) reached.resolve();
+    });
+    await reached.promise;
+    // Somewhere in the next deployment, or in what follows the last one.
+    await sleep(systemClock, random.between(0, 40));
+    const exited = once(child, "exit");
+    child.kill("SIGKILL");
+    await exited;
+    const store = new SqliteStore({ home });
+    const server = await TestServer.start(owner, { home, store, keepReleases: 2 });
+    await untilAgreed(server);
+    const { releases } = await server.server.control.releases("shop", "production");
+    assert.ok((releases[0]?.version ?? 0) >= last);
+    assert.equal(releases.length, 2);
+    const status = await server.server.control.status("shop", "production");
+    assert.deepEqual(status.drift, []);
+    for (const { url } of status.endpoints) {
+      assert.equal((await server.request(`${url}/pid`)).status, 200);
+    }
+    await server.server.close({ graceMs: 0 });
+  }
 });

@@ -43,8 +43,9 @@ export const deploy: CommandDefinition = {
     const isPlan = options.plan === true;
     const project = openProject({ cwd, env, app: options.app });
     const { cloud, isLocal } = await openDestination(invocation, project, { start: !isPlan });
-    const { environment, existing } = await chooseEnvironment(invocation, project, cloud);
-    if (!isPlan) announce({ project, environment, existing }, output);
+    const choice = await chooseEnvironment(invocation, project, cloud);
+    const { environment } = choice;
+    if (!isPlan) announce({ project, ...choice }, output);
 
     const { compile } = await import("../compile.ts");
     const built = await compile(project, { options, env, output, signal, environment });
@@ -103,16 +104,17 @@ interface Choice {
   project: Project;
   environment: string;
   existing: readonly string[];
+  hasApp: boolean;
 }
 
 /** Source of the texts: spec/cli.md 20. */
-function announce({ project, environment, existing }: Choice, output: Output): void {
+function announce({ project, environment, existing, hasApp }: Choice, output: Output): void {
   if (existing.includes(environment)) return;
-  output.say(
-    existing.length > 0
-      ? `Environment '${environment}' not found. Creating it...`
-      : `No app '${project.app}' found. Creating app and '${environment}' environment...`,
-  );
+  if (!hasApp) {
+    output.say(`No app '${project.app}' found. Creating app and '${environment}' environment...`);
+  } else if (existing.length === 0) {
+    output.say(`No environments found. Creating '${environment}' environment...`);
+  } else output.say(`Environment '${environment}' not found. Creating it...`);
 }
 
 interface Deployed {
