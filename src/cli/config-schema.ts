@@ -26,6 +26,12 @@ type Schema = Readonly<Record<string, unknown>>;
 const TEXT: Schema = { type: "string", minLength: 1 };
 const TEXTS: Schema = { type: "array", items: TEXT };
 const VARIABLES: Schema = { type: "object", additionalProperties: { type: "string" } };
+const SECRET: Schema = {
+  type: "object",
+  properties: { secret: { type: "string", pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$" } },
+  required: ["secret"],
+  additionalProperties: false,
+};
 const NAME: Schema = {
   type: "string",
   pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -89,7 +95,12 @@ const OPTIONS: Record<keyof EndpointOverrides, Schema> = {
     ...oneOrMany({ type: "string", pattern: placePattern() }),
     description: "Where workers may run. Default: anywhere.",
   },
-  env: { ...VARIABLES, description: "Environment variables of the worker; they add up." },
+  env: {
+    type: "object",
+    additionalProperties: { anyOf: [{ type: "string" }, SECRET] },
+    description:
+      'Environment variables of the worker; they add up. { secret = "NAME" } is a secret.',
+  },
   gpuCount: { ...whole(1), description: "GPUs per worker. Default 1." },
   executionTimeoutMs: { ...whole(0), description: "Longest run, ms. 0: the platform's limit." },
   flashboot: { type: "boolean", description: "Start from a standby process. Default true." },

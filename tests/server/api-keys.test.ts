@@ -1,7 +1,8 @@
 /** Keys and the audit trail, over HTTP. */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { describe, test } from "node:test";
 import type { KeyRequest } from "../../src/contract/control.ts";
@@ -11,7 +12,8 @@ import { isWholeKey, newKey } from "../../src/server/identity/key-text.ts";
 import { AUDIT_ENTRIES } from "../../src/server/store/identity-schema.ts";
 import { SqliteStore } from "../../src/server/server.ts";
 import { temporaryFolder, type Owner } from "../support/temp.ts";
-import { type Answer, backwards, TestServer } from "./server-support.ts";
+import { FlashServerCloud } from "../../src/clouds/clouds.ts";
+import { type Answer, artifactOf, backwards, manifestOf, TestServer } from "./server-support.ts";
 
 async function create(server: TestServer, request: KeyRequest, key?: string): Promise<Answer> {
   const body = JSON.stringify(request);
@@ -129,6 +131,30 @@ describe("keys", () => {
     assert.equal((await remove(other)).status, 404);
     assert.equal((await remove(id)).status, 200);
     assert.equal((await server.request("/api/v1/keys", { key })).status, 401);
+  });
+
+  test("a key for one environment is enough to deploy there, and nowhere else", async (t) => {
+    const owner = backwards(t);
+    const server = await TestServer.start(owner);
+    const scope = { app: "shop", environment: "staging" };
+    const { key } = (await create(server, { name: "ci", verbs: ["deploy"], ...scope })).json;
+    const cloud = new FlashServerCloud({ url: server.url, key });
+    const endpoints = [{ name: "api", kind: "lb" }] as const;
+    const bytes = await artifactOf("shop", endpoints);
+    const file = path.join(temporaryFolder(owner), "artifact.tar.gz");
+    writeFileSync(file, bytes);
+    const digest = createHash("sha256").update(bytes).digest("hex");
+    const manifest = manifestOf("shop", endpoints);
+    const artifact = { file, digest, bytes: bytes.length, manifest };
+    await cloud.environments("shop");
+    assert.equal((await cloud.deploy(artifact, scope)).environment, "staging");
+    assert.equal((await cloud.status(scope)).endpoints.length, 1);
+    const elsewhere = { ...scope, environment: "production" };
+    await assert.rejects(cloud.deploy(artifact, elsewhere), /environment 'staging' only/);
+    assert.deepEqual(
+      (await server.server.control.model.environments("shop")).environments.map(({ name }) => name),
+      ["staging"],
+    );
   });
 
   test("mistakes are named", async (t) => {

@@ -100,6 +100,31 @@ describe("secrets", () => {
     await server.untilWorkers("shop", "api", 1);
   });
 
+  test("a changed one also reaches idle workers that nothing asks for, and workers of queues", async (t) => {
+    const server = await TestServer.start(t);
+    await set(server, "API_TOKEN", "value-one");
+    const env = { TOKEN: secret("API_TOKEN") };
+    const { endpoints } = await server.deploy("shop", [
+      { name: "api", kind: "lb", options: { workers: [0, 2], env } },
+      { name: "queue", kind: "qb", options: { workers: [1, 1], env } },
+    ]);
+    const urlOf = (name: string) => endpoints.find((one) => one.name === name)?.url ?? "";
+    assert.equal((await envOf(server, urlOf("api")))["TOKEN"], "value-one");
+    const run = async (): Promise<number> => {
+      const body = JSON.stringify({ input: {} });
+      const job = await server.request(`${urlOf("queue")}/runsync`, { method: "POST", body });
+      assert.equal(job.json.status, "COMPLETED", job.text);
+      return job.json.output.pid;
+    };
+    const before = await run();
+    const answer = await set(server, "API_TOKEN", "value-two");
+    assert.deepEqual(answer.json.rolled.sort(), ["api", "queue"]);
+    assert.equal((await envOf(server, urlOf("api")))["TOKEN"], "value-two");
+    assert.notEqual(await run(), before);
+    await server.untilWorkers("shop", "queue", 1);
+    await server.untilWorkers("shop", "api", 1);
+  });
+
   test("one that is used cannot be removed; one that is not can, and then is gone", async (t) => {
     const server = await TestServer.start(t);
     await set(server, "API_TOKEN", "value-one");

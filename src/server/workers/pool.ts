@@ -155,12 +155,15 @@ export class Pool {
    * serve until another one is ready; the others finish their jobs, and the queue waits for the new ones.
    */
   renew(reason: string): void {
+    const up = this.#of(this.#active).filter((worker) => worker.isUp).length;
     for (const worker of this.#workers.values()) {
       worker.isStale = true;
       worker.isCurrent = false;
       if (this.row.kind === "qb") this.drain(worker, reason);
     }
     this.#failures.clear();
+    // The scaler would not ask for anybody while nothing is to be done, and the old ones would stay.
+    if (this.row.kind === "lb") this.#startMissing(up, this.#active);
     this.#changed();
   }
 
