@@ -45,8 +45,12 @@ async function buildAll(): Promise<void> {
   await bundleCommand();
   await writeConfigSchema();
   // A build that fails leaves the last good one; one that succeeds is never seen half done.
-  rmSync(dist, { recursive: true, force: true });
+  // Moved aside first: removing takes a while, in which somebody may want to run it.
+  const last = path.join(root, "node_modules", ".flash-dist.last");
+  rmSync(last, { recursive: true, force: true });
+  if (existsSync(dist)) renameSync(dist, last);
   renameSync(next, dist);
+  rmSync(last, { recursive: true, force: true });
 }
 
 /** The worker runtime travels in every artifact, so each program is one file that needs Node and nothing else. */

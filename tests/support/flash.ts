@@ -1,6 +1,7 @@
 /** The real `flash` command, against a home and a port of its own. */
 
 import assert from "node:assert/strict";
+import { randomInt } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import path from "node:path";
@@ -16,14 +17,22 @@ import { until } from "./until.ts";
 
 const FLASH = path.join(ROOT, "bin", "flash.js");
 
-/** A free port of the loopback interface. */
+/**
+ * A free port of the loopback interface, from a range that the system does not take for outgoing
+ * connections: between two lives of a server nobody else may get it.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  assert.ok(typeof address === "object" && address !== null);
-  return address.port;
+  for (;;) {
+    const port = randomInt(10_240, 32_768);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 /** One FLASH_HOME and one port: a machine of its own, as far as Flash can see. */
@@ -102,7 +111,11 @@ export class Sandbox {
   /** Starts the server in the foreground of this test, so that it can be killed. */
   async serve(): Promise<Program> {
     const server = this.start(ROOT, "server", "start", "--foreground");
-    await until(() => this.#isReady(), { what: `a server at ${this.url}` });
+    const ended = server.finished.then(({ stderr }) => {
+      throw new Error(`The server ended before it was ready: ${stderr}`);
+    });
+    const ready = until(() => this.#isReady(), { what: `a server at ${this.url}` });
+    await Promise.race([ready, ended]);
     return server;
   }
 
