@@ -11,6 +11,7 @@ import {
 import type { Artifact } from "../contract/cloud.ts";
 import { FlashError } from "../contract/errors.ts";
 import type { Manifest } from "../contract/manifest.ts";
+import type { WorkerPlatform } from "../contract/platform.ts";
 import { checkEndpointNames, overridesOf } from "./config.ts";
 import type { Output } from "./output.ts";
 import { readDotEnv, type Project } from "./project.ts";
@@ -42,6 +43,8 @@ export async function compile(
     env: NodeJS.ProcessEnv;
     output: Output;
     signal: AbortSignal;
+    /** What workers run on; default: this machine. */
+    platform?: WorkerPlatform;
     /** Whose part of flash.toml counts besides what holds for all. */
     environment: string | undefined;
   },
@@ -58,6 +61,7 @@ export async function compile(
     exclude: listOf(use.options.exclude),
     include: () => config.include ?? [],
     signal: use.signal,
+    ...(use.platform === undefined ? {} : { platform: use.platform }),
   }).catch((error: unknown) => {
     throw color && !use.output.json ? inColor(error) : error;
   });

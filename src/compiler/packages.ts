@@ -10,17 +10,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { cp, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { canonical } from "../contract/json.ts";
+import type { WorkerPlatform } from "../contract/platform.ts";
 import { buildFailed, compare, errorAt } from "./diagnostics.ts";
-
-/** Where workers run. Source: Runpod's images. */
-export interface PackagePlatform {
-  os: string;
-  cpu: string;
-  /** Undefined outside Linux. */
-  libc: string | undefined;
-}
-
-export const WORKER_PLATFORM: PackagePlatform = { os: "linux", cpu: "x64", libc: "glibc" };
 
 /** npm talks to a network; a minute without an end of it is no help, ten are the original's limit. */
 const INSTALL_TIMEOUT_MS = 600_000;
@@ -30,7 +21,7 @@ export interface InstallRequest {
   /** Folder for finished installs. */
   cacheDir: string;
   dependencies: readonly string[];
-  platform: PackagePlatform;
+  platform: WorkerPlatform;
   signal: AbortSignal | undefined;
 }
 
@@ -158,7 +149,7 @@ function pruneLock(lock: Lock, wanted: Readonly<Record<string, string>>): Lock {
   };
 }
 
-function npmArguments({ os, cpu, libc }: PackagePlatform): string[] {
+function npmArguments({ os, cpu, libc }: WorkerPlatform): string[] {
   const isHere = os === process.platform && cpu === process.arch;
   return [
     "install",
@@ -170,7 +161,7 @@ function npmArguments({ os, cpu, libc }: PackagePlatform): string[] {
     "--engine-strict=false",
     `--os=${os}`,
     `--cpu=${cpu}`,
-    ...(libc === undefined ? [] : [`--libc=${libc}`]),
+    ...(libc === null ? [] : [`--libc=${libc}`]),
     // An install script builds for the machine it runs on.
     ...(isHere ? [] : ["--ignore-scripts"]),
   ];

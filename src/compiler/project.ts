@@ -9,6 +9,8 @@ import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import type { Artifact } from "../contract/cloud.ts";
 import { MANIFEST_FILE, SDK_FILE, WORKER_FILE, type Manifest } from "../contract/manifest.ts";
 import type { EndpointOptions } from "../contract/options.ts";
+import type { WorkerPlatform } from "../contract/platform.ts";
+import { thisPlatform } from "../kit/platform.ts";
 import { Bundler, bundleSdk, type Bundle, type BundleUnit } from "./bundle.ts";
 import { CandidateScan, unreadableFolders, type Candidates } from "./candidates.ts";
 import { checkProject, type CheckedEndpoint } from "./check.ts";
@@ -38,12 +40,7 @@ import {
 } from "./manifest.ts";
 import { ownPackage, readRuntime, type OwnPackage } from "./own-package.ts";
 import { entriesOfFolder, packArtifact, type PackEntry, type PackMemory } from "./pack.ts";
-import {
-  installPackages,
-  WORKER_PLATFORM,
-  type Installed,
-  type PackagePlatform,
-} from "./packages.ts";
+import { installPackages, type Installed } from "./packages.ts";
 import { Signatures } from "./signatures.ts";
 import { StepClock } from "./step-clock.ts";
 import { TypeProgram, type TypeView } from "./types/types.ts";
@@ -65,8 +62,8 @@ export interface BuildRequest {
   exclude?: string[];
   /** Files to ship although no import names them, written as in a .gitignore. Asked in every build. */
   include?: () => readonly string[];
-  /** Platform of the workers. Default Linux on x64 with glibc. */
-  platform?: PackagePlatform;
+  /** Platform of the workers. Default: this one. */
+  platform?: WorkerPlatform;
 }
 
 export interface BuildResult {
@@ -296,7 +293,7 @@ export class Project {
     bundles: ReadonlyMap<string, Bundle>,
   ): Promise<Map<string, Installed>> {
     const installed = new Map<string, Installed>();
-    const { signal, platform = WORKER_PLATFORM, exclude = [] } = this.#request;
+    const { signal, platform = thisPlatform(), exclude = [] } = this.#request;
     const cacheDir = join(this.#outDir, "packages");
     const all = endpoints.filter(({ options }) => (options.dependencies ?? []).length > 0);
     for (const endpoint of all.length === 0 ? [] : endpoints) {

@@ -23,6 +23,7 @@ import type {
 import type { EventDocument, EventQuery } from "./events.ts";
 import type { JobDocument } from "./job.ts";
 import type { Manifest } from "./manifest.ts";
+import type { WorkerPlatform } from "./platform.ts";
 import type { JobState } from "./states.ts";
 import type { FailedFilter } from "./store.ts";
 
@@ -43,6 +44,8 @@ export interface Target {
 export interface Cloud {
   /** What `target` shows: the server's base URL, or `runpod`. */
   readonly target: string;
+  /** What workers run on there, which packages are installed for. */
+  platform(options?: CloudOptions): Promise<WorkerPlatform>;
   /** The app's environments; none when it has never been deployed. Fails early when the key is wrong. */
   environments(app: string, options?: CloudOptions): Promise<EnvironmentsDocument>;
   /** What {@link deploy} would do now with this artifact. Changes nothing. */

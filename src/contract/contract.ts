@@ -19,6 +19,7 @@
  *   binder      arguments ↔ request or job input
  *   methods     which method of a class a job calls
  *   sample      sample values for schemas
+ *   platform    what workers run on
  *   openapi     endpoints → OpenAPI document
  *   manifest    what the compiler found; the artifact's layout
  *   registry    where declared endpoints meet compiler and worker
@@ -53,6 +54,7 @@ export * from "./binder.ts";
 export * from "./methods.ts";
 export * from "./sample.ts";
 export * from "./openapi.ts";
+export * from "./platform.ts";
 export * from "./manifest.ts";
 export * from "./registry.ts";
 export * from "./context.ts";

@@ -287,6 +287,7 @@ export const DOCUMENTS = {
     port: INTEGER,
     home: STRING,
     durability: { enum: ["strict", "relaxed", "memory"] },
+    platform: object({ os: STRING, cpu: STRING, libc: { enum: ["glibc", "musl", null] } }),
     startedAt: TIME,
   }),
   StoppingDocument: object({ status: { const: "stopping" } }),

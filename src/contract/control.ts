@@ -5,6 +5,7 @@
  * control-schemas.
  */
 
+import type { WorkerPlatform } from "./platform.ts";
 import type { Scope, Verb } from "./access.ts";
 import type { EndpointKind } from "./options.ts";
 import type { HttpMethod } from "./routes.ts";
@@ -321,6 +322,8 @@ export interface ServerDocument {
   port: number;
   home: string;
   durability: Durability;
+  /** What its workers run on. */
+  platform: WorkerPlatform;
   startedAt: string;
 }
 

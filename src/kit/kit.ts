@@ -8,6 +8,7 @@
  *   event-stream   server-sent events out of bytes
  *   frame-link     a connection that carries frames, many streams at a time
  *   histogram counts of values by size
+ *   platform  what this process runs on
  *   log       the programs' own log
  */
 
@@ -17,3 +18,4 @@ export * from "./backoff.ts";
 export * from "./abort.ts";
 export * from "./event-stream.ts";
 export * from "./log.ts";
+export * from "./platform.ts";

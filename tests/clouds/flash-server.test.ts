@@ -256,3 +256,12 @@ test("a target is a base URL: a slash at the end, a query and white space do not
     assert.throws(() => serverUrl(wrong), withCode("INVALID_CONFIG"), wrong);
   }
 });
+
+test("packages are installed for what the server's workers run on; an older server does not say", async (t) => {
+  const { server, cloud } = await open(t);
+  const platform = { os: "darwin", cpu: "arm64", libc: null };
+  server.json("GET /api/v1/server", { version: "1", platform });
+  assert.deepEqual(await cloud.platform(), platform);
+  server.json("GET /api/v1/server", { version: "1" });
+  assert.deepEqual(await cloud.platform(), { os: "linux", cpu: "x64", libc: "glibc" });
+});

@@ -14,6 +14,7 @@ import {
   silentLog,
   sleep,
   systemClock,
+  thisPlatform,
   uuidv7,
   type BackoffPolicy,
 } from "../../src/kit/kit.ts";
@@ -300,4 +301,10 @@ describe("log", () => {
     assert.equal(lines.length, 2);
     silentLog.error("nowhere");
   });
+});
+
+test("the platform is that of this process, and says which C library it has", () => {
+  const { os, cpu, libc } = thisPlatform();
+  assert.deepEqual([os, cpu], [process.platform, process.arch]);
+  assert.equal(libc === null, process.platform !== "linux");
 });

@@ -47,8 +47,9 @@ export const deploy: CommandDefinition = {
     const { environment } = choice;
     if (!isPlan) announce({ project, ...choice }, output);
 
+    const platform = await cloud.platform({ signal });
     const { compile } = await import("../compile.ts");
-    const built = await compile(project, { options, env, output, signal, environment });
+    const built = await compile(project, { options, env, output, signal, environment, platform });
     const { artifact, manifest } = built;
     output.say(
       `${output.talkColors.green("✓")} built ${project.app}  ${count(manifest.endpoints.length, "endpoint")}, ${megabytes(artifact.bytes)}  ${seconds(built.tookMs)}`,

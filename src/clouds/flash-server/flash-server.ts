@@ -28,11 +28,13 @@ import type {
   ReleasesDocument,
   RemovalDocument,
   ScalingDocument,
+  ServerDocument,
   StatusDocument,
   WorkerKeyDocument,
   WorkerRemovalDocument,
 } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
+import { CONTAINER_PLATFORM, type WorkerPlatform } from "../../contract/platform.ts";
 import type { EventDocument, EventQuery } from "../../contract/events.ts";
 import type { JobDocument } from "../../contract/job.ts";
 import type { JobState } from "../../contract/states.ts";
@@ -60,6 +62,17 @@ export class FlashServerCloud implements Cloud {
 
   get target(): string {
     return this.#client.url;
+  }
+
+  async platform(options: CloudOptions = {}): Promise<WorkerPlatform> {
+    const { platform } = await this.#client.json<Partial<ServerDocument>>({
+      method: "GET",
+      path: `${API}/server`,
+      signal: options.signal,
+      isRepeatable: true,
+    });
+    // An older server does not say.
+    return platform ?? CONTAINER_PLATFORM;
   }
 
   async environments(app: string, options: CloudOptions = {}): Promise<EnvironmentsDocument> {

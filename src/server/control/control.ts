@@ -48,6 +48,7 @@ import type { WorkerState } from "../../contract/states.ts";
 import type { BuildRow, EndpointRow, ReleaseRow, Store } from "../../contract/store.ts";
 import { sleep, type Clock } from "../../kit/clock.ts";
 import { newId, newPrefixedId } from "../../kit/ids.ts";
+import { thisPlatform } from "../../kit/platform.ts";
 import type { Scaler } from "../scaler/scaler.ts";
 import type { Secrets } from "../identity/secrets.ts";
 import type { Fleet } from "../workers/fleet.ts";
@@ -339,6 +340,8 @@ export class Control {
       ...address(),
       home,
       durability: store.durability,
+      // The process driver starts workers where the server runs.
+      platform: thisPlatform(),
       startedAt: this.#startedAt,
     };
   }
