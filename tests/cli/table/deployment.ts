@@ -155,6 +155,12 @@ export const DEPLOYMENT_CASES: readonly Case[] = [
     stdout: /^\S+ {2}FAILED.*negative/,
   },
   {
+    title: "jobs list by cause and key",
+    args: "jobs list double --kind exit,signal --key nobody -e production".split(" "),
+    stdout: "",
+    stderr: /0 of 0 jobs of double/,
+  },
+  {
     title: "jobs list as JSON",
     args: ["jobs", "list", "double", "-e", "production", "--json"],
     json: (document) => assert.match(JSON.stringify(document), /COMPLETED/),
@@ -167,6 +173,24 @@ export const DEPLOYMENT_CASES: readonly Case[] = [
   {
     title: "jobs retry --all runs the failed ones again",
     args: ["jobs", "retry", "double", "--all", "-e", "production"],
+    stdout: /✓ \d+ jobs? back in the queue/,
+  },
+  {
+    title: "jobs retry --all of one cause and key",
+    args: "jobs retry double --all --kind exit --key nobody -e production --json".split(" "),
+    json: ({ moved }) => assert.equal(moved, 0),
+  },
+  {
+    title: "jobs replay runs an input again, as JSON",
+    args: ["jobs", "replay", "double", "{job}", "-e", "production", "--json"],
+    json: ({ id, replayOf }, { values }) => {
+      assert.equal(replayOf, values.job);
+      assert.notEqual(id, replayOf);
+    },
+  },
+  {
+    title: "jobs replay tells the new job's id",
+    args: ["jobs", "replay", "double", "{job}", "-e", "production"],
     stdout: /✓ \S+ is IN_QUEUE/,
   },
   {
