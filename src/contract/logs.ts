@@ -55,15 +55,26 @@ export function readTag(line: string): { tag: LineTag; text: string } | undefine
   if (!line.startsWith(TAG_START)) return undefined;
   const end = line.indexOf(TAG_END);
   if (end === -1) return undefined;
+  const head = line.slice(1, end);
+  // Who writes one line writes more: most tags are the one before.
+  if (head !== last?.head) {
+    const tag = parseTag(head);
+    if (tag === undefined) return undefined;
+    last = { head, tag };
+  }
+  return { tag: last.tag, text: line.slice(end + 1) };
+}
+
+let last: { head: string; tag: LineTag } | undefined;
+
+function parseTag(head: string): LineTag | undefined {
   let value: unknown;
   try {
-    value = JSON.parse(line.slice(1, end));
+    value = JSON.parse(head);
   } catch {
     return undefined;
   }
-  return isPlainJsonObject(value)
-    ? { tag: checkedTag(value), text: line.slice(end + 1) }
-    : undefined;
+  return isPlainJsonObject(value) ? checkedTag(value) : undefined;
 }
 
 /** User code can write to stdout what it likes: what does not fit is left out. */

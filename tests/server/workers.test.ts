@@ -94,6 +94,16 @@ describe("output", () => {
     ]);
   });
 
+  test("a flood of next to nothing is one as well", () => {
+    const { lines, clock, texts } = collect();
+    for (let part = 0; part < 16; part++) lines.push(Buffer.alloc(64 * 1024, "\n"));
+    clock.advance(1000);
+    lines.push(Buffer.from("after\n"));
+    assert.ok(texts().length < 100_000, `${texts().length} lines of a million`);
+    assert.match(texts().at(-2) ?? "", /^… \d+ bytes of output dropped/);
+    assert.equal(texts().at(-1), "after");
+  });
+
   test("who floods even so is not read until the second is over", () => {
     const { lines, clock, pauses } = collect();
     for (let part = 0; part < 16; part++) lines.push(Buffer.alloc(1024 * 1024, "x\n"));

@@ -64,9 +64,10 @@ export class Logs {
     const files = sources.map((source) => this.#file(source));
     try {
       const wanted = { count: tail, fits, since };
-      const tails = await Promise.all(files.map((file) => file.tail(wanted, listener)));
-      const lines = tails.flat().sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
-      yield* tail === 0 ? [] : lines.slice(-tail);
+      let lines: LogLine[] = [];
+      // One after the other: all of a thousand endpoints at once may be more than memory has room for.
+      for (const file of files) lines = newest([lines, await file.tail(wanted, listener)], tail);
+      yield* lines;
       if (follow) yield* queue.lines();
     } finally {
       if (listener !== undefined) for (const file of files) file.listeners.delete(listener);
@@ -125,6 +126,13 @@ export class Logs {
         this.#options.log.warn("old logs could not be removed", { error: String(error) });
       });
   }
+}
+
+/** The last of all, by time; those of one source keep their order. */
+function newest(parts: readonly LogLine[][], count: number): LogLine[] {
+  if (count === 0) return [];
+  const lines = parts.flat().sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
+  return lines.slice(-count);
 }
 
 function fitsFilter(line: LogLine, { worker, job, request, level }: LogFilter): boolean {

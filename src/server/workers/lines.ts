@@ -19,6 +19,8 @@ import type { Clock } from "../../kit/clock.ts";
 const MAX_LINE = 64 * 1024;
 /** What a worker may write in a second, bytes. */
 const MAX_BYTES_PER_SECOND = 1024 * 1024;
+/** A line counts for so many bytes more: half a million of nothing would cost more than a megabyte of text. */
+const LINE_BYTES = 64;
 /** What is read of it in a second to be dropped, bytes; the pipe holds the rest back. */
 const MAX_DROPPED_PER_SECOND = 8 * MAX_BYTES_PER_SECOND;
 const SECOND_MS = 1000;
@@ -108,6 +110,7 @@ export class Lines {
 
   /** A whole line, or the last piece of one. */
   #emit(line: string): void {
+    this.#bytes += LINE_BYTES;
     let rest = line;
     while (rest.length > MAX_LINE) {
       this.#emitPiece(rest.slice(0, MAX_LINE));
