@@ -41,7 +41,8 @@ export async function load(request: LoadRequest): Promise<LoadResult> {
   const start = performance.now();
   const end = start + request.durationMs;
   let left = request.requests ?? Number.POSITIVE_INFINITY;
-  const mayGoOn = (): boolean => left-- > 0 && performance.now() < end;
+  // However short the time, there is an answer to judge by.
+  const mayGoOn = (isFirst: boolean): boolean => left-- > 0 && (isFirst || performance.now() < end);
   await Promise.all(
     Array.from({ length: request.connections }, () =>
       runConnection(request, bytes, mayGoOn, (ms, isGood) => {
@@ -84,15 +85,15 @@ function requestBytes(request: LoadRequest): Buffer {
 function runConnection(
   request: LoadRequest,
   bytes: Buffer,
-  mayGoOn: () => boolean,
+  mayGoOn: (isFirst: boolean) => boolean,
   record: (ms: number, isGood: boolean) => void,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = connect(request.target);
     let pending: Buffer = Buffer.alloc(0);
     let sentAt = 0;
-    const send = (): void => {
-      if (!mayGoOn()) {
+    const send = (isFirst: boolean): void => {
+      if (!mayGoOn(isFirst)) {
         socket.end();
         return;
       }
@@ -100,7 +101,7 @@ function runConnection(
       socket.write(bytes);
     };
     socket.setNoDelay(true);
-    socket.once("connect", send);
+    socket.once("connect", () => send(true));
     socket.once("error", reject);
     socket.once("close", () => resolve());
     socket.on("data", (chunk: Buffer) => {
@@ -109,7 +110,7 @@ function runConnection(
       if (answer === undefined) return;
       pending = pending.subarray(answer.length);
       record(performance.now() - sentAt, answer.text.includes(request.expect));
-      send();
+      send(false);
     });
   });
 }

@@ -114,6 +114,8 @@ export class JobLink {
   async #greet(held: readonly string[], slots: number): Promise<void> {
     const { jobs, workerId, onSeen } = this.#options;
     onSeen();
+    // Its heartbeats may not have begun yet, but it is known that they will name everything.
+    jobs.listsAll(workerId);
     try {
       await jobs.resume(workerId, held);
       this.#addSlots(slots);
