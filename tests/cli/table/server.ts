@@ -137,8 +137,47 @@ export const MACHINE_CASES: readonly Case[] = [
     args: ["doctor"],
     env: { FLASH_API_KEY: "wrong" },
     code: 1,
-    stdout: /✗ key +failed +.*does not accept the key\.\n\s+Set FLASH_API_KEY/,
+    stdout:
+      /✗ key +failed +.*does not accept the key\.\n\s+Run 'flash login', or set FLASH_API_KEY/,
     stderr: /1 check failed/,
+  },
+  {
+    title: "login to a server that does not answer",
+    args: "login --target http://127.0.0.1:9 --no-open --timeout 1 --force --json".split(" "),
+    code: 4,
+    stdout: "",
+    stderr: /"code":"SERVER_NOT_RUNNING"/,
+  },
+  {
+    title: "login approve of a code that nobody waits for",
+    args: "login approve BCDF-2346 --yes --verbs read --app shop --env production --expires 1h".split(
+      " ",
+    ),
+    code: 1,
+    stdout: "",
+    stderr: /✗/,
+  },
+  {
+    title: "login --deny of a code that nobody waits for",
+    args: ["login", "approve", "BCDF-2346", "--deny"],
+    code: 1,
+    stdout: "",
+    stderr: /✗/,
+  },
+  {
+    title: "logout of where nobody is logged in is no failure",
+    args: ["logout", "--target", "http://127.0.0.1:9", "--json"],
+    json: ({ loggedOut }) => assert.equal(loggedOut, false),
+  },
+  {
+    title: "server start with certificate files that are not there",
+    args: "server start --foreground --port 0 --tls-cert no.pem --tls-key no.key --public-url https://flash.example.com --trust-proxy".split(
+      " ",
+    ),
+    env: { FLASH_HOME: "{otherHome}" },
+    code: 2,
+    stdout: "",
+    stderr: /no\.(pem|key) cannot be read/,
   },
   {
     title: "doctor finds a server that does not answer",
