@@ -26,7 +26,7 @@ export interface ServerProcessOptions {
   /** Default 4747; 0 chooses a free one. */
   port?: number | undefined;
   /** Default `strict`. */
-  durability?: Exclude<Durability, "memory"> | undefined;
+  durability?: Durability | undefined;
   /** Lets webhooks reach loopback and private networks. Default false. */
   privateWebhooks?: boolean | undefined;
   /** Limits requests to queue endpoints as the platform does. Default false. */

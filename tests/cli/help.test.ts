@@ -84,7 +84,11 @@ describe("mistakes", () => {
     [["token", "extra"], "Too many arguments for 'token'", "'flash token --help'"],
     [["status", "--port", "70000"], "A port is a whole number", ""],
     [["logs", "--tail", "many"], "--tail is a number of lines", ""],
-    [["server", "start", "--durability", "none"], "--durability is 'strict' or 'relaxed'", ""],
+    [
+      ["server", "start", "--durability", "none"],
+      "--durability is 'strict', 'relaxed' or 'memory'",
+      "",
+    ],
     [["undeploy"], "specify a name, use --all/--interactive, or run flash undeploy list", ""],
     [
       ["undeploy", "api", "--all"],

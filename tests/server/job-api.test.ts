@@ -349,6 +349,7 @@ describe("health, metrics, requests", () => {
     assert.deepEqual(await api.ok("/health"), {
       jobs: { completed: 1, failed: 1, inProgress: 0, inQueue: 2, retried: 1 },
       workers: { idle: 1, initializing: 0, ready: 1, running: 0, throttled: 0, unhealthy: 0 },
+      flash: { durability: "strict" },
     });
     const { readyWorkers } = await api.ok("/metrics");
     assert.deepEqual(readyWorkers, ["wk1"]);

@@ -2,6 +2,7 @@
 
 import { FlashError } from "../../contract/errors.ts";
 import type { ServerProcess } from "../server-process.ts";
+import type { Durability } from "../../contract/store.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
 import path from "node:path";
 import { failureDocument } from "../failure.ts";
@@ -15,7 +16,7 @@ interface Options {
   port?: number;
   host?: string;
   foreground?: true;
-  durability?: "strict" | "relaxed";
+  durability?: Durability;
   privateWebhooks?: true;
   rateLimits?: true;
   cors?: readonly string[];
@@ -39,7 +40,11 @@ export const serverStart: CommandDefinition = {
     ["-p, --port <number>", "default: FLASH_PORT, 4747; 0 takes a free one", parsePort],
     ["--host <address>", "address to listen on; default: 127.0.0.1, this machine only"],
     ["--foreground", "stay in this terminal, log to stderr, stop on Ctrl-C"],
-    ["--durability <mode>", "strict: on disk before acknowledged (default); relaxed", parseMode],
+    [
+      "--durability <mode>",
+      "strict: on disk before acknowledged (default); relaxed: soon after; memory: never, nothing outlives the server",
+      parseMode,
+    ],
     ["--private-webhooks", "let webhooks of jobs reach this machine and private networks"],
     [
       "--keep-releases <n>",
@@ -177,9 +182,12 @@ function parseOrigins(text: string): string[] {
   });
 }
 
-function parseMode(text: string): string {
-  if (text === "strict" || text === "relaxed") return text;
-  throw new FlashError("INVALID_USAGE", `--durability is 'strict' or 'relaxed', got '${text}'.`);
+function parseMode(text: string): Durability {
+  if (text === "strict" || text === "relaxed" || text === "memory") return text;
+  throw new FlashError(
+    "INVALID_USAGE",
+    `--durability is 'strict', 'relaxed' or 'memory', got '${text}'.`,
+  );
 }
 
 function parseKept(text: string): number {

@@ -273,7 +273,8 @@ async function stream(call: Call): Promise<void> {
 
 async function health({ jobs, endpoint, response }: Call): Promise<void> {
   const counts = await jobs.counts(endpoint.row.id);
-  sendJson(response, 200, { jobs: counts, workers: endpoint.workerCounts() });
+  const flash = { durability: jobs.durability };
+  sendJson(response, 200, { jobs: counts, workers: endpoint.workerCounts(), flash });
 }
 
 async function metrics({ endpoint, response }: Call): Promise<void> {

@@ -33,7 +33,7 @@ import type { Clock } from "../../kit/clock.ts";
 import { newJobId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Job, JobCounts, NewJob } from "../../contract/job.ts";
-import type { FailedFilter, Store, TakenJob } from "../../contract/store.ts";
+import type { Durability, FailedFilter, Store, TakenJob } from "../../contract/store.ts";
 import { Moves, type AttemptEnd } from "./moves.ts";
 import { LOOK_AGAIN_MS, Readers, type Patience } from "./readers.ts";
 import type {
@@ -175,6 +175,11 @@ export class Jobs {
   /** The job, until its retention is over. */
   get(id: string): Promise<Job | undefined> {
     return this.#moves.get(id);
+  }
+
+  /** What an acknowledgement means. */
+  get durability(): Durability {
+    return this.#store.durability;
   }
 
   counts(endpointId: string): Promise<JobCounts> {
