@@ -32,6 +32,8 @@ export interface Report {
   p95s: Record<string, Record<string, number>>;
   /** Median over rounds of subject / baseline, by figure. */
   ratios: Record<string, Record<string, number>>;
+  /** All figures by subject, one record a round. */
+  samples: Record<string, Record<string, number>[]>;
   baseline: string;
 }
 
@@ -67,6 +69,7 @@ export async function interleave(
         rows.map((row, index) => (row[figure] ?? 0) / (base[index]?.[figure] ?? 1)),
       ),
     ),
+    samples: Object.fromEntries(samples),
     baseline: options.baseline,
   };
 }

@@ -15,6 +15,8 @@ export interface Served {
   /** Path of the measured route on this subject. */
   path: string;
   headers: Record<string, string>;
+  /** Processes that answer, a back end among them. */
+  pids: readonly number[];
   close(): Promise<void>;
 }
 
@@ -181,6 +183,7 @@ function served(name: string, port: number, children: readonly ChildProcess[]): 
     url: `http://127.0.0.1:${port}`,
     path: "/api/process",
     headers: {},
+    pids: children.map(({ pid = 0 }) => pid),
     close: async () => {
       for (const child of children) await stopProgram(child);
     },
