@@ -3,7 +3,7 @@
  * a plain Node HTTP script that the same harness starts and waits for: once as JavaScript, and once as
  * TypeScript, whose types Node takes out at each start.
  *
- *   node bench/cold.ts [--trials 200]
+ *   node bench/cold.ts [--trials 200] [--only load-balanced]
  *
  * Trials go round over several endpoints, so that one is idle while the next is asked; each finds its
  * endpoint without workers, and a standby that has been up for a moment.
@@ -24,20 +24,23 @@ import {
 } from "./harness.ts";
 import { flashApp, here, type FlashApp } from "./subjects.ts";
 
-const ENDPOINTS = 4;
-/** Between the start of a standby and the trial that may use it, ms. */
+const ENDPOINTS = 6;
+/** Before each trial, for what the last one has left to do, ms. */
 const CALM_MS = 150;
 
-const { values } = parseArgs({ options: { trials: { type: "string", default: "200" } } });
+const { values } = parseArgs({
+  options: { trials: { type: "string", default: "200" }, only: { type: "string", default: "" } },
+});
 const folder = mkdtempSync(path.join(os.tmpdir(), "flash-bench-cold-"));
 const app = await flashApp(projectFiles());
+const { only } = values;
 const subjects = [
   plainNode("node script", javaScriptPeer()),
   plainNode("node script in TypeScript", `${here}/peers/node-http.ts`),
   flash("flash, load-balanced", "api"),
   flash("flash, first job", "queue"),
   flash("flash, no standby", "plain"),
-];
+].filter(({ name }) => name === "node script" || name.includes(only));
 try {
   const report = await interleave("cold", subjects, {
     rounds: Number(values.trials),
@@ -98,6 +101,7 @@ function flash(name: string, endpoint: "api" | "plain" | "queue"): Subject {
     async measure() {
       const target = `${endpoint}-${trial++ % ENDPOINTS}`;
       await untilIdle(app, target);
+      await untilStandby(app);
       await new Promise((resolve) => setTimeout(resolve, CALM_MS));
       const url = app.endpoints[target] ?? "";
       const start = performance.now();
@@ -120,7 +124,16 @@ async function ask(url: string, body: unknown): Promise<void> {
   if (!text.includes('"result":8')) throw new Error(`${url} answered ${answer.status} ${text}`);
 }
 
-/** The endpoint has no worker, and the standby is there that the last start had used up. */
+/** The standby is there that replaces the one of the last start. */
+async function untilStandby({ url, key }: FlashApp): Promise<void> {
+  for (;;) {
+    const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } });
+    if (/^flash_standbys(\{.*\})? [1-9]/m.test(await answer.text())) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** The endpoint has no worker. */
 async function untilIdle({ url, key }: FlashApp, endpoint: string): Promise<void> {
   for (;;) {
     const answer = await fetch(`${url}/api/v1/status?app=project&environment=production`, {
