@@ -60,7 +60,8 @@ before(async () => {
   const expired = keyRow({ verbs: ["admin"], scope: ANYWHERE, expiresAt: Date.now() - 1 });
   await store.keys.add(expired.row);
   keys.set("expired", expired.key);
-  server = await TestServer.start(owner, { home, store });
+  // Behind a proxy, so that wrong keys come from many addresses and none has too many of them.
+  server = await TestServer.start(owner, { home, store, trustProxy: true });
   const deployed = await server.deploy("shop", [
     { name: "api", kind: "lb" },
     { name: "queue", kind: "qb", form: "image" },
@@ -199,14 +200,20 @@ function hasBody(method: string): boolean {
   return method === "POST" || method === "PUT" || method === "PATCH";
 }
 
+let asked = 0;
+
 async function verdictOf(route: Route, method: string, key: string | null): Promise<Verdict> {
   const { path, options } = requestOf(route, method);
+  asked += 1;
+  const headers = { "x-forwarded-for": `10.0.${asked >> 8}.${asked & 255}` };
   // Whoever may, waits for a job that nobody runs here; whoever may not is told at once.
   const signal = AbortSignal.timeout(PATIENCE_MS);
-  const answer = await server.request(path, { ...options, key, signal }).catch((error: unknown) => {
-    if (signal.aborted) return { status: 0 };
-    throw error;
-  });
+  const answer = await server
+    .request(path, { ...options, headers, key, signal })
+    .catch((error: unknown) => {
+      if (signal.aborted) return { status: 0 };
+      throw error;
+    });
   return answer.status === 401 || answer.status === 403 ? answer.status : "allowed";
 }
 
