@@ -34,6 +34,8 @@ export async function standBy(runtimeUrl: string): Promise<void> {
   const leave = (): never => process.exit(0);
   process.on("disconnect", leave);
   process.setSourceMapsEnabled(true);
+  // Node opens them when they are first asked for.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
   const socketPath = process.env[WORKER_ENV.standby] ?? "";
   const doors = new Doors({ socketPath });
   const heartbeatThread = startHeartbeatThread(runtimeUrl);
