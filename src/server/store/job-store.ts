@@ -15,13 +15,12 @@ import {
   type JobRow,
   type Statements,
 } from "./job-statements.ts";
+import { JobStreams, type ChunkRow } from "./job-streams.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { Lane, Lanes, Move } from "./lanes.ts";
 
 /** Inputs with more characters than this live in a table of their own. */
 const INLINE_INPUT = 1024;
-/** One answer of a stream carries about this much text at most. */
-const DRAIN_CHARACTERS = 8 * 1024 * 1024;
 
 type TakeRequest = Parameters<JobStore["take"]>[0];
 type FinalOutcome = Exclude<Outcome, { kind: "requeued" }>;
@@ -48,6 +47,7 @@ export class SqliteJobStore implements JobStore {
   readonly #read: JobReader;
   readonly #keyed: KeyedQueue;
   readonly #queries: JobQueries;
+  readonly #streams: JobStreams;
   /** Rows of taken jobs whose end changes only what it names, and of which nothing has to be fetched. */
   readonly #places = new WeakMap<TakenJob, Place>();
 
@@ -58,7 +58,8 @@ export class SqliteJobStore implements JobStore {
     this.#sql = prepareStatements(options.db);
     this.#keyed = new KeyedQueue(options.db);
     this.#read = new JobReader(options.lanes, this.#sql.largeInput);
-    const { lanes } = options;
+    const { lanes, committer } = options;
+    this.#streams = new JobStreams(this.#sql, committer);
     this.#queries = new JobQueries({ sql: this.#sql, read: this.#read, lanes, keyed: this.#keyed });
   }
 
@@ -299,31 +300,15 @@ export class SqliteJobStore implements JobStore {
   }
 
   appendChunk(jobId: string, attempt: number, chunk: string): Promise<boolean> {
-    return this.#committer.commit(
-      () => this.#sql.appendChunk.run(chunk, jobId, attempt).changes === 1,
-    );
+    return this.#streams.append(jobId, attempt, chunk);
   }
 
-  async readChunks({
-    jobId,
-    attempt,
-    after,
-    limit,
-  }: Parameters<JobStore["readChunks"]>[0]): Promise<ChunkRow[]> {
-    const chunks = portionOf(this.#sql.readChunks.iterate(jobId, after, attempt, limit));
-    await this.#committer.durable;
-    return chunks;
+  readChunks(request: Parameters<JobStore["readChunks"]>[0]): Promise<ChunkRow[]> {
+    return this.#streams.read(request);
   }
 
-  async drainChunks(jobId: string, limit: number): Promise<string[]> {
-    // Readers wait in vain most of the time; that must not cost a transaction each.
-    if (this.#committer.isIdle && this.#sql.unreadChunks.all(jobId, 1).length === 0) return [];
-    return this.#committer.commit(() => {
-      const chunks = portionOf(this.#sql.unreadChunks.iterate(jobId, limit));
-      const last = chunks.at(-1);
-      if (last !== undefined) this.#sql.markDrained.run(last.position, jobId);
-      return chunks.map(({ chunk }) => chunk);
-    });
+  drainChunks(jobId: string, limit: number): Promise<string[]> {
+    return this.#streams.drain(jobId, limit);
   }
 
   async renew(workerId: string, jobIds: readonly string[], leaseUntil: number): Promise<void> {
@@ -453,24 +438,6 @@ export class SqliteJobStore implements JobStore {
 /** Only a running job has a worker; its end keeps the name. */
 function stateBefore({ worker_id: workerId }: JobRow): JobState {
   return workerId === null ? "IN_QUEUE" : "IN_PROGRESS";
-}
-
-interface ChunkRow {
-  position: number;
-  chunk: string;
-}
-
-/** As many as one answer should carry, but at least one. */
-function portionOf(rows: Iterable<unknown>): ChunkRow[] {
-  let characters = 0;
-  const chunks: ChunkRow[] = [];
-  for (const row of rows) {
-    const { position, chunk } = row as ChunkRow;
-    characters += chunk.length;
-    if (chunks.length > 0 && characters > DRAIN_CHARACTERS) break;
-    chunks.push({ position, chunk });
-  }
-  return chunks;
 }
 
 const FINAL_STATE = {

@@ -7,7 +7,7 @@
  *   commit           group commit
  *   lanes            endpoint, release, priority and whether jobs have keys, as one number
  *   job-statements   the statements about jobs, and reading a job
- *   job-store        the verbs of jobs; job-queries: questions about many
+ *   job-store        the verbs of jobs; job-queries: questions about many; job-streams: their chunks
  *   keyed-queue      whose turn it is among keys: lines and counters of keys
  *   webhook-store    webhooks that wait for delivery
  *   batch-store      batches, and how their requests follow their jobs
