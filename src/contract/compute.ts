@@ -38,6 +38,12 @@ export interface WorkerExit {
   signal: string | null;
 }
 
+/** A worker has used all the memory that it may, bytes. */
+export interface MemoryExcess {
+  usedBytes: number;
+  limitBytes: number;
+}
+
 /** Where a load-balanced worker is reached. */
 export type WorkerAddress = { socketPath: string } | { host: string; port: number };
 

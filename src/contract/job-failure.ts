@@ -40,6 +40,8 @@ export interface JobFailure {
   signal?: string;
   /** The most memory the worker had used. */
   peakMemoryBytes?: number;
+  /** What the worker might have used, when it was ended for using more. */
+  memoryLimitBytes?: number;
   /** The last lines that the worker wrote; of the newest failure only. */
   logTail?: string[];
   /**

@@ -457,6 +457,7 @@ const JOB_SCHEMAS = {
       exitCode: { type: "integer" },
       signal: { type: "string" },
       peakMemoryBytes: COUNT,
+      memoryLimitBytes: { ...COUNT, description: "When it was ended for using more." },
       logTail: { type: "array", items: { type: "string" } },
       neighbours: { ...COUNT, description: "Jobs beside it when its worker was lost." },
     },

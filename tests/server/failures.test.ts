@@ -6,6 +6,8 @@ import { lossByEnd } from "../../src/server/jobs/failures.ts";
 import { deployCode, Queue, type CodeEndpoint, type JobAnswer } from "./code-support.ts";
 import { backwards, TestServer } from "./server-support.ts";
 
+const MIB = 1024 * 1024;
+
 const ENDPOINTS: readonly CodeEndpoint[] = [
   {
     // All four start together, then one of them kills the worker; alone it does so at once.
@@ -55,6 +57,88 @@ queue(async (input: { does: string }) => {
 });`,
   },
 ];
+
+/** Real ones: V8's limit on its heap, and the server's on the whole process. */
+const HUNGRY: readonly CodeEndpoint[] = (
+  [
+    ["heap", 1],
+    ["heap", 3],
+    ["process", 1],
+    ["process", 3],
+  ] as const
+).map(([what, jobs]) => ({
+  name: `${what}-${jobs}`,
+  options: {
+    retries: 0,
+    maxConcurrency: jobs,
+    executionTimeoutMs: 60_000,
+    workers: [0, 1],
+    flashboot: false,
+    env: { EATS: what, ...(what === "heap" ? { NODE_OPTIONS: "--max-old-space-size=64" } : {}) },
+  },
+  code: `
+let running = 0;
+const eaten: unknown[] = [];
+queue(async (input: { does: string }) => {
+  running++;
+  while (context().attempt === 1 && running < ${jobs}) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (input.does === "eat") {
+    if (process.env.EATS === "heap") eaten.push(Array.from({ length: 100_000 }, (_, index) => ({ index })));
+    else eaten.push(Buffer.alloc(32 * 1024 * 1024, 1));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  if (context().attempt === 1) await new Promise((resolve) => setTimeout(resolve, 60_000));
+  return "fine";
+});`,
+}));
+
+describe("out of memory", () => {
+  const steps: (() => void | Promise<void>)[] = [];
+  const owner = backwards({ after: (run) => void steps.push(run) });
+  let server: TestServer;
+  let queues: ReadonlyMap<string, Queue> = new Map();
+
+  before(async () => {
+    server = await TestServer.start(owner, { workerMemoryBytes: 400 * MIB });
+    const endpoints = await deployCode(owner, server, HUNGRY);
+    queues = new Map([...endpoints].map(([name, endpoint]) => [name, new Queue(server, endpoint)]));
+  });
+  after(async () => {
+    for (const step of steps) await step();
+  });
+
+  for (const { name, options } of HUNGRY) {
+    const isProcess = name.startsWith("process");
+    const jobs = options?.maxConcurrency ?? 1;
+    const beside = jobs === 1 ? "a job alone on its worker" : "one job of several on a worker";
+    const limit = isProcess ? "the worker's memory" : "the heap";
+    test(`${beside} that uses up ${limit} fails for it, and nobody else does`, async () => {
+      const queue = queues.get(name);
+      assert.ok(queue);
+      const innocent = Array.from({ length: jobs - 1 }, () => queue.submit({ does: "work" }));
+      const eater = await queue.finished(await queue.submit({ does: "eat" }));
+      const { failure, attempts = [] } = eater.flash ?? {};
+      assert.deepEqual([eater.status, failure?.kind], ["FAILED", "out-of-memory"], eater.error);
+      const counted = attempts.map((one) => [one.counted, one.failure?.kind]);
+      const own = Array.from({ length: 2 }, () => [undefined, "out-of-memory"]);
+      assert.deepEqual(counted, jobs === 1 ? own : [[false, "out-of-memory"], ...own]);
+      if (isProcess) {
+        assert.equal(failure?.memoryLimitBytes, 400 * MIB);
+        assert.ok((failure.peakMemoryBytes ?? 0) >= 400 * MIB, `${failure.peakMemoryBytes}`);
+        assert.match(eater.error ?? "", /it may use 400 MiB of memory, having used up to \d+ MiB/);
+      } else {
+        assert.match(failure?.logTail?.join("\n") ?? "", /JavaScript heap out of memory/);
+      }
+      for (const id of await Promise.all(innocent)) {
+        const job = await queue.finished(id);
+        assert.deepEqual([job.status, job.output, job.retries], ["COMPLETED", "fine", undefined]);
+        const [first] = job.flash?.attempts ?? [];
+        const { kind, neighbours } = first?.failure ?? {};
+        assert.deepEqual([first?.counted, kind, neighbours], [false, "out-of-memory", jobs - 1]);
+      }
+    });
+  }
+});
 
 describe("failures", { concurrency: true }, () => {
   const steps: (() => void | Promise<void>)[] = [];

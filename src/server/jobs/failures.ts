@@ -99,7 +99,8 @@ export function lossByEnd(
   { neighbours, now }: { neighbours: number; now: number },
 ): Loss {
   const isExpected = cause.endedBecause !== undefined;
-  const { code, signal, logTail = [], peakMemoryBytes } = cause;
+  const { code, signal, logTail = [], excess } = cause;
+  const peakMemoryBytes = peakOf(cause);
   const tail = logTail.filter((line) => line !== "").slice(-QUOTED_LINES);
   const blame = isExpected ? "none" : neighbours > 0 ? "shared" : "own";
   const message = isExpected
@@ -111,6 +112,7 @@ export function lossByEnd(
     ...(code === null ? {} : { exitCode: code }),
     ...(signal === null ? {} : { signal }),
     ...(peakMemoryBytes === undefined ? {} : { peakMemoryBytes }),
+    ...(excess === undefined ? {} : { memoryLimitBytes: excess.limitBytes }),
     ...(tail.length === 0 ? {} : { logTail: tail }),
     ...(blame === "shared" ? { neighbours } : {}),
   };
@@ -178,13 +180,22 @@ function messageOf(error: string): string {
   return `${name}: ${message}`.slice(0, MESSAGE_LENGTH);
 }
 
-function kindOf({ code, signal, logTail = [] }: GoneCause): FailureKind {
-  if (logTail.some((line) => HEAP_IS_FULL.test(line))) return "out-of-memory";
+function peakOf({ peakMemoryBytes = 0, excess }: GoneCause): number | undefined {
+  const peak = Math.max(peakMemoryBytes, excess?.usedBytes ?? 0);
+  return peak === 0 ? undefined : peak;
+}
+
+function kindOf({ code, signal, logTail = [], excess }: GoneCause): FailureKind {
+  if (excess !== undefined || logTail.some((line) => HEAP_IS_FULL.test(line)))
+    return "out-of-memory";
   if (signal !== null) return "signal";
   return code === null ? "lease-lost" : "exit";
 }
 
-function endOf({ code, signal }: GoneCause): string {
+function endOf({ code, signal, excess }: GoneCause): string {
+  if (excess !== undefined) {
+    return `was ended: it may use ${Math.round(excess.limitBytes / MIB)} MiB of memory`;
+  }
   if (signal !== null) return `was killed by ${signal}`;
   return code === null ? "disappeared" : `exited with code ${code}`;
 }

@@ -1,5 +1,6 @@
 /** What the jobs room is asked and told, by clients and by workers. */
 
+import type { MemoryExcess } from "../../contract/compute.ts";
 import type { JobDocument } from "../../contract/job.ts";
 
 /** What a client asks for. Durations are ms, times epoch ms. */
@@ -76,6 +77,8 @@ export interface GoneCause {
   peakMemoryBytes?: number;
   /** Why the server has ended it: then it was none of its jobs. */
   endedBecause?: string;
+  /** The server has ended it for the memory it used: one of its jobs has done that. */
+  excess?: MemoryExcess;
 }
 
 export interface TakeRequest {

@@ -1,6 +1,12 @@
 /** The life of one worker from its start to its exit: its environment, its output, its health. */
 
-import type { Compute, WorkerExit, WorkerLine, WorkerSpec } from "../../contract/compute.ts";
+import type {
+  Compute,
+  MemoryExcess,
+  WorkerExit,
+  WorkerLine,
+  WorkerSpec,
+} from "../../contract/compute.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { EndpointManifest } from "../../contract/manifest.ts";
 import type { FunctionSpan } from "../../contract/span.ts";
@@ -40,7 +46,9 @@ export interface LifeEvents {
   onHealthy(worker: PoolWorker): void;
   /** It should make room for another one. */
   onLeak(worker: PoolWorker, reason: string): void;
-  /** It will not become ready, or not healthy again, or uses more memory than it may. */
+  /** It uses more memory than it may. */
+  onOutOfMemory(worker: PoolWorker, excess: MemoryExcess): void;
+  /** It will not become ready, or not healthy again. */
   onHopeless(worker: PoolWorker, reason: string): void;
 }
 
@@ -180,7 +188,7 @@ async function watchItsMemory(
     clock: host.clock,
     signal,
     onLeak: (reason) => events.onLeak(worker, reason),
-    onExceeded: (reason) => events.onHopeless(worker, reason),
+    onExceeded: (excess) => events.onOutOfMemory(worker, excess),
   });
 }
 

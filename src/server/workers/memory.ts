@@ -9,6 +9,7 @@
  */
 
 import os from "node:os";
+import type { MemoryExcess } from "../../contract/compute.ts";
 import { cpuInstance } from "../../contract/hardware.ts";
 import type { ResolvedOptions } from "../../contract/options.ts";
 import { sleep, type Clock } from "../../kit/clock.ts";
@@ -29,7 +30,7 @@ export interface MemoryWatch {
   /** The worker has ended. */
   signal: AbortSignal;
   onLeak: (reason: string) => void;
-  onExceeded: (reason: string) => void;
+  onExceeded: (excess: MemoryExcess) => void;
 }
 
 /** The limit of an endpoint's workers, bytes. `most`: what the server gives any worker. */
@@ -51,12 +52,17 @@ export async function watchMemory(watch: MemoryWatch): Promise<never> {
     if (used === undefined) continue;
     if (watch.isReady()) atReady ??= used;
     if (used >= limitBytes) {
-      watch.onExceeded(`it used ${mib(used)} of memory, and may use ${mib(limitBytes)}`);
+      watch.onExceeded({ usedBytes: used, limitBytes });
     } else if (!isLeakKnown && isLeak(used, atReady, limitBytes)) {
       isLeakKnown = true;
       watch.onLeak(`its memory grew to ${mib(used)} of ${mib(limitBytes)}`);
     }
   }
+}
+
+/** What a worker did that used more than it may, for people. */
+export function excessText({ usedBytes, limitBytes }: MemoryExcess): string {
+  return `used ${mib(usedBytes)} of memory, and may use ${mib(limitBytes)}`;
 }
 
 function isLeak(used: number, atReady: number | undefined, limitBytes: number): boolean {

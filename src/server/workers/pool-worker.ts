@@ -1,6 +1,11 @@
 /** One worker of a pool: its state, its load, and what is known about it when it ends. */
 
-import type { RunningWorker, WorkerLine } from "../../contract/compute.ts";
+import type {
+  MemoryExcess,
+  RunningWorker,
+  WorkerExit,
+  WorkerLine,
+} from "../../contract/compute.ts";
 import type { EndpointManifest } from "../../contract/manifest.ts";
 import { WORKER_MOVES, mayMove, type WorkerState } from "../../contract/states.ts";
 import { WorkerLink } from "./link.ts";
@@ -44,7 +49,11 @@ export class PoolWorker {
   endedBecause: string | undefined;
   /** A connection to it broke, and it has not yet said how it is. */
   isSuspect = false;
-  /** SIGTERM has been sent. */
+  /** It was ended for the memory it used: like a crash, it has done that itself. */
+  excess: MemoryExcess | undefined;
+  /** It is to make room for the memory it uses. */
+  isLeaking = false;
+  /** SIGTERM or SIGKILL has been sent. */
   isStopping = false;
   #state: WorkerState = "INITIALIZING";
   #running: RunningWorker | undefined;
@@ -82,6 +91,17 @@ export class PoolWorker {
   /** It is on its way to being ready, or back. */
   get mayBecomeReady(): boolean {
     return this.#state === "INITIALIZING" || this.#state === "UNHEALTHY";
+  }
+
+  /**
+   * Why it was ended, when the end was not its own doing. One that leaks, and crashes before it is told
+   * to stop, has crashed.
+   */
+  endFor(exit: WorkerExit): string | undefined {
+    const hasLeft = exit.code === 0 && exit.signal === null;
+    if (this.excess !== undefined) return undefined;
+    if (this.isLeaking && !(this.isStopping || hasLeft)) return undefined;
+    return this.endedBecause;
   }
 
   /** It counts as one of the workers that were asked for. One that is ill is replaced before it ends. */

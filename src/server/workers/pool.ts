@@ -8,7 +8,7 @@
  *   4  A load-balanced worker of an earlier version serves until one of the active version is ready.
  */
 
-import type { WorkerExit } from "../../contract/compute.ts";
+import type { MemoryExcess, WorkerExit } from "../../contract/compute.ts";
 import type { EventDocument } from "../../contract/events.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { WORKER_STATES, type WorkerState } from "../../contract/states.ts";
@@ -20,6 +20,7 @@ import { Failures } from "./failures.ts";
 import { Guests } from "./guests.ts";
 import { Holds, type Attempt } from "./holds.ts";
 import { healthPath, live, type LifeEvents, type LifeHost, type WorkerEnd } from "./life.ts";
+import { excessText } from "./memory.ts";
 import { PoolWorker, type Version } from "./pool-worker.ts";
 import * as refusals from "./refusals.ts";
 import { select, type Affinity } from "./select.ts";
@@ -42,7 +43,7 @@ export interface PoolHost extends LifeHost {
     drainWorker(workerId: string): void;
     workerGone(
       workerId: string,
-      exit: WorkerExit & { logTail: string[]; endedBecause?: string },
+      exit: WorkerExit & { logTail: string[]; endedBecause?: string; excess?: MemoryExcess },
     ): Promise<void>;
   };
 }
@@ -280,7 +281,7 @@ export class Pool {
     const worker = this.#workers.get(workerId);
     if (worker === undefined) return;
     worker.endedBecause ??= reason;
-    worker.running?.kill();
+    killNow(worker);
   }
 
   /** Lets a worker finish what it has, then ends it. */
@@ -301,7 +302,7 @@ export class Pool {
     for (const worker of this.#workers.values())
       this.drain(worker, "the endpoint is being stopped");
     const cancel = this.#host.clock.after(graceMs, () => {
-      for (const worker of this.#workers.values()) worker.running?.kill();
+      for (const worker of this.#workers.values()) killNow(worker);
     });
     await Promise.all(this.#lives);
     cancel();
@@ -450,9 +451,14 @@ export class Pool {
       onUnhealthy: () => this.#becomeUnhealthy(worker),
       onHealthy: () => this.#recover(worker),
       onLeak: (_, reason) => {
+        worker.isLeaking = true;
         this.#event(worker.id, `${reason}: it is replaced`);
         this.drain(worker, reason);
         this.#changed();
+      },
+      onOutOfMemory: (_, excess) => {
+        worker.excess = excess;
+        killNow(worker);
       },
       onHopeless: (_, reason) => this.#fail(worker, reason),
     };
@@ -526,30 +532,35 @@ export class Pool {
 
   /** The one end of every worker. */
   async #gone(worker: PoolWorker, { startError, ...exit }: WorkerEnd): Promise<void> {
-    const isExpected = worker.endedBecause !== undefined;
+    const endedBecause = worker.endFor(exit);
     const wasYoung =
       worker.readyAt === undefined ||
       (!worker.hasServed && this.#now() - worker.readyAt < YOUNG_MS);
     worker.gone();
     this.#workers.delete(worker.id);
     this.#host.expel(worker.secret);
-    if (!isExpected) {
-      const reason = startError ?? crashReason(worker, exit);
-      this.#event(worker.id, startError === undefined ? `ended: ${endOf(exit)}` : startError);
+    if (endedBecause === undefined) {
+      const end = startError ?? endOf(worker, exit);
+      const reason = startError ?? crashReason(worker, end);
+      this.#event(worker.id, startError ?? `ended: ${end}`);
       if (wasYoung) this.#failuresOf(worker.version).add(reason, this.#now());
       this.metrics.workersCrashed += 1;
-      this.#tell(worker, "worker.crashed", startError ?? `ended with ${endOf(exit)}`, { ...exit });
-    } else this.#tell(worker, "worker.stopped", `was stopped: ${worker.endedBecause}`);
+      this.#tell(worker, "worker.crashed", startError ?? `ended: ${end}`, { ...exit });
+    } else this.#tell(worker, "worker.stopped", `was stopped: ${endedBecause}`);
     this.#log.info("worker gone", {
       worker: worker.id,
-      end: endOf(exit),
-      ...(isExpected ? { because: worker.endedBecause } : {}),
+      end: endOf(worker, exit),
+      ...(endedBecause === undefined ? {} : { because: endedBecause }),
     });
     if (this.row.kind === "qb") {
       const logTail = worker.lastWords().split("\n");
-      const { endedBecause } = worker;
-      const why = endedBecause === undefined ? {} : { endedBecause };
-      await this.#host.jobs.workerGone(worker.id, { ...exit, logTail, ...why });
+      const { excess } = worker;
+      await this.#host.jobs.workerGone(worker.id, {
+        ...exit,
+        logTail,
+        ...(endedBecause === undefined ? {} : { endedBecause }),
+        ...(excess === undefined ? {} : { excess }),
+      });
     }
     this.#changed();
     this.#wakeAfterBackoff(worker.version);
@@ -616,12 +627,18 @@ export function noWorkers(): Record<WorkerState, number> {
   return Object.fromEntries(counts) as Record<WorkerState, number>;
 }
 
-function crashReason(worker: PoolWorker, exit: WorkerExit): string {
-  const words = worker.lastWords().trim();
-  return words === "" ? `it ended with ${endOf(exit)}` : words;
+function killNow(worker: PoolWorker): void {
+  worker.isStopping = true;
+  worker.running?.kill();
 }
 
-function endOf(exit: WorkerExit): string {
+function crashReason(worker: PoolWorker, end: string): string {
+  const words = worker.lastWords().trim();
+  return words === "" || worker.excess !== undefined ? `it ended: ${end}` : words;
+}
+
+function endOf({ excess }: PoolWorker, exit: WorkerExit): string {
+  if (excess !== undefined) return `it ${excessText(excess)}`;
   if (exit.signal !== null) return `signal ${exit.signal}`;
   return exit.code === null ? "no exit code" : `exit code ${exit.code}`;
 }
