@@ -100,6 +100,27 @@ describe("keys", () => {
     assert.equal((await create(server, { name: "brief", verbs: ["read"] })).status, 200);
   });
 
+  test("nobody sees or voids a key that reaches further than their own", async (t) => {
+    const server = await TestServer.start(t);
+    const place = { app: "shop", environment: "production" };
+    const lead = { name: "lead", verbs: ["admin" as const], ...place };
+    const { key } = (await create(server, lead)).json;
+    await create(server, { name: "everywhere", verbs: ["read"] });
+    await create(server, { name: "app-wide", verbs: ["read"], app: "shop" });
+    await create(server, { name: "elsewhere", verbs: ["read"], app: "other" });
+    await create(server, { name: "same", verbs: ["admin"], ...place });
+    await create(server, { name: "below", verbs: ["read"], ...place, endpoint: "cart" });
+    const { keys } = (await server.request("/api/v1/keys", { key })).json;
+    const seen = keys.map(({ name }: { name: string }) => name).sort();
+    assert.deepEqual(seen, ["below", "lead", "same"]);
+    const voiding = async (name: string): Promise<number> =>
+      (await server.request(`/api/v1/keys?key=${name}`, { method: "DELETE", key })).status;
+    assert.equal(await voiding("everywhere"), 404);
+    assert.equal(await voiding("app-wide"), 404);
+    assert.equal(await voiding("elsewhere"), 404);
+    assert.equal(await voiding("below"), 200);
+  });
+
   test("nobody gives more than they have", async (t) => {
     const server = await TestServer.start(t);
     const maker = { name: "lead", verbs: ["admin" as const], app: "shop", expiresInS: 3600 };

@@ -5,7 +5,7 @@
  */
 
 import type { Scope } from "../../contract/access.ts";
-import { isInScope, WHOLE_SERVER } from "../../contract/access.ts";
+import { outOfScope, WHOLE_SERVER } from "../../contract/access.ts";
 import type { KeyDocument, KeyRequest, NewKeyDocument } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import type { KeyRow, KeyStore } from "../../contract/identity.ts";
@@ -168,7 +168,9 @@ function mayManage(caller: Principal, { id, scope }: KeyRow): boolean {
   if (caller.kind !== "key") return caller.kind === "operator";
   // Everybody knows and may give up their own.
   if (caller.id === id) return true;
-  return caller.verbs.includes("admin") && isInScope(caller.scope, known(scope));
+  // A key that reaches further than the caller's own is not theirs to see or to void.
+  const isWithin = outOfScope(caller.scope, known(scope), "server") === undefined;
+  return caller.verbs.includes("admin") && isWithin;
 }
 
 function known({ app, environment, endpoint }: Scope): Record<string, string> {
