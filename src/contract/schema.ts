@@ -94,6 +94,11 @@ export function alternatives(
 
 /** The alternatives and the parts of those that are intersections. */
 export function alternativesWithParts(schema: JsonSchema, root: JsonSchema): JsonSchema[] {
+  const { anyOf, oneOf, allOf } = resolveRef(schema, root);
+  // Nearly all schemas are neither union nor intersection, and this is asked with every call.
+  if (anyOf === undefined && oneOf === undefined && allOf === undefined) {
+    return [resolveRef(schema, root)];
+  }
   return alternatives(schema, root).flatMap((branch) => {
     const parts = (branch.allOf ?? []).flatMap((part) => alternativesWithParts(part, root));
     parts.unshift(branch);

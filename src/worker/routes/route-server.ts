@@ -135,8 +135,6 @@ export class RouteServer implements Service {
   async #serve(incoming: Incoming): Promise<void> {
     const { request, response, target, params, callable } = incoming;
     const { log } = this.#options;
-    const route = callable.manifest.route;
-    const label = `${route?.method ?? ""} ${route?.path ?? ""}`;
     const call = new Call(this.#callOptions(request, callable));
     this.#running.add(response);
     response.onBroken(() => {
@@ -151,12 +149,12 @@ export class RouteServer implements Service {
       const broken = await call.enter(() => deliver(value, { response, callable, call, describe }));
       if (broken !== undefined) {
         call.fail(broken);
-        this.#logFailure(log, label, broken, call);
+        this.#logFailure(log, labelOf(callable), broken, call);
       }
     } catch (thrown) {
       const error = FlashError.is(thrown) ? thrown : functionError(thrown, this.#options.style);
       call.fail(error);
-      this.#logFailure(log, label, error, call);
+      this.#logFailure(log, labelOf(callable), error, call);
       this.#refuse(response, error); // R1
     } finally {
       call.end();
@@ -248,6 +246,10 @@ function timeAnswer(response: RouteResponse): void {
     response.setHeader(TIMING_HEADER, (performance.now() - startedAt).toFixed(3));
     writeHead(status, headers);
   };
+}
+
+function labelOf({ manifest: { route } }: Callable): string {
+  return `${route?.method ?? ""} ${route?.path ?? ""}`;
 }
 
 function sendNothing(response: RouteResponse): void {
