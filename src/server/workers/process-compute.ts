@@ -70,6 +70,7 @@ export class ProcessCompute implements Compute {
 
   async start(spec: WorkerSpec): Promise<RunningWorker> {
     const runtime = await this.#runtimeOf(spec);
+    await this.#strays.clear(spec.workerId);
     const standby =
       spec.flashboot === true && runtime !== undefined ? this.#standbys.take(runtime) : undefined;
     const started = standby ?? (await this.#spawnFor(spec));

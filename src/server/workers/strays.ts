@@ -13,6 +13,8 @@ const GATHER_MS = 200;
 export class Strays {
   readonly #clock: Clock;
   #workerIds = new Set<string>();
+  /** Being looked for. */
+  readonly #wanted = new Set<string>();
   #looking: Promise<void> = Promise.resolve();
 
   constructor(clock: Clock) {
@@ -26,11 +28,23 @@ export class Strays {
     this.#clock.after(GATHER_MS, () => void this.end());
   }
 
+  /** Resolves when a worker may come back under this id, without being taken for what it left. */
+  async clear(workerId: string): Promise<void> {
+    if (this.#workerIds.has(workerId)) await this.end();
+    else if (this.#wanted.has(workerId)) await this.#looking;
+  }
+
   /** Ends what all workers have left that were named until now. Never rejects. */
   async end(): Promise<void> {
     const workerIds = this.#workerIds;
     this.#workerIds = new Set();
-    if (workerIds.size > 0) this.#looking = this.#looking.then(() => endAll(workerIds));
+    if (workerIds.size > 0) {
+      for (const id of workerIds) this.#wanted.add(id);
+      this.#looking = this.#looking.then(async () => {
+        await endAll(workerIds);
+        for (const id of workerIds) this.#wanted.delete(id);
+      });
+    }
     await this.#looking;
   }
 }
