@@ -77,11 +77,7 @@ export function checkOptions(options: EndpointOptions, kind?: EndpointKind): Opt
     note("options", `Endpoint() takes an object of options, got ${describe(given)}`);
     return mistakes;
   }
-  noteUnknown(given, {
-    known: OPTION_NAMES,
-    label: "Endpoint",
-    note: (key, text) => note(key, text),
-  });
+  for (const [key, text] of unknownKeys("Endpoint", given, OPTION_NAMES)) note(key, text);
   checkIdentity(given, note);
   checkHardware(given, note);
   checkWorkers(given["workers"], note);
@@ -89,30 +85,30 @@ export function checkOptions(options: EndpointOptions, kind?: EndpointKind): Opt
   checkPlacement(given, note);
   checkEnv("env", given["env"], note);
   checkTemplate(given["template"], note);
-  if (kind === "lb" && given["scalerType"] === "QUEUE_DELAY") {
-    note(
-      "scalerType",
-      "LoadBalancerSlsResource requires REQUEST_COUNT scaler, not QUEUE_DELAY. Load-balanced endpoints don't support queue-based scaling.",
-    );
-  }
-  return mistakes;
+  return kind === undefined ? mistakes : [...mistakes, ...checkKind(options, kind)];
 }
 
-function noteUnknown(
+/** What is only wrong because an endpoint is of this kind, which its first use tells. */
+export function checkKind({ scalerType }: EndpointOptions, kind: EndpointKind): OptionMistake[] {
+  if (kind !== "lb" || scalerType !== "QUEUE_DELAY") return [];
+  const message =
+    "LoadBalancerSlsResource requires REQUEST_COUNT scaler, not QUEUE_DELAY. Load-balanced endpoints don't support queue-based scaling.";
+  return [{ option: "scalerType", message }];
+}
+
+/** The keys that `label` does not have, each with what to say about it. */
+function unknownKeys(
+  label: string,
   given: object,
-  {
-    known,
-    label,
-    note,
-  }: { known: readonly string[]; label: string; note: (key: string, message: string) => void },
-): void {
-  for (const key of Object.keys(given)) {
-    if (known.includes(key)) continue;
+  known: readonly string[],
+): [key: string, message: string][] {
+  const unknown = Object.keys(given).filter((key) => !known.includes(key));
+  return unknown.map((key) => {
     const camelCase = key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
     const near = closest(camelCase, known);
     const advice = near === undefined ? "" : ` (Did you mean '${near}'?)`;
-    note(key, `${label}() got unknown option: '${key}'${advice}`);
-  }
+    return [key, `${label}() got unknown option: '${key}'${advice}`];
+  });
 }
 
 function checkIdentity({ gpu, cpu, id, image, name }: Given, note: Note): void {
@@ -206,48 +202,34 @@ function checkWorkers(workers: unknown, note: Note): void {
 }
 
 /** A rule about one option alone: `{option} must be {words}, got {value}`. */
-interface Rule {
-  options: readonly string[];
-  isFine: (value: unknown) => boolean;
-  words: string;
-}
+type Rule = readonly [words: string, isFine: Test, ...options: string[]];
+type Test = (value: unknown) => boolean;
 
-const WHOLE_FROM_0: Rule["isFine"] = (value) => isWhole(value, 0, Infinity);
-const WHOLE_FROM_1: Rule["isFine"] = (value) => isWhole(value, 1, Infinity);
-const TEXT: Rule["isFine"] = (value) => typeof value === "string" && value.trim() !== "";
+const WHOLE_FROM_0: Test = (value) => isWhole(value, 0, Infinity);
+const WHOLE_FROM_1: Test = (value) => isWhole(value, 1, Infinity);
+const TEXT: Test = (value) => typeof value === "string" && value.trim() !== "";
 
 const RULES: readonly Rule[] = [
-  { options: ["id", "image"], isFine: TEXT, words: "a non-empty string" },
-  { options: ["gpuCount", "keyConcurrency"], isFine: WHOLE_FROM_1, words: "a whole number >= 1" },
-  {
-    options: ["executionTimeoutMs", "retries"],
-    isFine: WHOLE_FROM_0,
-    words: "a whole number >= 0",
-  },
-  {
-    options: ["scalerValue"],
-    isFine: (value) => Number.isFinite(value) && (value as number) >= 1,
-    words: "a number >= 1",
-  },
-  {
-    options: ["dependencies", "systemDependencies"],
-    isFine: (value) => Array.isArray(value) && value.every(TEXT),
-    words: "a list of package names",
-  },
-  {
-    options: ["accelerateDownloads", "flashboot"],
-    isFine: (value) => typeof value === "boolean",
-    words: "true or false",
-  },
-  {
-    options: ["scalerType"],
-    isFine: (value) => valuesOf(ServerlessScalerType).includes(value as string),
-    words: "one of QUEUE_DELAY, REQUEST_COUNT",
-  },
+  ["a non-empty string", TEXT, "id", "image"],
+  ["a whole number >= 1", WHOLE_FROM_1, "gpuCount", "keyConcurrency"],
+  ["a whole number >= 0", WHOLE_FROM_0, "executionTimeoutMs", "retries"],
+  ["a number >= 1", (value) => isWithin(value, 1, Infinity), "scalerValue"],
+  [
+    "a list of package names",
+    (value) => Array.isArray(value) && value.every(TEXT),
+    "dependencies",
+    "systemDependencies",
+  ],
+  ["true or false", (value) => typeof value === "boolean", "accelerateDownloads", "flashboot"],
+  [
+    "one of QUEUE_DELAY, REQUEST_COUNT",
+    (value) => valuesOf(ServerlessScalerType).includes(value as string),
+    "scalerType",
+  ],
 ];
 
 function checkRules(given: Given, note: Note): void {
-  for (const { options, isFine, words } of RULES) {
+  for (const [words, isFine, ...options] of RULES) {
     for (const option of options) {
       const value = given[option];
       if (value === undefined || isFine(value)) continue;
@@ -331,11 +313,7 @@ function checkVolumes(
   const taken = new Map<string, string>();
   for (const [index, item] of list.entries()) {
     if (isRecord(item)) {
-      noteUnknown(item, {
-        known: VOLUME_KEYS,
-        label: "NetworkVolume",
-        note: (_, message) => note(message),
-      });
+      for (const [, message] of unknownKeys("NetworkVolume", item, VOLUME_KEYS)) note(message);
       for (const message of checkVolume(item)) note(message);
       checkVolumePlace(item, { centers, taken, note });
     } else {
@@ -443,11 +421,8 @@ function checkTemplate(template: unknown, note: Note): void {
     note(option, `template must be a PodTemplate, got ${describe(template)}`);
     return;
   }
-  noteUnknown(template, {
-    known: Object.keys(TEMPLATE_KEYS),
-    label: "PodTemplate",
-    note: (_, message) => note(option, message),
-  });
+  const known = Object.keys(TEMPLATE_KEYS);
+  for (const [, message] of unknownKeys("PodTemplate", template, known)) note(option, message);
   for (const [key, kind] of Object.entries(TEMPLATE_KEYS)) {
     const value = template[key];
     if (value === undefined || key === "env") continue;
@@ -465,7 +440,8 @@ function isStandardSchema(value: unknown): boolean {
   return typeof standard?.validate === "function";
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+/** An object that is no list, and not null. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return describe(value) === "object";
 }
 
@@ -474,14 +450,15 @@ function isWithin(value: unknown, least: number, most: number): boolean {
 }
 
 function isWhole(value: unknown, least: number, most: number): boolean {
-  return Number.isInteger(value) && (value as number) >= least && (value as number) <= most;
+  return Number.isInteger(value) && isWithin(value, least, most);
 }
 
 function valuesOf(constants: Readonly<Record<string, string>>): string[] {
   return Object.values(constants);
 }
 
-function describe(value: unknown): string {
+/** `typeof`, with words of their own for null and lists. */
+export function describe(value: unknown): string {
   if (value === null) return "null";
   return Array.isArray(value) ? "array" : typeof value;
 }

@@ -22,7 +22,16 @@ import {
   type OptionMistake,
 } from "./option-checks.ts";
 
-export { OPTION_NAMES, checkOptions, checkVolume, type OptionMistake } from "./option-checks.ts";
+export {
+  OPTION_NAMES,
+  checkKind,
+  checkOptions,
+  checkVolume,
+  describe,
+  isRecord,
+  workersOf,
+  type OptionMistake,
+} from "./option-checks.ts";
 export { checkName, closest } from "./names.ts";
 
 /** Where a {@link https://standardschema.dev Standard Schema} validates instead of the types. */

@@ -6,6 +6,7 @@
 
 import { FlashError, type FlashErrorOptions } from "../contract/flash-error.ts";
 import {
+  checkKind,
   checkOptions,
   optionError,
   type EndpointKind,
@@ -203,8 +204,5 @@ function targetName({ target }: EndpointDeclaration): string {
 function settleKind({ declaration }: Handle, kind: EndpointKind, entry: AnyFunction): void {
   if (declaration.kind !== undefined) return;
   declaration.kind = kind;
-  const general = new Set(checkOptions(declaration.options).map(({ message }) => message));
-  for (const mistake of checkOptions(declaration.options, kind)) {
-    if (!general.has(mistake.message)) refuse(optionError(mistake), entry);
-  }
+  for (const mistake of checkKind(declaration.options, kind)) refuse(optionError(mistake), entry);
 }

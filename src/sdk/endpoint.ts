@@ -1,7 +1,7 @@
 /** `Endpoint`: declares queue functions, queue classes and routes, and makes clients. */
 
 import type { ServerlessScalerType } from "../contract/hardware.ts";
-import type { EndpointOptions } from "../contract/options.ts";
+import { describe, isRecord, workersOf, type EndpointOptions } from "../contract/options.ts";
 import type { AnyClass, AnyFunction } from "../contract/registry.ts";
 import { Callable } from "./callable.ts";
 import { Client } from "./client.ts";
@@ -76,8 +76,12 @@ class Builder extends Callable {
     return this.#handle.declaration.name;
   }
 
+  get #options(): EndpointOptions {
+    return this.#handle.declaration.options;
+  }
+
   get isCpu(): boolean {
-    return this.#handle.declaration.options.cpu !== undefined;
+    return this.#options.cpu !== undefined;
   }
 
   get isClient(): boolean {
@@ -89,15 +93,15 @@ class Builder extends Callable {
   }
 
   get workersMin(): number {
-    return workersOf(this.#handle.declaration.options)[0];
+    return workersOf(this.#options.workers)[0];
   }
 
   get workersMax(): number {
-    return workersOf(this.#handle.declaration.options)[1];
+    return workersOf(this.#options.workers)[1];
   }
 
   get scalerType(): ServerlessScalerType {
-    const { scalerType } = this.#handle.declaration.options;
+    const { scalerType } = this.#options;
     return scalerType ?? (this.isLoadBalanced ? "REQUEST_COUNT" : "QUEUE_DELAY");
   }
 
@@ -184,15 +188,9 @@ function ensureRoutable({ declaration }: Handle, entry: AnyFunction): void {
 
 function readOptions(given: unknown, entry: AnyFunction): EndpointOptions {
   if (typeof given === "string") return { name: given };
-  if (typeof given === "object" && given !== null && !Array.isArray(given)) return { ...given };
-  const got = given === null ? "null" : Array.isArray(given) ? "array" : typeof given;
-  misuse(`Endpoint() takes options or a name, got ${got}`, entry, {
+  if (isRecord(given)) return { ...given };
+  misuse(`Endpoint() takes options or a name, got ${describe(given)}`, entry, {
     hint: "Write Endpoint({ name: 'my-endpoint' }).",
   });
   return {};
-}
-
-export function workersOf({ workers }: EndpointOptions): readonly [number, number] {
-  if (workers === undefined) return [0, 1];
-  return typeof workers === "number" ? [0, workers] : workers;
 }
