@@ -29,6 +29,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "README-md": "README.md",
   "env-example": ".env.example",
   gitignore: ".gitignore",
+  "oxlintrc-json": ".oxlintrc.json",
   "package-json": "package.json",
   "tsconfig-json": "tsconfig.json",
   "workers-test.ts": "workers.test.ts",

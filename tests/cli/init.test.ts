@@ -11,6 +11,7 @@ import { machine } from "./cli.ts";
 const FILES = [
   ".env.example",
   ".gitignore",
+  ".oxlintrc.json",
   "AGENTS.md",
   "README.md",
   "cpu_worker.ts",
@@ -30,6 +31,18 @@ interface PackageJson {
 
 function packageJson(folder: string): PackageJson {
   return JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8")) as PackageJson;
+}
+
+/** What `npm install` would put there, from this checkout. */
+function linkPackages(folder: string): void {
+  const modules = path.join(folder, "node_modules");
+  mkdirSync(path.join(modules, "@types"), { recursive: true });
+  mkdirSync(path.join(modules, ".bin"));
+  symlinkSync(ROOT, path.join(modules, "runpod-flash"), "dir");
+  const names = ["@types/node", "oxlint", "oxlint-tsgolint", "typescript"];
+  for (const name of [...names, ".bin/node", ".bin/oxlint", ".bin/tsc", ".bin/tsgolint"]) {
+    symlinkSync(path.join(ROOT, "node_modules", name), path.join(modules, name));
+  }
 }
 
 describe("a new project", () => {
@@ -72,20 +85,35 @@ describe("a new project", () => {
     assert.deepEqual(document.files.sort(), FILES);
   });
 
-  test("type-checks and passes its tests at once", async (t) => {
+  test("type-checks, lints and passes its tests at once", async (t) => {
     const { cwd, env, flash } = machine(t);
     await flash("init", "demo");
     const folder = path.join(cwd, "demo");
-    const modules = path.join(folder, "node_modules");
-    mkdirSync(path.join(modules, "@types"), { recursive: true });
-    symlinkSync(ROOT, path.join(modules, "runpod-flash"), "dir");
-    symlinkSync(path.join(ROOT, "node_modules/@types/node"), path.join(modules, "@types/node"));
-    const tsc = path.join(ROOT, "node_modules/typescript/bin/tsc");
-    const types = await run([process.execPath, tsc, "-p", folder], { cwd: folder, env });
-    assert.equal(types.code, 0, types.stdout);
-    const tests = await run([process.execPath, "--test"], { cwd: folder, env });
-    assert.equal(tests.code, 0, tests.stdout);
-    assert.match(tests.stdout, /pass 3/);
+    linkPackages(folder);
+    const check = await run(["npm", "run", "check"], { cwd: folder, env });
+    assert.equal(check.code, 0, check.stdout + check.stderr);
+    assert.match(check.stdout, /Found 0 warnings and 0 errors/);
+    assert.match(check.stdout, /pass 3/);
+  });
+
+  test("has a linter that finds calls which nobody awaits", async (t) => {
+    const { cwd, env, flash } = machine(t);
+    await flash("init", "demo");
+    const folder = path.join(cwd, "demo");
+    linkPackages(folder);
+    const forgotten = 'import { cpuHello } from "./cpu_worker.ts";\n\ncpuHello("hi");\n';
+    writeFiles(folder, { "forgotten.ts": forgotten });
+    const lint = await run(["npm", "run", "lint"], { cwd: folder, env });
+    assert.equal(lint.code, 1, lint.stdout + lint.stderr);
+    assert.match(lint.stdout, /no-floating-promises[^]*forgotten\.ts:3/);
+  });
+
+  test("pins the linter that this repository uses", async (t) => {
+    const { cwd, flash } = machine(t);
+    await flash("init", "demo");
+    const ours = packageJson(ROOT).devDependencies;
+    const theirs = packageJson(path.join(cwd, "demo")).devDependencies;
+    for (const name of ["oxlint", "oxlint-tsgolint"]) assert.equal(theirs[name], ours[name], name);
   });
 
   test("without a name prints the help", async (t) => {
@@ -150,6 +178,15 @@ describe("--package", () => {
     const folder = path.join(cwd, "demo");
     const source = packageJson(folder).dependencies["runpod-flash"] ?? "";
     assert.equal(path.resolve(folder, source.replace(/^file:/, "")), ROOT);
+  });
+
+  test("without it the project gets the package that made it", async (t) => {
+    const { cwd, flash } = machine(t);
+    const { stderr } = await flash("init", "demo");
+    const folder = path.join(cwd, "demo");
+    const source = packageJson(folder).dependencies["runpod-flash"] ?? "";
+    assert.equal(path.resolve(folder, source.replace(/^file:/, "")), ROOT);
+    assert.match(stderr, /runpod-flash comes from file:\S+, as this command does/);
   });
 
   test("versions, tags and URLs stay as they are", async (t) => {

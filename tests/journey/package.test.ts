@@ -27,10 +27,11 @@ test("the packed package installs, makes a project, runs it and deploys it", asy
   const tarball = path.join(folder, filename);
   writeFileSync(path.join(folder, "package.json"), '{ "private": true }\n');
   await succeed(folder, "npm", "install", "--no-audit", "--no-fund", tarball);
-  await succeed(folder, "npx", "flash", "init", "demo", "--package", tarball);
+  await succeed(folder, "npx", "flash", "init", "demo");
 
   const demo = path.join(folder, "demo");
   await succeed(demo, "npm", "install", "--no-audit", "--no-fund");
+  await succeed(demo, "npm", "run", "check");
   const port = await freePort();
   const running = Program.start(t, ["npx", "flash", "run", "--port", String(port)], {
     cwd: demo,

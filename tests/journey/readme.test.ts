@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { Sandbox } from "../support/flash.ts";
@@ -25,7 +25,7 @@ function transcript(): string[] {
 
 /** What each line has to print, by how it begins; lines that are there twice take turns. */
 const PRINTS: readonly (readonly [line: string, output: RegExp])[] = [
-  ["npx flash init demo", /Project Created|Next steps|cd demo/],
+  ["npx runpod-flash init demo", /Project Created|Next steps|cd demo/],
   ["npx flash build", /✓ built demo {2}3 endpoints/],
   ["npx flash deploy", /✓ deployed to production[^]*lb_worker[^]*curl /],
   ["npx flash status", /demo \/ production[^]*lb_worker/],
@@ -58,25 +58,23 @@ test("the README's lines take a fresh user from nothing to a release, back, and 
   });
   const [{ filename }] = JSON.parse(packed.stdout) as [{ filename: string }];
   const tarball = path.join(folder, filename);
-  // What `npx` would fetch from the registry, were the package published.
-  writeFileSync(path.join(folder, "package.json"), '{ "private": true }\n');
-  const installed = await shell(folder, `npm install --no-audit --no-fund ${tarball}`);
-  assert.equal(installed.code, 0, installed.stderr);
+  const empty = temporaryFolder(t, "flash-readme-empty");
 
   const lines = transcript();
   assert.equal(lines.length, PRINTS.length, lines.join("\n"));
-  let cwd = folder;
+  let cwd = empty;
   for (const [index, line] of lines.entries()) {
     const [start, output] = PRINTS[index] ?? assert.fail();
     assert.ok(line.startsWith(start), `${line}\nshould begin with ${start}`);
     const [first] = line.split(" && ");
-    const asPublished = line.replace("flash init demo", `flash init demo --package ${tarball}`);
+    // What `npx` would fetch from the registry, were the package published.
+    const asPublished = line.replace("npx runpod-flash", `npx --yes file:${tarball}`);
     const { code, stdout, stderr } = await shell(cwd, asPublished);
     const said = `$ ${line}\n${stdout}${stderr}`;
     assert.equal(code, 0, said);
     assert.match(stdout + stderr, output, said);
-    if (line.includes("&& cd demo")) cwd = path.join(folder, "demo");
-    await helpKnows(first ?? line);
+    if (line.includes("&& cd demo")) cwd = path.join(empty, "demo");
+    await helpKnows((first ?? line).replace("runpod-flash", "flash"));
   }
 
   /** `--help` tells of the command and of each of its flags: nobody has to guess. */

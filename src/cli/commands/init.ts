@@ -6,7 +6,7 @@ import { FlashError } from "../../contract/errors.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
 import { isNodeNewEnough, machineNodeVersion } from "../machine-node.ts";
 import type { Output } from "../output.ts";
-import { ownVersion } from "../package.ts";
+import { ownSource, ownVersion } from "../package.ts";
 import { confirm, hasTerminal } from "../prompt.ts";
 import { conflictsOf, templateFiles, writeTemplate, type TemplateFile } from "../template.ts";
 
@@ -28,7 +28,7 @@ export const init: CommandDefinition = {
   options: [
     [
       "--package <spec>",
-      "where the project gets runpod-flash from: version, tarball, folder or URL",
+      "where the project gets runpod-flash from: version, tarball, folder or URL; default: where this one is from",
     ],
     ["-f, --force", "overwrite existing files"],
     ["-y, --yes", "ask nothing; existing files are an error unless --force is given"],
@@ -68,6 +68,11 @@ async function createProject(name: string, invocation: Invocation): Promise<void
     output.say(
       `This machine's Node is ${machineNode}; Flash needs 22.18 or newer, so the project brings its own\n` +
         "(npm package 'node', in devDependencies).",
+    );
+  }
+  if (options.package === undefined && !sdk.startsWith("^")) {
+    output.say(
+      `runpod-flash comes from ${sdk}, as this command does; --package names another source.`,
     );
   }
   printResult({ name, projectName, isHere, written }, output);
@@ -115,8 +120,9 @@ async function mayWrite(
  * on the command line is relative to where it was typed.
  */
 function sdkSource(spec: string | undefined, at: { cwd: string; folder: string }): string {
-  if (spec === undefined) return `^${ownVersion()}`;
-  const plain = spec.trim().replace(/^runpod-flash@/, "");
+  const wanted = spec ?? ownSource();
+  if (wanted === undefined) return `^${ownVersion()}`;
+  const plain = wanted.trim().replace(/^runpod-flash@/, "");
   const file = plain.replace(/^file:/, "");
   const isUrl = /^[a-z+]+:\/\//i.test(plain);
   const isPath =
