@@ -13,6 +13,7 @@ import { FlashError } from "../contract/errors.ts";
 import { systemClock } from "../kit/clock.ts";
 import { Edge } from "./edge/edge.ts";
 import type { Gateway } from "./gateway/gateway.ts";
+import { isUpgrade } from "./gateway/lb-upgrade.ts";
 
 /** Files in PEM. */
 export interface TlsFiles {
@@ -34,6 +35,8 @@ const HTTP_OPTIONS: http.ServerOptions = {
   connectionsCheckingInterval: 5000,
   // Longer than the idle time of the load balancers that may stand in front.
   keepAliveTimeout: 75_000,
+  // Known since Node 24.9; before, the gateway refuses what is none.
+  shouldUpgradeCallback: isUpgrade,
 };
 
 export class Door {

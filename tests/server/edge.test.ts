@@ -250,6 +250,18 @@ describe("connections", () => {
     assert.deepEqual(lanes, ["node"]);
   });
 
+  test("one that does not speak HTTP is told so at once", async (t) => {
+    const { edged } = await startBoth(t);
+    // The clock stands still: whoever waits for the edge's patience waits for ever.
+    for (const start of ["\x16\x03\x01", "\0", "\n", "1", "{"]) {
+      const socket = net.connect(edged, "127.0.0.1");
+      t.after(() => void socket.destroy());
+      socket.resume();
+      socket.write(bytes(`${start} not a request`));
+      await once(socket, "close");
+    }
+  });
+
   test("one that is idle for longer than it is kept is ended", async (t) => {
     const { edged, clock } = await startBoth(t);
     const socket = net.connect(edged, "127.0.0.1");
@@ -295,6 +307,20 @@ describe("a plain head", () => {
     assert.equal(head.bodyBytes, 12);
     assert.deepEqual(head.rawHeaders, ["Host", "x:1", "Content-Length", "12", "A-b", "c d"]);
     assert.equal(head.headers["a-b"], "c d");
+  });
+
+  test("is told from another in one pass, whatever a line is full of", () => {
+    // Not in a lifetime when every space of a line were looked at once for every other.
+    for (const filling of [" ", "a", "a ", "\t", ":"]) {
+      const line = `X:${filling.repeat(2_000_000)}`;
+      assert.equal(readPlainHead(`GET / HTTP/1.1\r\nHost: a\r\n${line}\x01`), undefined);
+      assert.equal(readPlainHead(`GET / HTTP/1.1\r\nHost: a\r\n${line}\x01b\r\nA: b`), undefined);
+    }
+    const spaces = " ".repeat(1000);
+    const head = readPlainHead(
+      `GET / HTTP/1.1\r\nHost:${spaces}a\r\nX:${spaces}b${spaces}c${spaces}`,
+    );
+    assert.deepEqual(head?.rawHeaders, ["Host", "a", "X", `b${spaces}c`]);
   });
 
   test("is nothing that node:http refuses or reads differently", () => {

@@ -55,6 +55,10 @@ describe("plain requests of the job API", () => {
     ["a delay beyond the ttl", "/run", { method: "POST", body: '{"policy":{"delayMs":1e12}}' }],
     ["a wait that ends first", "/runsync?wait=1", { method: "POST", body: '{"input":{}}' }],
     ["an unknown job", "/status/none", {}],
+    ["a slash too many", "/run/", { method: "POST", body: '{"input":{}}' }],
+    ["a slash too many to wait", "/runsync/?wait=1", { method: "POST", body: '{"input":{}}' }],
+    ["a slash too many after a job", "/status/none/", {}],
+    ["no job", "/status/", {}],
     ["the wrong method", "/run", {}],
     ["the wrong key", "/run", { method: "POST", body: "{}", key: "wrong" }],
     [
@@ -117,6 +121,14 @@ describe("plain requests of the job API", () => {
     socket.destroy();
     await once(socket, "close");
     assert.equal(await queued(), true);
+  });
+
+  test("a client that offers HTTP/2 with every request submits jobs, and asks for them", async (t) => {
+    const { other } = await serve(t);
+    const headers = { connection: "Upgrade, HTTP2-Settings", upgrade: "h2c", "http2-settings": "" };
+    const job = await other("/run", { method: "POST", body: '{"input":{}}', headers });
+    assert.equal(job.status, 200);
+    assert.equal((await other(`/status/${job.json.id}`, { headers })).json.status, "IN_QUEUE");
   });
 
   test("several requests in one piece are answered in their order", async (t) => {

@@ -445,4 +445,21 @@ describe("WebSockets", () => {
     assert.equal(refused.text, "no");
     assert.equal((await server.request(`${base}/x`, { headers: upgrade, key: null })).status, 401);
   });
+
+  test("a request with a body, and the offer of HTTP/2, are answered as if they had not asked for one", async (t) => {
+    const { server, base } = await deployed(t);
+    for (const [method, upgrade, body] of [
+      ["POST", "websocket", "payload"],
+      ["POST", "h2c", "payload"],
+      ["GET", "h2c", ""],
+      ["POST", "h2c", ""],
+    ] as const) {
+      const headers = { connection: "Upgrade, HTTP2-Settings", upgrade, "http2-settings": "AA" };
+      const answer = await server.request(`${base}/echo`, { method, headers, body });
+      assert.equal(answer.status, 200, `${method} ${upgrade}`);
+      assert.equal(answer.json.body, body);
+      assert.equal(answer.json.headers["http2-settings"], undefined);
+    }
+    assert.equal((await server.status("shop", "api")).jobs.inProgress, 0);
+  });
 });

@@ -170,7 +170,9 @@ export class Connection {
       if (last.bytes.compare(bytes, 0, length, 0, length) === 0) return last;
     }
     const end = bytes.indexOf("\r\n\r\n");
-    if (end === -1) return bytes.length > MAX_HEAD_BYTES ? "odd" : "partial";
+    // What does not begin as a method does is no HTTP; its client should not wait to hear so.
+    const isHopeless = bytes.length > MAX_HEAD_BYTES || !isCapital(bytes[0] ?? 0);
+    if (end === -1) return isHopeless ? "odd" : "partial";
     if (end > MAX_HEAD_BYTES) return "odd";
     const head = readPlainHead(bytes.toString("latin1", 0, end));
     if (head === undefined) return "odd";
@@ -364,6 +366,10 @@ class Exchange implements PlainExchange {
     tell?.();
     onOver?.();
   }
+}
+
+function isCapital(byte: number): boolean {
+  return byte >= 0x41 && byte <= 0x5a;
 }
 
 /** Written with the head as it is, without a copy in bytes. */

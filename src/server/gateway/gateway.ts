@@ -58,7 +58,7 @@ import { JobLink } from "./job-link.ts";
 import { planJob, servePlainJob, type JobPlan } from "./job-plain.ts";
 import { serveLoadBalanced } from "./lb.ts";
 import { servePlain, workerHead } from "./lb-plain.ts";
-import { refuseUpgrade, serveUpgrade, type UpgradeRequest } from "./lb-upgrade.ts";
+import { isUpgrade, refuseUpgrade, serveUpgrade, type UpgradeRequest } from "./lb-upgrade.ts";
 import { callerNameOf, originOf } from "./origin.ts";
 import type { Cors } from "./cors.ts";
 import type { RateLimits } from "./rate-limits.ts";
@@ -352,6 +352,10 @@ export class Gateway {
     // As for workers that speak HTTP: until the end they may say how their jobs ended.
     if (this.#state === "starting" || (this.#state === "stopping" && !isLink))
       throw this.#notOpen();
+    if (!isUpgrade(request)) {
+      const message = "An upgrade is a GET without a body, and not to HTTP/2.";
+      throw new FlashError("INVALID_REQUEST", message, { hint: "Send it without 'Upgrade'." });
+    }
     if (isLink) return await this.#link(target, { request, socket, head });
     const principal = this.#options.keyring.require(request);
     if (target.kind !== "lb") {

@@ -47,12 +47,12 @@ export interface PlainJobRequest {
 
 /** Undefined: the request is for job-api. */
 export function planJob(head: PlainHead, target: Target & { kind: "v2" }): JobPlan | undefined {
-  const [operation = "", jobId = "", ...more] = target.operation;
+  const [operation = "", jobId = ""] = target.operation;
   const isStatus = operation === "status";
-  const isSubmission = operation === "run" || operation === "runsync";
-  if (more.length > 0 || !(isStatus || isSubmission) || isStatus === (jobId === "")) {
+  if (!isStatus && operation !== "run" && operation !== "runsync") return undefined;
+  // Not what the path would be without its last slash.
+  if (target.operation.length !== (isStatus ? 2 : 1) || (isStatus && jobId === ""))
     return undefined;
-  }
   const route = jobRouteOf(operation, head.method);
   // Such a job ends with the connection.
   if (head.headers[ORIGIN_HEADERS.attached] !== undefined) return undefined;

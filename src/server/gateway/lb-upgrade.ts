@@ -20,6 +20,16 @@ export interface UpgradeRequest {
   head: Buffer;
 }
 
+/**
+ * Whether the connection is to change its protocol. A request with a body is answered as if it had not
+ * asked, and so is the offer of HTTP/2, which some clients make with everything they send.
+ */
+export function isUpgrade({ method, headers }: IncomingMessage): boolean {
+  const { upgrade, "content-length": length = "0" } = headers;
+  const hasBody = Number(length) !== 0 || headers["transfer-encoding"] !== undefined;
+  return method === "GET" && !hasBody && upgrade?.toLowerCase() !== "h2c";
+}
+
 /** Answers an upgrade request; resolves when the connection has ended. Throws what stops it before. */
 export async function serveUpgrade(
   pool: Pool,
