@@ -18,6 +18,25 @@ export const EXIT_CODES = `Exit codes:
   4    the server or the network failed; try again
   130  interrupted by Ctrl-C`;
 
+/** What to do about a mistake in the use of a command, `server start`; empty: `flash` itself. */
+export function adviceFor(command: string): string {
+  return `'${["flash", command, "--help"].filter(Boolean).join(" ")}' shows what there is.`;
+}
+
+/** Every mistake in the use of a command says where to read on. */
+export function withAdvice(error: unknown, command: string): unknown {
+  if (!FlashError.is(error) || error.code !== "INVALID_USAGE" || error.hint !== undefined) {
+    return error;
+  }
+  const { message, details, issues } = error;
+  return new FlashError("INVALID_USAGE", message, {
+    hint: adviceFor(command),
+    ...(details === undefined ? {} : { details }),
+    ...(issues === undefined ? {} : { issues }),
+    cause: error,
+  });
+}
+
 /** Prints the error and returns the exit code. */
 export function reportFailure(error: unknown, output: Output): number {
   if (output.json) process.stderr.write(`${JSON.stringify(failureDocument(error))}\n`);

@@ -34,7 +34,7 @@
  *   machine-node  which Node the machine has
  */
 
-import { INTERRUPTED, reportFailure } from "./failure.ts";
+import { INTERRUPTED, reportFailure, withAdvice } from "./failure.ts";
 import { Interrupt, Interrupted } from "./interrupt.ts";
 import { Output } from "./output.ts";
 import { ownVersion } from "./package.ts";
@@ -86,7 +86,7 @@ async function runCommand(
     await interrupt.guard(work);
     return exitCode;
   } catch (error) {
-    if (!(error instanceof Interrupted)) throw error;
+    if (!(error instanceof Interrupted)) throw withAdvice(error, name);
     process.stderr.write(`${output.talkColors.red("✗")} ${titleCase(name)} cancelled by user\n`);
     // Whatever still runs was given its chance to end.
     process.exit(INTERRUPTED);
@@ -111,12 +111,16 @@ function outputFor(flags: Readonly<Record<string, unknown>>): Output {
   });
 }
 
-/** `flash logs -f | head` is no failure. */
+/** `flash logs -f | head` is no failure. A full disk is one, and not a mistake of ours. */
 function stopWritingWhenNobodyReads(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "EPIPE") process.exit(0);
-      throw error;
+      // stderr may be what cannot be written.
+      if (stream === process.stdout) {
+        process.stderr.write(`✗ The output cannot be written: ${error.message}\n`);
+      }
+      process.exit(1);
     });
   }
 }

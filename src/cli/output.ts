@@ -70,8 +70,12 @@ function wantsColor(env: NodeJS.ProcessEnv, descriptor: 1 | 2): boolean {
   return isatty(descriptor) && env.TERM !== "dumb" && (env.CI ?? "") === "";
 }
 
-/** Text in columns, each as wide as its widest cell, two spaces apart. Cells may hold colour codes. */
-export function columns(rows: readonly (readonly string[])[], indent = ""): string {
+/**
+ * Text in columns, each as wide as its widest cell, two spaces apart. Cells may hold colour codes; every
+ * other control character is spelled out, so that what somebody else wrote can forge no row and no screen.
+ */
+export function columns(table: readonly (readonly string[])[], indent = ""): string {
+  const rows = table.map((row) => row.map(spelledOut));
   const widths: number[] = [];
   for (const row of rows) {
     for (const [index, cell] of row.entries()) {
@@ -86,6 +90,14 @@ export function columns(rows: readonly (readonly string[])[], indent = ""): stri
       return `${indent}${cells.join("  ").trimEnd()}`;
     })
     .join("\n");
+}
+
+// oxlint-disable-next-line no-control-regex -- that is what it is about
+const CONTROL = /\x1b(?!\[[\d;]*m)|(?!\x1b)\p{Cc}/gu;
+
+/** `\x1b[2J` as `\x1b[2J`, in letters. Colour codes stay. */
+export function spelledOut(text: string): string {
+  return text.replace(CONTROL, (one) => `\\x${one.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
 const NO_INDENT = { first: "", next: "" };

@@ -7,7 +7,7 @@ import { Command, CommanderError } from "commander";
 import { FlashError } from "../contract/errors.ts";
 import type { CommandDefinition, CommandEntry } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
-import { EXIT_CODES } from "./failure.ts";
+import { adviceFor, EXIT_CODES, withAdvice } from "./failure.ts";
 import { GLOBAL_OPTIONS } from "./global-options.ts";
 
 /** What is to be done. */
@@ -36,7 +36,8 @@ Examples:
 
 const NOTES = `
 With --json, stdout is one JSON document. When a command fails, stdout stays empty
-and the last line of stderr is a problem document (RFC 9457).
+and the last line of stderr is a problem document (RFC 9457). The findings of
+'doctor' are its result, also when a check failed.
 
 ${EXIT_CODES}
 
@@ -61,10 +62,12 @@ export async function plan(argv: readonly string[], version: string): Promise<Pl
   try {
     await program.parseAsync([...argv], { from: "user" });
   } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
+    if (!(error instanceof CommanderError)) throw withAdvice(error, pathOf(argv));
     // A group without a command: Commander takes that for a mistake, we explain the group.
-    if (error.code === "commander.help") printed.push(...complained);
-    else if (error.exitCode !== 0) throw usageError(error, argv);
+    if (error.code === "commander.help") {
+      if (argv.includes("--json")) throw commandMissing(argv);
+      printed.push(...complained);
+    } else if (error.exitCode !== 0) throw usageError(error, argv);
   }
   if (planned !== undefined && printed.length === 0) return planned;
   return { kind: "text", text: printed.join("").trimEnd() };
@@ -119,11 +122,13 @@ function define(
     command.argument(notation, description);
   }
   for (const [flags, description, parse] of definition.options ?? []) {
-    if (parse === undefined) command.option(flags, description);
-    else command.option(flags, description, parse);
+    const parseValue = /[<[]/.test(flags) ? checkedValue(command, flags, parse) : parse;
+    if (parseValue === undefined) command.option(flags, description);
+    else command.option(flags, description, parseValue);
   }
   withGlobalOptions(command);
   command.action(() => {
+    checkArguments(command);
     onPlan({
       kind: "command",
       name: nameOf(command),
@@ -132,6 +137,31 @@ function define(
       options: command.optsWithGlobals(),
       help: command.helpInformation().trimEnd(),
     });
+  });
+}
+
+/** Commander takes whatever comes next for an option's value, `--json` in `--app --json` too. */
+function checkedValue(
+  command: Command,
+  flags: string,
+  parse: (text: string) => unknown = String,
+): (text: string) => unknown {
+  return (text) => {
+    if (!command.options.some(({ short, long }) => text === short || text === long)) {
+      return parse(text);
+    }
+    const name = flags.split(" ").find((word) => word.startsWith("--"));
+    throw new FlashError("INVALID_USAGE", `${name} needs a value, and '${text}' is an option.`);
+  };
+}
+
+/** An empty argument is a variable of the shell that was never set: no command means it. */
+function checkArguments(command: Command): void {
+  const index = command.processedArgs.indexOf("");
+  if (index === -1) return;
+  const name = command.registeredArguments[index]?.name() ?? "argument";
+  throw new FlashError("INVALID_USAGE", `The argument '${name}' is empty.`, {
+    hint: "Is a variable of the shell not set? Leave the argument out, or give it a value.",
   });
 }
 
@@ -163,13 +193,27 @@ function forEachCommand(command: Command, visit: (command: Command) => void): vo
 function usageError(error: CommanderError, argv: readonly string[]): FlashError {
   const [first = "", ...rest] = error.message.replace(/^error: /, "").split("\n");
   const suggestion = rest.join(" ").replace(/^\((.*)\)$/, "$1");
-  const words = wordsOf(argv);
-  const entry = COMMANDS.find((one) => isNamed(one, words[0]));
-  const nested = entry?.commands?.some(({ name }) => name === words[1]) === true ? words[1] : "";
-  const where = ["flash", entry?.name, nested].filter(Boolean).join(" ");
-  const advice = `'${where} --help' shows what there is.`;
+  const advice = adviceFor(pathOf(argv));
   return new FlashError("INVALID_USAGE", `${first.charAt(0).toUpperCase()}${first.slice(1)}`, {
     hint: suggestion === "" ? advice : `${suggestion} ${advice}`,
     cause: error,
   });
+}
+
+/** `flash app --json`: a page for people is no document. */
+function commandMissing(argv: readonly string[]): FlashError {
+  const where = pathOf(argv);
+  const entries = COMMANDS.find(({ name }) => name === where)?.commands ?? COMMANDS;
+  const names = entries.map(({ name }) => name).join(", ");
+  return new FlashError("INVALID_USAGE", `A command is missing: one of ${names}.`, {
+    hint: adviceFor(where),
+  });
+}
+
+/** The path of the command that is meant, below `flash`, as far as it exists. */
+function pathOf(argv: readonly string[]): string {
+  const words = wordsOf(argv);
+  const entry = COMMANDS.find((one) => isNamed(one, words[0]));
+  const nested = entry?.commands?.some(({ name }) => name === words[1]) === true ? words[1] : "";
+  return [entry?.name, nested].filter(Boolean).join(" ");
 }

@@ -1,10 +1,11 @@
 /**
  * Who may use the dev server without a key: programs on this machine.
  *
- * A web page that a developer happens to visit runs on this machine, too. It is kept out by two
+ * A web page that a developer happens to visit runs on this machine, too. It is kept out by three
  * checks: the `Host` must be a loopback name (a foreign name that resolves to 127.0.0.1 would
  * otherwise make the page "same origin"), and an `Origin` must be a loopback one, which lets a
- * front end on another local port in and other sites out.
+ * front end on another local port in and other sites out. Browsers send no `Origin` with the plain GET
+ * of an image or a script; those tell of themselves in `Sec-Fetch-Site`. A link to follow is no attack.
  */
 
 import type { IncomingMessage } from "node:http";
@@ -29,7 +30,10 @@ export function checkLocal(request: IncomingMessage): void {
       hint: "Use http://localhost, or start with --host and a key to serve other machines.",
     });
   }
-  if (origin === undefined) return;
+  if (origin === undefined) {
+    checkFetchSite(request);
+    return;
+  }
   const name = URL.canParse(origin) ? new URL(origin).hostname : "";
   if (!isLoopback(name)) {
     throw new FlashError(
@@ -40,6 +44,16 @@ export function checkLocal(request: IncomingMessage): void {
       },
     );
   }
+}
+
+function checkFetchSite({ headers }: IncomingMessage): void {
+  if (headers["sec-fetch-site"] !== "cross-site" || headers["sec-fetch-mode"] === "navigate")
+    return;
+  throw new FlashError(
+    "FORBIDDEN",
+    "Pages of another site may not use the dev server without a key.",
+    { hint: "Call it from a page served on localhost." },
+  );
 }
 
 /** The name in a `Host` header. */

@@ -6,6 +6,7 @@ import path from "node:path";
 import { describe, test } from "node:test";
 import type { CommandEntry } from "../../src/cli/command.ts";
 import { COMMANDS } from "../../src/cli/commands.ts";
+import { columns } from "../../src/cli/output.ts";
 import type { Problem } from "../../src/contract/errors.ts";
 import { ROOT } from "../support/temp.ts";
 import { machine } from "./cli.ts";
@@ -82,14 +83,25 @@ describe("mistakes", () => {
     [["deploy", "--tagret", "x"], "Unknown option '--tagret'", "Did you mean --target?"],
     [["deploy", "--env"], "Option '-e, --env <name>' argument missing", "'flash deploy --help'"],
     [["token", "extra"], "Too many arguments for 'token'", "'flash token --help'"],
-    [["status", "--port", "70000"], "A port is a whole number", ""],
-    [["logs", "--tail", "many"], "--tail is a number of lines", ""],
+    [
+      ["deploy", "--app", "--env"],
+      "--app needs a value, and '--env' is an option.",
+      "'flash deploy",
+    ],
+    [["status", "--port", "70000"], "A port is a whole number", "'flash status --help'"],
+    [["logs", "--tail", "many"], "--tail is a number of lines", "'flash logs --help'"],
+    [["app", "delete", "", "--yes"], "The argument 'name' is empty.", "variable of the shell"],
+    [["init", "a\u0007b"], 'The name "a\\u0007b" holds control characters.', "'flash init --help'"],
     [
       ["server", "start", "--durability", "none"],
       "--durability is 'strict', 'relaxed' or 'memory'",
       "",
     ],
-    [["undeploy"], "specify a name, use --all/--interactive, or run flash undeploy list", ""],
+    [
+      ["undeploy"],
+      "specify a name, use --all/--interactive, or run flash undeploy list",
+      "'flash undeploy --help'",
+    ],
     [
       ["undeploy", "api", "--all"],
       "specify a name or --all, --interactive or --cleanup-stale, not several",
@@ -115,6 +127,25 @@ describe("mistakes", () => {
     assert.equal(problem.code, "INVALID_USAGE");
     assert.match(problem.detail, /A port is/);
   });
+});
+
+for (const args of [["deploy", "--app"], ["app"], ["init"], []]) {
+  test(`'flash ${[...args, "--json"].join(" ")}' prints a problem, and no page for people`, async (t) => {
+    const { code, stdout, stderr } = await machine(t).flash(...args, "--json");
+    assert.deepEqual([code, stdout], [2, ""]);
+    assert.equal((JSON.parse(stderr) as Problem).code, "INVALID_USAGE");
+  });
+}
+
+test("what others wrote can forge no row of a table and no screen", () => {
+  const rows = columns([
+    ["keys.revoke", "\u001B[2Jx\nfake row\u009B31m", "ok"],
+    ["\u001B[31mred\u001B[39m", "plain", "ok"],
+  ]).split("\n");
+  assert.deepEqual(rows, [
+    "keys.revoke  \\x1b[2Jx\\x0afake row\\x9b31m  ok",
+    "\u001B[31mred\u001B[39m          plain                        ok",
+  ]);
 });
 
 describe("colours", () => {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
 import { test } from "node:test";
 import { ENTRY, machine } from "./cli.ts";
 
@@ -28,4 +29,21 @@ test("a reader that closes before anything is written is no failure either", asy
   const [code] = (await once(child, "close")) as [number];
   assert.equal(stderr, "");
   assert.equal(code, 0);
+});
+
+test("a full disk is told in one line, with the exit code of a failure", async (t) => {
+  if (process.platform !== "linux") return t.skip("needs /dev/full");
+  const { cwd, env } = machine(t);
+  const full = openSync("/dev/full", "w");
+  t.after(() => closeSync(full));
+  const child = spawn(process.execPath, [ENTRY, "--help"], {
+    cwd,
+    env,
+    stdio: ["ignore", full, "pipe"],
+  });
+  let stderr = "";
+  child.stderr?.on("data", (text) => (stderr += String(text)));
+  const [code] = (await once(child, "close")) as [number];
+  assert.match(stderr, /^✗ The output cannot be written: ENOSPC.*\n$/);
+  assert.equal(code, 1);
 });

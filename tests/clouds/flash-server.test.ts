@@ -160,8 +160,17 @@ describe("errors", () => {
     server.fail("GET /api/v1/environments", new FlashError("UNAUTHORIZED", "no"));
     await assert.rejects(cloud.environments("shop"), {
       code: "UNAUTHORIZED",
-      message: `${server.url} does not accept the key.`,
+      message: `${server.url} does not accept the key. no`,
     });
+  });
+
+  test("a key that no header can carry is refused before anything is sent", async (t) => {
+    const { server } = await open(t);
+    for (const key of ["two\nlines", "ключ", "with space"]) {
+      const cloud = openCloud(server.url, key);
+      await assert.rejects(cloud.environments("shop"), withCode("UNAUTHORIZED"));
+    }
+    assert.deepEqual(server.requests, []);
   });
 
   test("nobody listening is told apart from a broken connection", async (t) => {

@@ -226,6 +226,24 @@ test("foreign hosts and foreign pages are refused, local ones are not", async (t
   assert.equal(page.status, 200);
 });
 
+test("images and scripts of foreign pages are refused, links to follow are not", async (t) => {
+  const { front } = await open(t);
+  const get = async (site: string, mode: string): Promise<number> => {
+    const headers = { "sec-fetch-site": site, "sec-fetch-mode": mode };
+    return await new Promise((resolve, reject) => {
+      const request = httpRequest(`${front.url}/api/users`, { headers }, (response) => {
+        response.resume();
+        resolve(response.statusCode ?? 0);
+      });
+      request.on("error", reject).end();
+    });
+  };
+  assert.equal(await get("cross-site", "no-cors"), 403);
+  assert.equal(await get("cross-site", "navigate"), 200);
+  assert.equal(await get("same-origin", "cors"), 200);
+  assert.equal(await get("none", "navigate"), 200);
+});
+
 test("on another host than loopback no key is added", async (t) => {
   const { front } = await open(t, "0.0.0.0");
   const url = `http://127.0.0.1:${front.port}/queue/run`;

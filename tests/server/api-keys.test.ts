@@ -100,6 +100,14 @@ describe("keys", () => {
     assert.equal((await create(server, { name: "brief", verbs: ["read"] })).status, 200);
   });
 
+  test("nobody fills the audit trail with long words", async (t) => {
+    const server = await TestServer.start(t);
+    const long = "x".repeat(8000);
+    await server.request(`/api/v1/keys?key=${long}`, { method: "DELETE" });
+    const { entries } = (await server.request("/api/v1/audit")).json;
+    assert.equal(entries[0].subject, long.slice(0, 200));
+  });
+
   test("nobody sees or voids a key that reaches further than their own", async (t) => {
     const server = await TestServer.start(t);
     const place = { app: "shop", environment: "production" };

@@ -107,9 +107,9 @@ async function readCode(
   name: string,
   { env, signal }: Invocation,
 ): Promise<EndpointManifest> {
-  const { buildProject } = await import("../../compiler/compiler.ts");
-  // Inside the project, where its packages are found; not where 'flash build' writes.
-  const outDir = path.join(root, ".flash", "config");
+  const { buildProject, workFolderIn } = await import("../../compiler/compiler.ts");
+  // Inside the project, where its packages are found; not where 'flash build' or another one of us writes.
+  const outDir = workFolderIn(path.join(root, ".flash"));
   try {
     const built = await buildProject({ root, app, outDir, env: readDotEnv(root, env), signal });
     const { endpoints } = built.manifest;

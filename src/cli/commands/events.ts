@@ -59,9 +59,15 @@ export const events: CommandDefinition = {
       },
       { signal },
     );
+    let isNothing = true;
     for await (const event of found) {
+      isNothing = false;
       output.data(output.json ? JSON.stringify(event) : eventText(event, output));
     }
+    if (isNothing)
+      output.say(
+        `No events of ${[project.app, environment, endpoint].filter(Boolean).join(" / ")} fit.`,
+      );
   },
 };
 

@@ -36,6 +36,8 @@ export const init: CommandDefinition = {
   async run(invocation) {
     const [name] = invocation.args;
     if (name === undefined) {
+      if (invocation.output.json)
+        throw new FlashError("INVALID_USAGE", "The project's name is missing.");
       invocation.output.data(invocation.help);
       return;
     }
@@ -46,6 +48,12 @@ export const init: CommandDefinition = {
 async function createProject(name: string, invocation: Invocation): Promise<void> {
   const { cwd, env, output } = invocation;
   const options = invocation.options as Options;
+  if (/\p{Cc}/u.test(name)) {
+    throw new FlashError(
+      "INVALID_USAGE",
+      `The name ${JSON.stringify(name)} holds control characters.`,
+    );
+  }
   const folder = path.resolve(cwd, name);
   mustBeFolder(folder);
   const isHere = folder === path.resolve(cwd);

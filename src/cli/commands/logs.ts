@@ -82,9 +82,15 @@ export const logs: CommandDefinition = {
       },
       { signal },
     );
+    let isNothing = true;
     for await (const line of lines) {
+      isNothing = false;
       output.data(output.json ? JSON.stringify(line) : lineText(line, output));
     }
+    if (isNothing)
+      output.say(
+        `No lines of ${[project.app, environment, endpoint].filter(Boolean).join(" / ")} fit.`,
+      );
   },
 };
 

@@ -1,7 +1,9 @@
 /** `flash secrets …`: values that workers get and nobody else sees. */
 
+import { isUtf8 } from "node:buffer";
 import { FlashError } from "../../contract/errors.ts";
 import type { Target } from "../../contract/cloud.ts";
+import { SECRET_BYTES } from "../../contract/secrets.ts";
 import type { IdentityClient } from "../../clouds/clouds.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
 import { localTime, openIdentity, SERVER_OPTIONS } from "../identity.ts";
@@ -114,16 +116,28 @@ async function readValue(name: string, { signal }: Invocation): Promise<string> 
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     if (bytes > MAX_INPUT_BYTES) {
-      throw new FlashError("INVALID_USAGE", `The value of ${name} is larger than a secret may be.`);
+      throw new FlashError(
+        "INVALID_USAGE",
+        `The value of ${name} is larger than a secret may be.`,
+        {
+          hint: `At most ${SECRET_BYTES} bytes: keep the data elsewhere, and its key as the secret.`,
+        },
+      );
     }
     chunks.push(chunk);
   }
   // Of a file or of echo; a value that ends with a line feed needs two.
-  const value = Buffer.concat(chunks)
-    .toString("utf8")
-    .replace(/\r?\n$/, "");
+  const value = textOf(Buffer.concat(chunks), name).replace(/\r?\n$/, "");
   if (value !== "") return value;
   throw new FlashError("INVALID_USAGE", `There is no value for ${name} on stdin.`, {
     hint: `Pipe it in, as in 'flash secrets set ${name} < file', or run the command in a terminal.`,
+  });
+}
+
+/** Throws `INVALID_USAGE` for bytes that are no text: replaced by question marks they would open nothing. */
+function textOf(bytes: Buffer, name: string): string {
+  if (isUtf8(bytes)) return bytes.toString("utf8");
+  throw new FlashError("INVALID_USAGE", `The value of ${name} is not text in UTF-8.`, {
+    hint: `A variable holds text only: 'base64 file | flash secrets set ${name}'.`,
   });
 }

@@ -126,18 +126,23 @@ export class ControlClient {
   }
 
   #authorization(): Record<string, string> {
-    return this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` };
+    if (this.#key === undefined) return {};
+    if (/^[\x21-\x7e]+$/.test(this.#key)) return { authorization: `Bearer ${this.#key}` };
+    throw new FlashError("UNAUTHORIZED", "The key holds characters that no key has.", {
+      hint: "Copy it again into FLASH_API_KEY: letters, digits, '-' and '_', in one line.",
+    });
   }
 
   async #errorOf(response: http.IncomingMessage, request: ControlRequest): Promise<FlashError> {
     const text = await readText(response, request.signal, ERROR_BODY_BYTES);
     const status = response.statusCode ?? 0;
+    const known = errorOfProblem(tryJson(text));
     if (status === 401) {
-      return new FlashError("UNAUTHORIZED", `${this.url} does not accept the key.`, {
+      const why = known === undefined ? "" : ` ${known.message}`;
+      return new FlashError("UNAUTHORIZED", `${this.url} does not accept the key.${why}`, {
         hint: "Run 'flash login', or set FLASH_API_KEY to a key of that server.",
       });
     }
-    const known = errorOfProblem(tryJson(text));
     if (known !== undefined) return known;
     const excerpt = text.trim().slice(0, 200);
     return new FlashError(
@@ -245,7 +250,13 @@ function connectionError(error: NodeJS.ErrnoException, url: string): FlashError 
     );
   }
   const why = error.message === "" ? (error.code ?? "the connection broke") : error.message;
-  return new FlashError("CONNECTION_FAILED", `${url} cannot be reached: ${why}`, { cause: error });
+  return new FlashError("CONNECTION_FAILED", `${url} cannot be reached: ${why.trim()}`, {
+    hint:
+      error.code === "EPROTO"
+        ? "It does not speak TLS: is its address one with http://?"
+        : "Check the address, the network and the server; then try again.",
+    cause: error,
+  });
 }
 
 function silence(url: string, idleMs: number): FlashError {

@@ -19,6 +19,9 @@ export interface Deed {
   result: string;
 }
 
+/** Longest subject, characters: it is the caller's own word, and the trail must not be filled with one. */
+const SUBJECT_LENGTH = 200;
+
 export class AuditTrail {
   readonly #store: AuditStore;
   readonly #clock: Clock;
@@ -38,7 +41,7 @@ export class AuditTrail {
       app,
       environment,
       endpoint,
-      subject: subject ?? null,
+      subject: subject?.slice(0, SUBJECT_LENGTH) ?? null,
       from,
       result,
     });

@@ -198,7 +198,10 @@ function checkPlace({ app, environment, name }: SecretPlace): void {
     ["the name of a secret", secretNameMistake(name)],
   ] as const;
   for (const [what, wrong] of mistakes) {
-    if (wrong !== undefined) throw new FlashError("INVALID_REQUEST", `${what} ${wrong}`);
+    if (wrong === undefined) continue;
+    throw new FlashError("INVALID_REQUEST", `${what} ${wrong}`, {
+      hint: "Secrets are named like OPENAI_API_KEY: letters, digits and '_', up to 128.",
+    });
   }
 }
 

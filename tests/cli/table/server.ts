@@ -99,6 +99,20 @@ export const MACHINE_CASES: readonly Case[] = [
     json: (document) => assert.ok(!JSON.stringify(document).includes("sesame")),
   },
   {
+    title: "secrets set says how a secret is named",
+    args: "secrets set a-b -e production".split(" "),
+    input: "sesame\n",
+    code: 2,
+    stderr: /must be written like a variable[^]*OPENAI_API_KEY/,
+  },
+  {
+    title: "secrets set says how large a secret may be",
+    args: "secrets set TABLE_SECRET -e production".split(" "),
+    input: "x".repeat(2 * 1024 * 1024),
+    code: 2,
+    stderr: /larger than a secret may be[^]*32768 bytes/,
+  },
+  {
     title: "secrets list never shows values",
     args: "secrets list -e production --json".split(" "),
     json: (document) => {
@@ -138,7 +152,7 @@ export const MACHINE_CASES: readonly Case[] = [
     env: { FLASH_API_KEY: "wrong" },
     code: 1,
     stdout:
-      /✗ key +failed +.*does not accept the key\.\n\s+Run 'flash login', or set FLASH_API_KEY/,
+      /✗ key +failed +.*does not accept the key\..*\n\s+Run 'flash login', or set FLASH_API_KEY/,
     stderr: /1 check failed/,
   },
   {
