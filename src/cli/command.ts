@@ -40,7 +40,12 @@ export interface Invocation {
   /** By name in camelCase. A command reads them as the type that its own definition makes true. */
   options: Readonly<Record<string, unknown>>;
   output: Output;
+  /** The shell's variables, and below them those of the nearest `.env`. */
   env: NodeJS.ProcessEnv;
+  /** The shell's alone: for the server of this machine, which serves other projects as well. */
+  shellEnv: NodeJS.ProcessEnv;
+  /** What `.env` adds to the shell's: for user code that is evaluated on this machine. */
+  dotEnv: Readonly<Record<string, string>>;
   cwd: string;
   /** Aborts on Ctrl-C. */
   signal: AbortSignal;

@@ -14,7 +14,7 @@ import type { Manifest } from "../contract/manifest.ts";
 import type { WorkerPlatform } from "../contract/platform.ts";
 import { checkEndpointNames, overridesOf } from "./config.ts";
 import type { Output } from "./output.ts";
-import { readDotEnv, type Project } from "./project.ts";
+import type { Project } from "./project.ts";
 
 export interface CompileOptions {
   /** Name of the archive inside `.flash/`. */
@@ -40,7 +40,8 @@ export async function compile(
   project: Project,
   use: {
     options: CompileOptions;
-    env: NodeJS.ProcessEnv;
+    /** For the project's code while it is evaluated. */
+    dotEnv: Readonly<Record<string, string>>;
     output: Output;
     signal: AbortSignal;
     /** What workers run on; default: this machine. */
@@ -56,7 +57,7 @@ export async function compile(
   const built = await buildProject({
     root,
     app,
-    env: readDotEnv(root, use.env),
+    env: use.dotEnv,
     overrides: overridesOf(config, use.environment),
     exclude: listOf(use.options.exclude),
     include: () => config.include ?? [],

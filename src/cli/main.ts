@@ -14,7 +14,7 @@
  *   prompt        questions, and what happens without a terminal; select: a list to choose from
  *   changes       plans and drift in words; dates: times in words
  *   server-options  where commands about an app go
- *   project       project root, app name, .env
+ *   project       project root, app name; surroundings: variables, with those of .env
  *   config        flash.toml; config-schema: its keys; config-mistakes: what is wrong with it, and where
  *   settings      each value with its origin, for flash config
  *   checks        what flash doctor looks at
@@ -39,6 +39,7 @@ import { Interrupt, Interrupted } from "./interrupt.ts";
 import { Output } from "./output.ts";
 import { ownVersion } from "./package.ts";
 import { plan, type Plan } from "./program.ts";
+import { readSurroundings } from "./surroundings.ts";
 
 stopWritingWhenNobodyReads();
 process.exitCode = await main(process.argv.slice(2));
@@ -77,7 +78,7 @@ async function runCommand(
       options,
       help,
       output,
-      env: process.env,
+      ...readSurroundings(process.cwd(), process.env),
       cwd: process.cwd(),
       signal: interrupt.signal,
       ownSignals: () => interrupt.release(),

@@ -1,9 +1,7 @@
-/** The project a command works on: its root folder, its app's name, its `.env`. */
+/** The project a command works on: its root folder and its app's name. */
 
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import path from "node:path";
-// Not by name: Node 18, where `--help` works, does not have it.
-import util from "node:util";
 import { FlashError } from "../contract/errors.ts";
 import { LIMITS } from "../contract/limits.ts";
 import { checkName } from "../contract/options.ts";
@@ -57,18 +55,4 @@ export function validName(text: string): string {
     .slice(0, LIMITS.nameLength)
     .replace(/[^A-Za-z0-9]+$/, "");
   return plain === "" || plain.toLowerCase() === "flash" ? "app" : plain;
-}
-
-/**
- * The variables of the project's `.env` that are not set yet. They are for user code that is evaluated
- * on this machine, and never shipped to a worker.
- */
-export function readDotEnv(root: string, env: NodeJS.ProcessEnv): Record<string, string> {
-  const file = path.join(root, ".env");
-  if (!existsSync(file)) return {};
-  const added: Record<string, string> = {};
-  for (const [name, value] of Object.entries(util.parseEnv(readFileSync(file, "utf8")))) {
-    if (env[name] === undefined && value !== undefined) added[name] = value;
-  }
-  return added;
 }

@@ -24,16 +24,24 @@ interface Surroundings {
   project: Project;
   options: TargetOptions;
   env: NodeJS.ProcessEnv;
+  shellEnv: NodeJS.ProcessEnv;
+  dotEnv: Readonly<Record<string, string>>;
 }
 
 /**
  * Settings of the project as a whole. Flag > environment > flash.toml > default. Throws
  * `INVALID_CONFIG` for a target that is no server.
  */
-export function projectSettings({ project, options, env }: Surroundings): Setting[] {
+export function projectSettings({ project, options, ...variables }: Surroundings): Setting[] {
   const { config, root } = project;
   const from = tomlOrigins(root);
-  const variable = (name: string): Candidate => [env[name]?.trim() || undefined, name];
+  const { env, shellEnv, dotEnv } = variables;
+  const origin = (name: string): string => (name in dotEnv ? `.env: ${name}` : name);
+  const variable = (name: string): Candidate => [env[name]?.trim() || undefined, origin(name)];
+  const ofDevServer = (name: string): Candidate => [
+    shellEnv[name]?.trim() || dotEnv[name]?.trim() || undefined,
+    origin(name),
+  ];
   const environment = wantedEnvironment(options, env, project);
   const own = environment === undefined ? undefined : config.environments[environment]?.target;
   const home = flashHome(env);
@@ -61,7 +69,7 @@ export function projectSettings({ project, options, env }: Surroundings): Settin
       ]),
     ),
     first("key", [
-      [env.FLASH_API_KEY?.trim() ? "set" : undefined, "FLASH_API_KEY"],
+      [env.FLASH_API_KEY?.trim() ? "set" : undefined, origin("FLASH_API_KEY")],
       [existsSync(path.join(home, "key")) ? "set" : undefined, path.join(home, "key")],
       ["none", "default: made with the first start of the server"],
     ]),
@@ -71,8 +79,8 @@ export function projectSettings({ project, options, env }: Surroundings): Settin
       variable("FLASH_PORT"),
       [DEFAULTS.serverPort, "default"],
     ]),
-    first("run host", [variable("FLASH_HOST"), ["localhost", "default"]]),
-    first("run port", [variable("FLASH_PORT"), [DEFAULTS.devPort, "default"]]),
+    first("run host", [ofDevServer("FLASH_HOST"), ["localhost", "default"]]),
+    first("run port", [ofDevServer("FLASH_PORT"), [DEFAULTS.devPort, "default"]]),
     first("build include", [
       [config.include, from(["build", "include"])],
       [[], "default: what is imported"],

@@ -48,7 +48,7 @@ export async function openDestination(
   project: Project,
   { start }: { start: boolean },
 ): Promise<Destination> {
-  const { env, output, signal } = invocation;
+  const { env, output, shellEnv, signal } = invocation;
   const options = invocation.options as TargetOptions;
   const named = options.port === undefined ? namedTarget(options, env, project) : undefined;
   const givenKey = env.FLASH_API_KEY?.trim() || undefined;
@@ -67,7 +67,7 @@ export async function openDestination(
     const { localUrl } = await local.find(port, signal);
     return destination(localUrl, givenKey ?? (await local.key()), { isLocal: true });
   }
-  const running = await local.start({ port, env, signal });
+  const running = await local.start({ port, env: shellEnv, signal });
   if (running.isNew) output.say(`started the Flash server at ${running.url}`);
   return destination(running.localUrl, givenKey ?? (await local.key()), { isLocal: true });
 }

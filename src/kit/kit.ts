@@ -5,6 +5,7 @@
  *   ids       identifiers and secrets
  *   backoff   delays between tries
  *   abort     AbortSignal and promises
+ *   dot-env   the nearest `.env`, for commands and scripts
  *   event-stream   server-sent events out of bytes
  *   frame-link     a connection that carries frames, many streams at a time
  *   histogram counts of values by size

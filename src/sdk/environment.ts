@@ -6,6 +6,8 @@
 
 import { FlashError } from "../contract/flash-error.ts";
 import { DEFAULTS } from "../contract/limits.ts";
+import { registry } from "../contract/registry.ts";
+import { nearestDotEnv } from "../kit/dot-env.ts";
 import { configured } from "./configure.ts";
 
 type NodeProcess = Pick<
@@ -19,10 +21,26 @@ export function nodeProcess(): NodeProcess | undefined {
   return typeof process?.getBuiltinModule === "function" ? process : undefined;
 }
 
-/** A variable, else what `configure()` has set in its place; blank means unset. */
+/**
+ * A variable, else a script's nearest `.env`, else what `configure()` has set in its place; blank
+ * means unset.
+ */
 export function readVariable(name: string): string | undefined {
   const { process } = globalThis as { process?: Partial<NodeProcess> };
-  return filled(process?.env?.[name]) ?? filled(configured(name));
+  const value = process?.env?.[name] ?? dotEnv()[name];
+  return filled(value) ?? filled(configured(name));
+}
+
+let known: { folder: string; variables: Readonly<Record<string, string>> } | undefined;
+
+/** Read once for a working folder, by scripts alone: a worker's environment is what it was given. */
+function dotEnv(): Readonly<Record<string, string>> {
+  const folder = registry().mode === "script" ? nodeProcess()?.cwd() : undefined;
+  if (folder === undefined) return {};
+  if (known?.folder !== folder) {
+    known = { folder, variables: nearestDotEnv(folder)?.variables ?? {} };
+  }
+  return known.variables;
 }
 
 function filled(text: string | undefined): string | undefined {

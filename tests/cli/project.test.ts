@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { readDotEnv, openProject, projectRoot, validName } from "../../src/cli/project.ts";
+import { openProject, projectRoot, validName } from "../../src/cli/project.ts";
 import { temporaryFolder, writeFiles } from "../support/temp.ts";
 
 test("the root is the nearest folder upward with flash.toml or package.json", (t) => {
@@ -49,11 +49,4 @@ test("any folder name becomes a name that an app can have", () => {
   ]) {
     assert.equal(validName(folder ?? ""), name);
   }
-});
-
-test(".env adds what is not set, with quotes and comments, and never overrides", (t) => {
-  const folder = temporaryFolder(t);
-  writeFiles(folder, { ".env": 'A=1\n# no\nB="two words" # yes\nC=changed\n' });
-  assert.deepEqual(readDotEnv(folder, { C: "kept" }), { A: "1", B: "two words" });
-  assert.deepEqual(readDotEnv(path.join(folder, "nowhere"), {}), {});
 });

@@ -48,6 +48,27 @@ const places = () => [queue, route, live, production].map((one) => where(one).pl
   });
 }
 
+test("a script's nearest .env counts as what is not set, and reaches no code of the user", async (t) => {
+  const folder = temporaryFolder(t);
+  const program = `import { Endpoint, where } from ${JSON.stringify(SDK)};
+const queue = Endpoint({ name: "q" }, () => 1);
+console.log(where(queue).place, process.env.FLASH_API_KEY ?? "unset");`;
+  mkdirSync(path.join(folder, "scripts"));
+  writeFileSync(path.join(folder, "scripts", "script.ts"), program);
+  const variables = "FLASH_URL=http://127.0.0.1:9\nFLASH_API_KEY=abc\nFLASH_APP=shop\n";
+  writeFileSync(path.join(folder, ".env"), variables);
+  const placeWith = async (env: NodeJS.ProcessEnv): Promise<string> => {
+    const { stdout, stderr } = await run([process.execPath, "script.ts"], {
+      cwd: path.join(folder, "scripts"),
+      env: { ...process.env, ...CLEAN, FLASH_APP: undefined, NODE_TEST_CONTEXT: undefined, ...env },
+    });
+    return stdout.trim() || stderr;
+  };
+  assert.equal(await placeWith({}), "deployed unset");
+  assert.equal(await placeWith({ FLASH_MODE: "local" }), "in-process unset");
+  assert.equal(await placeWith({ FLASH_API_KEY: "", FLASH_URL: "" }), "in-process");
+});
+
 async function placesOf(
   t: TestContext,
   env: NodeJS.ProcessEnv = {},

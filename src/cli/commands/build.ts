@@ -32,7 +32,7 @@ export const build: CommandDefinition = {
     ["--explain", "show the largest parts of each endpoint, and the time of each step"],
   ],
   async run(invocation) {
-    const { cwd, env, output, signal } = invocation;
+    const { cwd, dotEnv, env, output, signal } = invocation;
     const options = invocation.options as CompileOptions & {
       app?: string;
       env?: string;
@@ -41,7 +41,7 @@ export const build: CommandDefinition = {
     const project = openProject({ cwd, env, app: options.app });
     const environment = wantedEnvironment(options, env, project);
     const { compile } = await import("../compile.ts");
-    const built = await compile(project, { options, env, output, signal, environment });
+    const built = await compile(project, { options, dotEnv, output, signal, environment });
     const { manifest, artifact, files, tookMs } = built;
     const size = `${count(manifest.endpoints.length, "endpoint")}, ${count(files, "file")}, ${megabytes(artifact.bytes)}`;
     output.print(

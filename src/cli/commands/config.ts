@@ -9,7 +9,7 @@ import type { EndpointManifest } from "../../contract/manifest.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
 import { EVERY_ENDPOINT } from "../config.ts";
 import { columns, type Output } from "../output.ts";
-import { openProject, readDotEnv, type Project } from "../project.ts";
+import { openProject, type Project } from "../project.ts";
 import { namedEndpoints, projectSettings, tomlSettings, type Setting } from "../settings.ts";
 import { TARGET_OPTIONS, wantedEnvironment, type TargetOptions } from "../target.ts";
 
@@ -26,7 +26,7 @@ export const config: CommandDefinition = {
   arguments: [["[endpoint]", "name of an endpoint"]],
   options: TARGET_OPTIONS,
   async run(invocation) {
-    const { args, cwd, env, output } = invocation;
+    const { args, cwd, dotEnv, env, output, shellEnv } = invocation;
     const options = invocation.options as TargetOptions;
     const [endpoint] = args;
     const project = openProject({ cwd, env, app: options.app });
@@ -37,7 +37,7 @@ export const config: CommandDefinition = {
       output.print(table(settings, output));
       return;
     }
-    const settings = projectSettings({ project, options, env });
+    const settings = projectSettings({ project, options, env, shellEnv, dotEnv });
     const endpoints = namedEndpoints(project.config, environment).map((name) => ({
       name,
       settings: tomlSettings(project, name, environment),
@@ -105,13 +105,13 @@ function variables(env: Readonly<Record<string, string>>, taken: ReadonlySet<str
 async function readCode(
   { root, app }: Project,
   name: string,
-  { env, signal }: Invocation,
+  { dotEnv, signal }: Invocation,
 ): Promise<EndpointManifest> {
   const { buildProject, workFolderIn } = await import("../../compiler/compiler.ts");
   // Inside the project, where its packages are found; not where 'flash build' or another one of us writes.
   const outDir = workFolderIn(path.join(root, ".flash"));
   try {
-    const built = await buildProject({ root, app, outDir, env: readDotEnv(root, env), signal });
+    const built = await buildProject({ root, app, outDir, env: dotEnv, signal });
     const { endpoints } = built.manifest;
     const found = endpoints.find((one) => one.name === name);
     if (found !== undefined) return found;

@@ -38,7 +38,7 @@ export const deploy: CommandDefinition = {
     ...BUILD_OPTIONS,
   ],
   async run(invocation) {
-    const { cwd, env, output, signal } = invocation;
+    const { cwd, dotEnv, env, output, signal } = invocation;
     const options = invocation.options as Options;
     const isPlan = options.plan === true;
     const project = openProject({ cwd, env, app: options.app });
@@ -49,7 +49,14 @@ export const deploy: CommandDefinition = {
 
     const platform = await cloud.platform({ signal });
     const { compile } = await import("../compile.ts");
-    const built = await compile(project, { options, env, output, signal, environment, platform });
+    const built = await compile(project, {
+      options,
+      dotEnv,
+      output,
+      signal,
+      environment,
+      platform,
+    });
     const { artifact, manifest } = built;
     output.say(
       `${output.talkColors.green("✓")} built ${project.app}  ${count(manifest.endpoints.length, "endpoint")}, ${megabytes(artifact.bytes)}  ${seconds(built.tookMs)}`,

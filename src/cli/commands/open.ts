@@ -46,10 +46,10 @@ export const open: CommandDefinition = {
 };
 
 async function pageOf(invocation: Invocation): Promise<string> {
-  const { cwd, env } = invocation;
+  const { cwd, dotEnv, env } = invocation;
   const options = invocation.options as TargetOptions;
   const isAboutServer = options.target !== undefined || options.port !== undefined;
-  const dev = `http://localhost:${portOf(env) ?? DEFAULTS.devPort}`;
+  const dev = `http://localhost:${portOf({ ...dotEnv, ...env }) ?? DEFAULTS.devPort}`;
   if (!isAboutServer && (await isDevServer(dev))) return `${dev}/docs`;
   const project = openProject({ cwd, env, app: options.app });
   const { cloud } = await openDestination(invocation, project, { start: false });

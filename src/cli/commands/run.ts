@@ -8,7 +8,7 @@ import { MAX_NAME_LENGTH } from "../../contract/names.ts";
 import type { LiveOptions } from "../../dev/dev.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
 import { overridesOf, readConfig } from "../config.ts";
-import { openProject, readDotEnv, type Project } from "../project.ts";
+import { openProject, type Project } from "../project.ts";
 import { stopSignals } from "../stop-signals.ts";
 import { openDestination, parsePort, portOf } from "../target.ts";
 
@@ -59,10 +59,11 @@ export const run: CommandDefinition = {
     ["-a, --app <name>", "app; default: FLASH_APP, flash.toml, the folder's name"],
   ],
   async run(invocation) {
-    const { cwd, env, output } = invocation;
+    const { cwd, dotEnv, output } = invocation;
     const options = invocation.options as Partial<Options>;
-    const project = openProject({ cwd, env, app: options.app });
-    Object.assign(env, readDotEnv(project.root, env));
+    const project = openProject({ cwd, env: invocation.env, app: options.app });
+    // User code is evaluated by this process and its children.
+    const env = Object.assign(process.env, dotEnv);
     const remote = await openRemote(invocation, project);
     const stop = stopSignals(invocation, "stopped at once");
     const { DEV_ENVIRONMENT, runDev } = await import("../../dev/dev.ts");

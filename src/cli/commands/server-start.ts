@@ -88,10 +88,10 @@ type Settings = Omit<Options, "port" | "tlsCert" | "tlsKey"> & {
 };
 
 async function startInBackground(options: Settings, invocation: Invocation): Promise<void> {
-  const { env, output, signal } = invocation;
+  const { env, output, shellEnv, signal } = invocation;
   const { LocalServer } = await import("../local-server.ts");
   const local = new LocalServer(flashHome(env));
-  const { url, isNew } = await local.start({ ...options, env, signal });
+  const { url, isNew } = await local.start({ ...options, env: shellEnv, signal });
   output.print(
     isNew
       ? `${output.colors.green("✓")} the Flash server runs at ${url}`
