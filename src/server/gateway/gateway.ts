@@ -4,67 +4,51 @@
  *
  *   target       where a request wants to go
  *   auth         keys, and how far a worker's secret reaches
- *   origin       where a call comes from, and loops of calls
+ *   endpoints    which endpoint that is, if the caller may have it
+ *   call-spans   where its call comes from; origin: what of that is believed, and loops
  *   http         bodies, JSON, problem documents
  *   lb, lb-…     load-balanced endpoints
- *   job-api      queue endpoints, for clients; job-plain: what the edge answers of it
- *   worker-api   queue endpoints, for workers
- *   job-link     the same over one connection, for workers of ours
+ *   job-api      queue endpoints, for clients
+ *   worker-plane queue endpoints, for workers: worker-api with HTTP, job-link over one connection
+ *   plain-plane  plain requests: lb-plain to load-balanced endpoints, job-plain to queue endpoints
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import {
-  jobRouteOf,
-  OTHER_ROUTES,
-  WORKER_ROUTES,
-  type ApiRoute,
-} from "../../contract/api-routes.ts";
-import { FlashError } from "../../contract/errors.ts";
-import { isInScope, type Resource } from "../../contract/access.ts";
-import type { EndpointRow } from "../../contract/store.ts";
-import type { Origin } from "../../contract/origin.ts";
-import type { Trace } from "../../contract/trace.ts";
-import { LINK_PROTOCOL } from "../../contract/job-link.ts";
+import { isInScope } from "../../contract/access.ts";
+import { OTHER_ROUTES } from "../../contract/api-routes.ts";
 import type { BatchStore } from "../../contract/batch.ts";
-import {
-  EXPECTED_VERSION_HEADER,
-  REQUEST_ID_HEADER,
-  NAME_HEADERS,
-  WORKER_ID_HEADER,
-} from "../../contract/worker-env.ts";
+import { FlashError } from "../../contract/errors.ts";
+import type { EndpointRow } from "../../contract/store.ts";
+import { REQUEST_ID_HEADER } from "../../contract/worker-env.ts";
 import type { Clock } from "../../kit/clock.ts";
-import { sleep } from "../../kit/clock.ts";
 import { givenRequestId, newRequestId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Control } from "../control/control.ts";
 import { handleControl, isPublicControl } from "../control/control-api.ts";
 import type { PlainExchange } from "../edge/exchange.ts";
-import { sendLoginPage } from "../identity/login-page.ts";
 import type { Identity } from "../identity/identity.ts";
+import { sendLoginPage } from "../identity/login-page.ts";
 import type { Batches } from "../jobs/batches.ts";
 import type { Jobs } from "../jobs/jobs.ts";
-import type { Fleet } from "../workers/fleet.ts";
 import { EXPOSITION_TYPE } from "../metrics/exposition.ts";
-import type { Tracer } from "../traces/tracer.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { Tracer } from "../traces/tracer.ts";
+import type { Fleet } from "../workers/fleet.ts";
 import type { Pool } from "../workers/pool.ts";
-import type { PoolWorker } from "../workers/pool-worker.ts";
-import { clientAddress } from "./client-address.ts";
 import { authorize, type Keyring } from "./auth.ts";
+import { CallSpans, type ClientCall } from "./call-spans.ts";
+import { clientAddress } from "./client-address.ts";
+import type { Cors } from "./cors.ts";
+import { Endpoints } from "./endpoints.ts";
 import { sendJson, sendProblem, type Principal } from "./http.ts";
 import { handleJobApi, type WorkerCounts } from "./job-api.ts";
-import { JobLink } from "./job-link.ts";
-import { planJob, servePlainJob, type JobPlan } from "./job-plain.ts";
+import { isUpgrade, refuseUpgrade, serveUpgrade } from "./lb-upgrade.ts";
 import { serveLoadBalanced } from "./lb.ts";
-import { servePlain, workerHead } from "./lb-plain.ts";
-import { isUpgrade, refuseUpgrade, serveUpgrade, type UpgradeRequest } from "./lb-upgrade.ts";
-import { callerNameOf, originOf } from "./origin.ts";
-import type { Cors } from "./cors.ts";
+import { PlainPlane } from "./plain-plane.ts";
 import type { RateLimits } from "./rate-limits.ts";
-import { readAffinity, type Affinity } from "../workers/select.ts";
 import { hostName, isLocalName, readTarget, type Target } from "./target.ts";
-import { handleWorkerApi } from "./worker-api.ts";
+import { linkOfWorker, requestOfWorker, WorkerPlane } from "./worker-plane.ts";
 
 export interface GatewayOptions {
   fleet: Fleet;
@@ -91,35 +75,30 @@ export interface GatewayOptions {
   cors?: Cors | undefined;
 }
 
-const LINK_OPERATION = "job-link";
-const WORKER_OPERATIONS = new Set(
-  Object.keys(WORKER_ROUTES).filter((name) => name !== LINK_OPERATION),
-);
-/** What only the operator may ask for: an operation that is in no table does not open to anybody else. */
-const UNKNOWN_ROUTE: Pick<ApiRoute, "access" | "touches"> = {
-  access: { verbs: ["admin"] },
-  touches: "server",
-};
-/** Operations on a job, whose id alone tells the endpoint. */
-const JOB_OPERATIONS = new Set(["status", "status-sync", "stream", "cancel", "retry"]);
-/** The pseudo id of calls by name. */
-const BY_NAME = "flash";
-const NOWHERE: Origin = { chain: [] };
-/** Workers try again at once after a 401, so it is held, ms. Source: spec/worker-protocol.md 16. */
-const UNAUTHORIZED_HOLD_MS = 1000;
-/** What a worker leaves in its take URL. Source: spec/worker-protocol.md 2.3. */
-const UNEXPANDED_WORKER = "$RUNPOD_POD_ID";
+const NOBODY: Principal = { kind: "nobody" };
 
 export class Gateway {
   readonly #options: GatewayOptions;
-  /** By worker. */
-  readonly #links = new Map<string, JobLink>();
+  readonly #endpoints: Endpoints;
+  readonly #spans: CallSpans;
+  readonly #workers: WorkerPlane;
+  readonly #plain: PlainPlane;
   #state: "starting" | "open" | "stopping" = "starting";
   #answering = 0;
   #onQuiet: () => void = () => undefined;
 
   constructor(options: GatewayOptions) {
     this.#options = options;
+    const { fleet, jobs, tracer, limits } = options;
+    this.#endpoints = new Endpoints(fleet, jobs);
+    this.#spans = new CallSpans(fleet, tracer);
+    this.#workers = new WorkerPlane(options);
+    this.#plain = new PlainPlane({
+      ...options,
+      endpoints: this.#endpoints,
+      isCounted: limits !== undefined,
+      isForeign: (host) => this.#isForeign(host),
+    });
   }
 
   /** From now on requests are answered; before, all but health checks are refused. */
@@ -142,7 +121,7 @@ export class Gateway {
 
   /** Ends the connections of workers, which know no end of their own. */
   closeLinks(): void {
-    for (const link of this.#links.values()) link.close();
+    this.#workers.closeLinks();
   }
 
   /** Answers a request. Never throws. */
@@ -177,71 +156,14 @@ export class Gateway {
     // What a page may read is said in one place.
     if (this.#options.cors !== undefined && exchange.head.headers.origin !== undefined)
       return false;
-    const plan = this.#planOf(exchange);
+    const plan = this.#plain.planOf(exchange);
     if (plan === undefined) return false;
     this.#answering += 1;
     exchange.onOver = () => this.#answered();
-    if (this.#answerPlain(exchange, plan)) return true;
+    if (this.#plain.answer(exchange, plan)) return true;
     exchange.onOver = undefined;
     this.#answered();
     return false;
-  }
-
-  #answerPlain(exchange: PlainExchange, plan: PlainPlan): boolean {
-    const { headers } = exchange.head;
-    const principal = this.#options.keyring.recognise({ headers, socket: exchange.socket });
-    if (principal === undefined) return false;
-    return plan.kind === "job"
-      ? this.#answerPlainJob(exchange, plan, principal)
-      : this.#answerPlainRequest(exchange, plan, principal);
-  }
-
-  #answerPlainJob(exchange: PlainExchange, plan: JobPlan, principal: Principal): boolean {
-    const { headers } = exchange.head;
-    let pool: Pool;
-    try {
-      pool = this.#endpoint(plan.id, { headers }, { principal, route: plan.route });
-    } catch {
-      return false;
-    }
-    // Calls of workers tell where they come from.
-    if (pool.row.kind === "lb" || principal.kind === "worker") return false;
-    const { row, active } = pool;
-    const endpoint = { row, releaseId: active.releaseId, manifest: active.manifest };
-    const { jobs, log } = this.#options;
-    return servePlainJob({ plan, exchange, endpoint, jobs, log });
-  }
-
-  #answerPlainRequest(exchange: PlainExchange, plan: Plan, principal: Principal): boolean {
-    const { headers } = exchange.head;
-    let pool: Pool;
-    try {
-      pool = this.#loadBalanced(plan.id, { headers }, principal);
-    } catch {
-      return false;
-    }
-    // Calls of workers carry more than a plain request, and stale ones are refused.
-    if (principal.kind === "worker" || isStale(plan, pool)) return false;
-    const { path, affinity, head, requestId } = plan;
-    const isOperator = principal.kind === "operator";
-    return servePlain({ path, affinity, head, requestId, exchange, pool, isOperator });
-  }
-
-  /** What follows from the head alone, once for every head that a connection has. */
-  #planOf(exchange: PlainExchange): PlainPlan | undefined {
-    const { head } = exchange;
-    if (head.plan !== undefined) return head.plan as PlainPlan;
-    if (this.#isForeign(hostName(head.host))) return undefined;
-    const target = readTarget(head.target, head.host);
-    head.plan = this.#planFor(exchange, target);
-    return head.plan as PlainPlan | undefined;
-  }
-
-  #planFor(exchange: PlainExchange, target: Target): PlainPlan | undefined {
-    if (target.kind === "lb") return new Plan(exchange, target);
-    // Whoever counts requests counts them all in one place.
-    const isCounted = this.#options.limits !== undefined;
-    return target.kind === "v2" && !isCounted ? planJob(exchange.head, target) : undefined;
   }
 
   #answered(): void {
@@ -260,47 +182,50 @@ export class Gateway {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const target = this.#targetOf(request);
     if (target.kind === "health") return this.#answerHealth(target.check, response);
-    const isWorker = target.kind === "v2" && WORKER_OPERATIONS.has(target.operation[0] ?? "");
+    const ofWorker = requestOfWorker(target);
     // Until the end workers may say how their jobs ended: unmodified ones say it once.
-    if (!isWorker || this.#state === "starting") this.#requireOpen(response);
-    if (isWorker) {
-      return await this.#answerWorker(target, request, response);
-    }
+    if (ofWorker === undefined || this.#state === "starting") this.#requireOpen(response);
+    if (ofWorker !== undefined) return await this.#workers.answer(ofWorker, request, response);
     if (target.kind === "none" && target.path === "/login") return sendLoginPage(response);
     const principal = isOpenTo(target, request) ? NOBODY : this.#options.keyring.require(request);
-    if (target.kind === "lb") {
-      const pool = this.#loadBalanced(target.id, request, principal);
-      const isOperator = principal.kind === "operator";
-      const isTold = principal.kind === "worker" || this.#options.tracer !== undefined;
-      const origin = isTold ? this.#originOf(request, principal) : undefined;
-      const trace = this.#beginSpan(pool, target.path, { request, response, origin });
-      const told = origin === undefined ? {} : { origin };
-      const http = { request, response, isOperator, trace, ...told };
-      return await serveLoadBalanced(pool, target.path, http);
-    }
-    if (target.kind === "metrics") return await this.#answerMetrics(request, response, principal);
+    const call = { request, response, principal };
+    if (target.kind === "lb") return await this.#answerLoadBalanced(target, call);
+    if (target.kind === "metrics") return await this.#answerMetrics(call);
     nameRequest(response);
     // The load-balanced plane asks for the body itself, once it has a worker.
     if (request.headers.expect !== undefined) response.writeContinue();
-    if (target.kind === "v2") return await this.#answerJobs(target, principal, request, response);
-    if (target.kind === "control") {
-      const { control, identity } = this.#options;
-      const { path, query } = target;
-      const method = request.method ?? "GET";
-      const from = clientAddress(request, { trustsProxy: this.#options.trustsProxy ?? false });
-      const call = { control, identity, principal, method, path, query, from };
-      return await handleControl({ ...call, request, response });
-    }
+    if (target.kind === "v2") return await this.#answerJobs(target, call);
+    if (target.kind === "control") return await this.#answerControl(target, call);
     throw new FlashError("NOT_FOUND", `Nothing is served at '${target.path}'.`, {
       hint: "Queue endpoints are at /v2/{id}, load-balanced ones at /lb/{id}, control at /api/v1.",
     });
   }
 
-  async #answerMetrics(
-    { method }: IncomingMessage,
-    response: ServerResponse,
-    principal: Principal,
+  async #answerLoadBalanced(
+    { id, path }: Target & { kind: "lb" },
+    call: ClientCall,
   ): Promise<void> {
+    const { request, response, principal } = call;
+    const pool = this.#endpoints.requireLoadBalanced(id, request, principal);
+    const isOperator = principal.kind === "operator";
+    const { origin, trace } = this.#spans.ofRequest(pool, path, call);
+    const told = origin === undefined ? {} : { origin };
+    await serveLoadBalanced(pool, path, { request, response, isOperator, trace, ...told });
+  }
+
+  async #answerControl(
+    { path, query }: Target & { kind: "control" },
+    { request, response, principal }: ClientCall,
+  ): Promise<void> {
+    const { control, identity, trustsProxy = false } = this.#options;
+    const method = request.method ?? "GET";
+    const from = clientAddress(request, { trustsProxy });
+    const call = { control, identity, principal, method, path, query, from };
+    await handleControl({ ...call, request, response });
+  }
+
+  async #answerMetrics({ request, response, principal }: ClientCall): Promise<void> {
+    const { method } = request;
     if (method !== "GET" && method !== "HEAD") {
       response.setHeader("allow", "GET");
       throw new FlashError("METHOD_NOT_ALLOWED", `'/metrics' does not take ${method}, only GET.`);
@@ -348,81 +273,26 @@ export class Gateway {
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const target = this.#targetOf(request);
-    const isLink = target.kind === "v2" && target.operation[0] === LINK_OPERATION;
+    const link = linkOfWorker(target);
     // As for workers that speak HTTP: until the end they may say how their jobs ended.
-    if (this.#state === "starting" || (this.#state === "stopping" && !isLink))
+    if (this.#state === "starting" || (this.#state === "stopping" && link === undefined))
       throw this.#notOpen();
     if (!isUpgrade(request)) {
       const message = "An upgrade is a GET without a body, and not to HTTP/2.";
       throw new FlashError("INVALID_REQUEST", message, { hint: "Send it without 'Upgrade'." });
     }
-    if (isLink) return await this.#link(target, { request, socket, head });
+    if (link !== undefined) return await this.#workers.link(link, { request, socket, head });
     const principal = this.#options.keyring.require(request);
     if (target.kind !== "lb") {
       throw new FlashError("INVALID_REQUEST", "Only load-balanced endpoints take upgrades.");
     }
-    const pool = this.#loadBalanced(target.id, request, principal);
+    const pool = this.#endpoints.requireLoadBalanced(target.id, request, principal);
     await serveUpgrade(pool, target.path, { request, socket, head });
   }
 
-  /** Its span ends with the answer. Undefined: nobody keeps traces. */
-  #beginSpan(
-    pool: Pool,
-    path: string,
-    http: { request: IncomingMessage; response: ServerResponse; origin: Origin | undefined },
-  ): Trace | undefined {
-    const { tracer } = this.#options;
-    const { request, response, origin = NOWHERE } = http;
-    if (tracer === undefined) return undefined;
-    const span = tracer.request(pool.row, origin, { method: request.method ?? "GET", path });
-    response.once("close", () => span.end(response.headersSent ? response.statusCode : 0));
-    return span.trace;
-  }
-
-  #originOf(request: IncomingMessage, principal: Principal): Origin {
-    const nameOf = (id: string): string | undefined => this.#options.fleet.pool(id)?.row.name;
-    return originOf(request, callerNameOf(principal, nameOf));
-  }
-
-  /** Asked once, by what submits a job. */
-  #originOfJob(
-    pool: Pool,
-    {
-      request,
-      response,
-      principal,
-    }: { request: IncomingMessage; response: ServerResponse; principal: Principal },
-  ): Origin {
-    const origin = this.#originOf(request, principal);
-    const trace = this.#beginSpan(pool, request.url ?? "/", { request, response, origin });
-    return trace === undefined ? origin : { ...origin, trace };
-  }
-
-  #loadBalanced(id: string, request: Named, principal: Principal): Pool {
-    const pool = this.#endpoint(id, request, { principal, route: OTHER_ROUTES.request });
-    if (pool.row.kind === "lb") return pool;
-    throw new FlashError("WRONG_ENDPOINT_KIND", "not allowed for QB API", {
-      hint: `'${pool.row.name}' is a queue endpoint: use /v2/${pool.row.id}/run or /runsync.`,
-    });
-  }
-
-  async #answerJobs(
-    target: Target & { kind: "v2" },
-    principal: Principal,
-    request: IncomingMessage,
-    response: ServerResponse,
-  ): Promise<void> {
-    const { operation } = target;
-    const pool =
-      (await this.#poolOfJob(target, request, principal)) ??
-      this.#endpoint(target.id, request, { principal, route: routeOf(target, request) });
-    if (pool.row.kind === "lb" && operation[0] !== "health") {
-      throw new FlashError(
-        "WRONG_ENDPOINT_KIND",
-        `'${pool.row.name}' is a load-balanced endpoint: it has no '${operation[0] ?? ""}'.`,
-        { hint: `Send requests to /lb/${pool.row.id}{path}.` },
-      );
-    }
+  async #answerJobs(target: Target & { kind: "v2" }, call: ClientCall): Promise<void> {
+    const { request, response, principal } = call;
+    const pool = await this.#endpoints.requireQueue(target, request, principal);
     const endpoint = {
       row: pool.row,
       releaseId: pool.active.releaseId,
@@ -438,184 +308,15 @@ export class Gateway {
       endpoint,
       principal,
       limits,
-      origin: () => this.#originOfJob(pool, { request, response, principal }),
+      origin: () => this.#spans.ofJob(pool, call),
     };
-    await handleJobApi(context, operation, request, response);
-  }
-
-  /** Calls by name may leave the name out when they name a job. */
-  async #poolOfJob(
-    target: Target & { kind: "v2" },
-    request: IncomingMessage,
-    principal: Principal,
-  ): Promise<Pool | undefined> {
-    const [operation = "", jobId = ""] = target.operation;
-    const isNamed = request.headers[NAME_HEADERS.endpoint] !== undefined;
-    if (target.id !== BY_NAME || isNamed || !JOB_OPERATIONS.has(operation)) return undefined;
-    const job = await this.#options.jobs.get(jobId);
-    const pool = job === undefined ? undefined : this.#options.fleet.pool(job.endpointId);
-    if (pool === undefined) throw new FlashError("JOB_NOT_FOUND", `There is no job '${jobId}'.`);
-    authorize(principal, routeOf(target, request), resourceOf(pool));
-    return pool;
-  }
-
-  async #answerWorker(
-    target: Target & { kind: "v2" },
-    request: IncomingMessage,
-    response: ServerResponse,
-  ): Promise<void> {
-    const { pool, workerId, worker } = await this.#requireWorker(target, request);
-    if (request.headers.expect !== undefined) response.writeContinue();
-    if (worker === undefined) stayUntilClosed(response, pool.guests.enter(workerId));
-    const call = {
-      jobs: this.#options.jobs,
-      endpointId: target.id,
-      // A guest's image is none of ours: it takes the jobs of every release.
-      releaseId: worker?.version.releaseId,
-      worker: { id: workerId, secretOk: true },
-      onSeen: (id: string) => pool.seen(id),
-      onUnhealthy: (id: string, { check, reason }: { check: string; reason: string }) =>
-        pool.reportUnfit(id, `fitness check '${check}' failed: ${reason}`),
-    };
-    await handleWorkerApi(call, target.operation, request, response);
-  }
-
-  /**
-   * Whose key it is, when that is the worker that the path names; without a `worker` it is a guest.
-   * Throws `UNAUTHORIZED` after a while.
-   */
-  async #requireWorker(
-    target: Target & { kind: "v2" },
-    request: IncomingMessage,
-  ): Promise<{ pool: Pool; workerId: string; worker: PoolWorker | undefined }> {
-    const { keyring, fleet, clock } = this.#options;
-    // Unmodified workers append `&name=value` to a template without `?`.
-    const named = (target.operation[1] ?? "").split("&", 1)[0] ?? "";
-    const principal = keyring.find(request.headers.authorization);
-    // They do not expand it in a take template; then the key says who it is.
-    const isLiteral = named === UNEXPANDED_WORKER && principal?.kind === "worker";
-    const workerId = isLiteral ? (principal.workerId ?? "") : named;
-    const isOwn =
-      principal?.kind === "worker" &&
-      principal.endpointId === target.id &&
-      principal.workerId === workerId;
-    const pool = fleet.pool(target.id);
-    const worker = pool?.worker(workerId);
-    const isGuest = isOwn && principal.isGuest === true && isForGuests(pool);
-    if (isOwn && pool !== undefined && (worker !== undefined || isGuest)) {
-      return { pool, workerId, worker };
-    }
-    await sleep(clock, UNAUTHORIZED_HOLD_MS);
-    throw new FlashError("UNAUTHORIZED", "The key is not that of a running worker.");
-  }
-
-  async #link(
-    target: Target & { kind: "v2" },
-    { request, socket, head }: UpgradeRequest,
-  ): Promise<void> {
-    const { pool, workerId, worker } = await this.#requireWorker(target, request);
-    if (request.headers.upgrade !== LINK_PROTOCOL || pool.row.kind !== "qb") {
-      throw new FlashError("INVALID_REQUEST", `A job link is an upgrade to '${LINK_PROTOCOL}'.`);
-    }
-    const { jobs, log } = this.#options;
-    const link = new JobLink({
-      jobs,
-      socket,
-      endpointId: pool.row.id,
-      releaseId: worker?.version.releaseId,
-      workerId,
-      onSeen: () => pool.seen(workerId),
-      log: log.with({ endpoint: pool.row.name, worker: workerId }),
-    });
-    const leave = worker === undefined ? pool.guests.enter(workerId) : undefined;
-    worker?.onGone(() => link.close());
-    // An earlier one is dead, whether the operating system has noticed or not.
-    this.#links.get(workerId)?.close();
-    this.#links.set(workerId, link);
-    await link.serve(head);
-    if (this.#links.get(workerId) === link) this.#links.delete(workerId);
-    leave?.();
-  }
-
-  /** The endpoint of that id, or of the name headers when the id is `flash`. */
-  #endpoint(id: string, request: Named, caller: Caller): Pool {
-    const pool = id === BY_NAME ? this.#byName(request, caller) : this.#options.fleet.pool(id);
-    if (pool === undefined) {
-      throw new FlashError("ENDPOINT_NOT_FOUND", `There is no endpoint '${id}'.`, {
-        hint: "'flash status' lists the endpoints with their URLs.",
-      });
-    }
-    authorize(caller.principal, caller.route, resourceOf(pool));
-    return pool;
-  }
-
-  #byName(request: Named, { principal, route }: Caller): Pool {
-    const app = nameOf(request, "app");
-    const environment = nameOf(request, "environment");
-    const name = nameOf(request, "endpoint");
-    // Asked before looking: nobody learns anything about other environments.
-    authorize(principal, route, { app, environment, endpoint: name });
-    const pool = this.#options.fleet.find(app, environment, name);
-    if (pool !== undefined) return pool;
-    throw new FlashError(
-      "ENDPOINT_NOT_FOUND",
-      `There is no endpoint '${name}' in the environment '${environment}' of the app '${app}'.`,
-      { hint: "Run 'flash deploy', or look at 'flash status'." },
-    );
+    await handleJobApi(context, target.operation, request, response);
   }
 }
-
-const NOBODY: Principal = { kind: "nobody" };
 
 /** True for what needs no key. */
 function isOpenTo(target: Target, { method = "GET" }: IncomingMessage): boolean {
   return target.kind === "control" && isPublicControl(target.path, method);
-}
-
-/** Who calls, and what. */
-interface Caller {
-  principal: Principal;
-  route: Pick<ApiRoute, "access" | "touches">;
-}
-
-function routeOf(target: Target & { kind: "v2" }, request: IncomingMessage): Caller["route"] {
-  return jobRouteOf(target.operation[0] ?? "", request.method ?? "") ?? UNKNOWN_ROUTE;
-}
-
-function resourceOf({ row: { app, environment, name } }: Pool): Resource {
-  return { app, environment, endpoint: name };
-}
-
-/** The headers of a request, which may name an endpoint. */
-interface Named {
-  headers: Readonly<Partial<Record<string, string | string[]>>>;
-}
-
-type PlainPlan = Plan | JobPlan;
-
-/** Where a plain request goes, and what a worker gets of its head. */
-class Plan {
-  readonly kind = "lb";
-  readonly id: string;
-  readonly path: string;
-  readonly affinity: Affinity;
-  readonly head: Buffer;
-  readonly requestId: string | undefined;
-  /** The version that the call was encoded for, if it says. */
-  readonly expected: string | undefined;
-
-  constructor(exchange: PlainExchange, { id, path }: Target & { kind: "lb" }) {
-    this.id = id;
-    this.path = path;
-    this.affinity = readAffinity(exchange.head.headers[WORKER_ID_HEADER]);
-    this.head = workerHead(exchange, path);
-    this.requestId = givenRequestId(exchange.head.headers[REQUEST_ID_HEADER]);
-    this.expected = exchange.head.headers[EXPECTED_VERSION_HEADER];
-  }
-}
-
-function isStale({ expected }: Pick<Plan, "expected">, pool: Pool): boolean {
-  return expected !== undefined && expected !== pool.active.manifest.fingerprint;
 }
 
 /** An answer of the server's own names its request, whoever did not. */
@@ -623,17 +324,6 @@ function nameRequest(response: ServerResponse): void {
   if (!response.hasHeader(REQUEST_ID_HEADER)) {
     response.setHeader(REQUEST_ID_HEADER, newRequestId());
   }
-}
-
-/** Also when the connection ended before anybody listened. */
-function stayUntilClosed(response: ServerResponse, leave: () => void): void {
-  if (response.closed || response.destroyed) leave();
-  else response.once("close", leave);
-}
-
-/** Whoever has a key of an endpoint that has since got code of its own is not needed any more. */
-function isForGuests(pool: Pool | undefined): boolean {
-  return pool?.active.manifest.form === "image";
 }
 
 /** `idle` and `ready`: up, without a job. Source: spec/load-balancing.md B3. */
@@ -653,12 +343,4 @@ function countsForClients(pool: Pool): WorkerCounts {
 function platformForm(error: unknown): Record<string, unknown> {
   const isWrongKind = FlashError.is(error) && error.code === "WRONG_ENDPOINT_KIND";
   return isWrongKind ? { error: error.message } : {};
-}
-
-function nameOf(request: Named, part: keyof typeof NAME_HEADERS): string {
-  const value = request.headers[NAME_HEADERS[part]];
-  if (typeof value === "string" && value !== "") return value;
-  throw new FlashError("INVALID_REQUEST", `The header '${NAME_HEADERS[part]}' is missing.`, {
-    hint: "Calls by name need X-Flash-App, X-Flash-Environment and X-Flash-Endpoint.",
-  });
 }
