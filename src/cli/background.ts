@@ -17,6 +17,7 @@ export interface StartOptions {
   rateLimits?: true | undefined;
   cors?: readonly string[] | undefined;
   keepReleases?: number | undefined;
+  keepFailed?: number | undefined;
   tls?: { cert: string; key: string } | undefined;
   publicUrl?: string | undefined;
   trustProxy?: true | undefined;
@@ -122,6 +123,7 @@ function startArguments(options: StartOptions): string[] {
     rateLimits,
     cors,
     keepReleases,
+    keepFailed,
     tls,
     publicUrl,
   } = options;
@@ -136,6 +138,7 @@ function startArguments(options: StartOptions): string[] {
     ...(rateLimits === true ? ["--rate-limits"] : []),
     ...(cors === undefined ? [] : ["--cors", cors.join(",")]),
     ...(keepReleases === undefined ? [] : ["--keep-releases", String(keepReleases)]),
+    ...(keepFailed === undefined ? [] : ["--keep-failed", String(keepFailed)]),
     ...(tls === undefined ? [] : ["--tls-cert", tls.cert, "--tls-key", tls.key]),
     ...(publicUrl === undefined ? [] : ["--public-url", publicUrl]),
     ...(options.trustProxy === true ? ["--trust-proxy"] : []),

@@ -18,6 +18,8 @@ import { ownVersion } from "./package.ts";
 import { serverLog } from "./server-log.ts";
 import { removeRecord, writeRecord } from "./server-record.ts";
 
+const DAY_MS = 24 * 60 * 60 * 1000;
+
 export interface ServerProcessOptions {
   /** FLASH_HOME. */
   home: string;
@@ -35,6 +37,8 @@ export interface ServerProcessOptions {
   cors?: readonly string[] | undefined;
   /** Releases of an environment that can come back. Default 10. */
   keepReleases?: number | undefined;
+  /** Days that failed jobs are kept. Default 7. */
+  keepFailed?: number | undefined;
   /** Certificate and key, PEM files: speak TLS. */
   tls?: { cert: string; key: string } | undefined;
   /** Base URL that clients use, when a proxy is in front. */
@@ -117,6 +121,9 @@ async function startServer(
       logs: logLimits(process.env),
       ...(options.cors === undefined ? {} : { cors: options.cors }),
       keepReleases: options.keepReleases ?? DEFAULTS.keepReleases,
+      ...(options.keepFailed === undefined
+        ? {}
+        : { keepFailed: { forMs: Math.round(options.keepFailed * DAY_MS) } }),
       ...(options.tls === undefined ? {} : { tls: options.tls }),
       ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
       trustProxy: options.trustProxy ?? false,

@@ -66,6 +66,8 @@ export interface Job extends NewJob {
   finishedAt: number | null;
   /** When the record is dropped, epoch ms; set at the end. */
   dropAt: number | null;
+  /** It has failed, and the time of its result is over: only those who ask for such jobs see it. */
+  isKept: boolean;
 }
 
 /** A job as its clients read it. All numbers are whole. Source: spec/job-api.md 4. */

@@ -89,4 +89,8 @@ export const DEFAULTS = {
   environment: "production",
   /** Releases of an environment that can come back. Environment: FLASH_KEEP_RELEASES. */
   keepReleases: 10,
+  /** Failed jobs are kept this long after their end, ms. Environment: FLASH_KEEP_FAILED, in days. */
+  keepFailedMs: 7 * DAY,
+  /** And so many of an endpoint at most, the newest: their inputs take room. */
+  keepFailedJobs: 10_000,
 } as const;

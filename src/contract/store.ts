@@ -75,6 +75,14 @@ export interface FailedFilter {
   kinds?: readonly FailureKind[];
   /** The key of the job. */
   key?: string;
+  /** Those too whose results are over. Default false. */
+  kept?: boolean;
+}
+
+/** How long failed jobs outlive their end, and how many of an endpoint at most, the newest. */
+export interface KeepFailed {
+  forMs: number;
+  jobs: number;
 }
 
 /** After this a job that has to run alone keeps others from busy workers, until one of these is idle. */
@@ -155,6 +163,8 @@ export interface JobStore {
   list(request: {
     endpointId: string;
     states?: readonly JobState[];
+    /** Failed jobs too whose results are over. Default false. */
+    kept?: boolean;
     offset: number;
     limit: number;
   }): Promise<{ jobs: Job[]; total: number }>;
@@ -198,8 +208,11 @@ export interface JobStore {
   }): Promise<TakenJob[]>;
   /** Jobs past their ttl that are not final → TIMED_OUT, up to `limit`. Returns them. */
   expire(now: number, limit: number): Promise<Job[]>;
-  /** Drops records whose `dropAt` is over, up to `limit`. Returns how many. */
-  drop(now: number, limit: number): Promise<number>;
+  /**
+   * Drops records whose `dropAt` is over, up to `limit`; failed ones are kept as `keep` says (default: not
+   * at all), with a later `dropAt`. Returns how many there were.
+   */
+  drop(now: number, limit: number, keep?: KeepFailed): Promise<number>;
 }
 
 /** A final state that a job's webhook has not heard of yet. Written in the same step as the state. */

@@ -24,7 +24,7 @@ import type { Duplex } from "node:stream";
 import type { Compute } from "../contract/compute.ts";
 import type { LogLine } from "../contract/control.ts";
 import { DEFAULTS, LIMITS } from "../contract/limits.ts";
-import type { EndpointRow, Store } from "../contract/store.ts";
+import type { EndpointRow, KeepFailed, Store } from "../contract/store.ts";
 import { sleep, systemClock, type Clock } from "../kit/clock.ts";
 import { silentLog, type Log } from "../kit/log.ts";
 import { Builds } from "./control/builds.ts";
@@ -90,6 +90,8 @@ export interface FlashServerOptions {
   secretFallback?: (name: string) => string | undefined;
   /** Releases of an environment that can come back; older ones and their builds go. Default 10. */
   keepReleases?: number;
+  /** How long failed jobs are kept, ms, and how many of an endpoint. Default: 7 days, 10,000. */
+  keepFailed?: Partial<KeepFailed>;
   /** OTEL_… variables: with OTEL_EXPORTER_OTLP_ENDPOINT traces are exported. Default: none. */
   tracing?: Readonly<Record<string, string | undefined>>;
   /** Bytes that worker logs may take: of one endpoint (default 16 MiB), and of all (default 1 GiB). */
@@ -295,6 +297,7 @@ function assemble(options: FlashServerOptions, key: string, tracer: Tracer | und
       return row === undefined ? text : secrets.redactor(row).redact(text);
     },
     allowPrivateWebhooks: options.allowPrivateWebhooks ?? false,
+    ...(options.keepFailed === undefined ? {} : { keepFailed: options.keepFailed }),
   });
   const host = poolHost(options, {
     keyring,

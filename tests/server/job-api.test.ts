@@ -317,6 +317,25 @@ describe("cancel, retry, purge-queue", () => {
     });
   });
 
+  test("a failed job whose result is over is there for those who ask for kept ones", async (t) => {
+    const api = await serveApi(t, { retries: 0 });
+    const lost = await submit(api);
+    await finish(api, { error: "no" });
+    api.clock.advance(30 * 60_000);
+    await api.pass(1000);
+    const POST = { method: "POST" };
+    assert.equal((await api.ask(`/status/${lost}`)).status, 404);
+    assert.equal((await api.ask(`/stream/${lost}`)).status, 404);
+    assert.equal((await api.ask(`/retry/${lost}`, POST)).status, 404);
+    assert.equal((await api.ok("/requests?status=FAILED"))["total"], 0);
+    assert.equal((await api.ok("/requests?kept=true"))["total"], 1);
+    assert.equal((await api.ok("/requests?status=FAILED&kept=true"))["total"], 1);
+    assert.equal((await api.ok(`/status/${lost}?kept=true`))["error"], "no");
+    const replayed = await api.ok(`/replay/${lost}?kept=true`, POST);
+    assert.equal(replayed["replayOf"], lost);
+    assert.equal((await api.ok(`/retry/${lost}?kept=true`, POST))["status"], "IN_QUEUE");
+  });
+
   test("retry brings a failed job back and refuses another state with 400", async (t) => {
     const api = await serveApi(t, { retries: 0 });
     const id = await submit(api);

@@ -7,8 +7,10 @@ import { Bells } from "../../src/server/jobs/bells.ts";
 import { TARGET, setUp, settleDown } from "./jobs-support.ts";
 import { openStore } from "../../src/server/store/store.ts";
 import { temporaryFolder } from "../support/temp.ts";
+import { until } from "../support/until.ts";
 
 const MINUTE = 60_000;
+const DAY_MS = 24 * 60 * MINUTE;
 
 function refusal(pattern: RegExp) {
   return (error: unknown): boolean =>
@@ -509,6 +511,84 @@ describe("limits in time", () => {
       assert.deepEqual(await jobs.stopsFor("wk1", 0), isRunning ? [id] : []);
     });
   }
+
+  test("a failed job outlives its result for those who ask for it, and can be sent back", async (t) => {
+    const { jobs, submit, take, pass, get, clock } = await setUp(t, {
+      retries: 0,
+      keepFailed: { forMs: 2 * DAY_MS },
+    });
+    const failed = await submit({ idempotencyKey: "k", policy: { ttl: 10_000 } });
+    await jobs.done({ jobId: failed.id, workerId: "wk1", body: { error: (await take()).id } });
+    const expired = await submit({ policy: { ttl: 10_000 } });
+    await pass(10_000);
+    const completed = await submit();
+    await jobs.done({ jobId: (await take()).id, workerId: "wk1", body: { output: 1 } });
+    clock.advance(30 * 60_000);
+    await pass(1000);
+    const seen = async (kept: boolean) => {
+      const all = [failed, expired, completed].map(({ id }) => jobs.get(id, { kept }));
+      return (await Promise.all(all)).map((job) => job?.state);
+    };
+    assert.deepEqual(await seen(false), [undefined, undefined, undefined]);
+    assert.deepEqual(await seen(true), ["FAILED", "TIMED_OUT", undefined]);
+    const page = { endpointId: "ep1", offset: 0, limit: 10 };
+    assert.deepEqual(await jobs.list(page), { jobs: [], total: 0 });
+    assert.deepEqual(await jobs.failed(page), { jobs: [], total: 0 });
+    assert.equal((await jobs.list({ ...page, kept: true })).total, 2);
+    assert.equal((await jobs.failed({ ...page, kept: true })).jobs.length, 2);
+    assert.equal(await jobs.retry(failed.id), undefined);
+    assert.notEqual((await submit({ idempotencyKey: "k" })).id, failed.id, "its key is free");
+    await jobs.purge("ep1");
+
+    assert.equal((await jobs.retry(failed.id, { kept: true }))?.moved, true);
+    assert.equal((await get(failed.id))?.input, '{"a":1}');
+    const again = await take();
+    assert.equal(again.id, failed.id);
+    await jobs.done({ jobId: again.id, workerId: "wk1", body: { output: 2 } });
+    assert.equal(await jobs.redrive("ep1", { kept: true }), 1);
+    assert.equal((await take()).id, expired.id);
+  });
+
+  test("failed jobs are kept for as long as the server says, and the newest so many of an endpoint", async (t) => {
+    const { jobs, store, submit, take, pass, clock } = await setUp(t, {
+      retries: 0,
+      keepFailed: { forMs: DAY_MS, jobs: 3 },
+    });
+    const ids: string[] = [];
+    for (let count = 0; count < 5; count++) {
+      ids.push((await submit()).id);
+      await jobs.done({ jobId: (await take()).id, workerId: "wk1", body: { error: "no" } });
+      await pass(1000);
+    }
+    clock.advance(31 * 60_000);
+    await pass(1000);
+    const page = { endpointId: "ep1", kept: true, offset: 0, limit: 10 };
+    const { jobs: kept, total } = await jobs.failed(page);
+    assert.deepEqual([kept.map(({ id }) => id), total], [ids.slice(2).toReversed(), 3]);
+    clock.advance(DAY_MS - 31 * 60_000 - 6000);
+    await pass(1000);
+    assert.equal((await jobs.list(page)).total, 3);
+    await pass(6000);
+    assert.equal((await jobs.list(page)).total, 0);
+    assert.equal(await store.jobs.get(ids[4] ?? ""), undefined);
+  });
+
+  test("many failed jobs are put aside in small steps, and none is lost on the way", async (t) => {
+    const { jobs, store, clock, pass } = await setUp(t, { keepFailed: { jobs: 5000 } });
+    const policy = { ttl: 10_000 };
+    const submits = Array.from({ length: 1200 }, () =>
+      jobs.submit(TARGET, { input: 1, policy }, "run"),
+    );
+    await Promise.all(submits);
+    const page = { endpointId: "ep1", offset: 0, limit: 1 };
+    clock.advance(10_001);
+    await pass(1000);
+    await until(async () => (await jobs.failed({ ...page, kept: true })).total === 1200, {
+      what: "all are kept",
+    });
+    await until(async () => (await jobs.list(page)).total === 0, { what: "nobody sees them" });
+    assert.equal(await store.jobs.drop(clock.now(), 500, { forMs: DAY_MS, jobs: 1000 }), 0);
+  });
 
   test("a result of run is kept for 30 minutes, one of runsync for one", async (t) => {
     const { jobs, submit, take, get, clock } = await setUp(t);

@@ -46,7 +46,7 @@ const FILTER_OPTIONS: NonNullable<CommandDefinition["options"]> = [
 export const jobsList: CommandDefinition = {
   description:
     "Lists the jobs of a queue endpoint, newest first. Those in state FAILED ran out of attempts: they are " +
-    "kept for 30 minutes, and 'flash jobs retry' sends them on their way again.",
+    "kept for a week (flash server start --keep-failed), and 'flash jobs retry' sends them on their way again.",
   examples: [
     ["flash jobs list analyze", "the newest ones"],
     ["flash jobs list analyze --state FAILED", "those that failed for good"],

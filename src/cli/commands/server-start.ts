@@ -21,11 +21,14 @@ interface Options {
   rateLimits?: true;
   cors?: readonly string[];
   keepReleases?: number;
+  keepFailed?: number;
   tlsCert?: string;
   tlsKey?: string;
   publicUrl?: string;
   trustProxy?: true;
 }
+
+const MAX_KEPT_DAYS = 365;
 
 export const serverStart: CommandDefinition = {
   description:
@@ -52,6 +55,11 @@ export const serverStart: CommandDefinition = {
       parseKept,
     ],
     [
+      "--keep-failed <days>",
+      "days that failed jobs are kept, to be looked into and retried; default: FLASH_KEEP_FAILED, 7",
+      parseDays,
+    ],
+    [
       "--tls-cert <file>",
       "speak TLS with this certificate (PEM, with its chain); SIGHUP reads it again",
     ],
@@ -71,11 +79,14 @@ export const serverStart: CommandDefinition = {
     const port = options.port ?? portOf(invocation.env);
     const kept = invocation.env.FLASH_KEEP_RELEASES?.trim();
     const keepReleases = options.keepReleases ?? (kept ? parseKept(kept) : undefined);
+    const days = invocation.env.FLASH_KEEP_FAILED?.trim();
+    const keepFailed = options.keepFailed ?? (days ? parseDays(days) : undefined);
     const settings: Settings = {
       ...options,
       port,
       tls,
       ...(keepReleases === undefined ? {} : { keepReleases }),
+      ...(keepFailed === undefined ? {} : { keepFailed }),
     };
     if (options.foreground === true) await serve(settings, invocation);
     else await startInBackground(settings, invocation);
@@ -196,5 +207,14 @@ function parseKept(text: string): number {
   throw new FlashError(
     "INVALID_USAGE",
     `--keep-releases is a whole number of at least 1, got '${text}'.`,
+  );
+}
+
+function parseDays(text: string): number {
+  const days = Number(text);
+  if (/^\d+(\.\d+)?$/.test(text) && days <= MAX_KEPT_DAYS) return days;
+  throw new FlashError(
+    "INVALID_USAGE",
+    `--keep-failed takes days from 0 to ${MAX_KEPT_DAYS}, such as 7 or 0.5, got '${text}'.`,
   );
 }

@@ -46,6 +46,8 @@ const API = "/api/v1";
 
 type Query = Readonly<Record<string, string | undefined>>;
 
+/** Failed jobs, too, whose results are over. */
+const KEPT = { kept: "true" };
 /** A server that is restarted is waited for this long by those who follow its logs, ms. */
 const AWAY_MS = 60_000;
 const LOOK_AGAIN_MS = 500;
@@ -221,6 +223,7 @@ export class FlashServerCloud implements Cloud {
         status: states.length === 0 ? undefined : states.join(","),
         kind: kinds?.join(","),
         key,
+        ...KEPT,
       },
       signal: options.signal,
       isRepeatable: true,
@@ -235,6 +238,7 @@ export class FlashServerCloud implements Cloud {
     return await this.#client.json<JobDocument>({
       method: "GET",
       path: `${await this.#queue(target, endpoint, options)}/status/${encodeURIComponent(job)}`,
+      query: KEPT,
       signal: options.signal,
       isRepeatable: true,
     });
@@ -248,6 +252,7 @@ export class FlashServerCloud implements Cloud {
     return await this.#client.json({
       method: "POST",
       path: `${await this.#queue(target, endpoint, options)}/${move}/${encodeURIComponent(job)}`,
+      ...(move === "cancel" ? {} : { query: KEPT }),
       signal: options.signal,
     });
   }

@@ -6,6 +6,8 @@
  *   POST  retry/{job}                   a failed job, on the release that accepted it
  *   POST  redrive                       many of them
  *   POST  replay/{job}                  the input of any job, as a new job of the present release
+ *
+ * A failed job is kept longer than its result. The platform's own operations see it only with `kept=true`.
  */
 
 import { FlashError } from "../../contract/errors.ts";
@@ -16,7 +18,7 @@ import { FAILED_STATES, JOB_STATES, type JobState } from "../../contract/states.
 import type { FailedFilter } from "../../contract/store.ts";
 import { pageOf, readBody, sendJson } from "./http.ts";
 import type { Call } from "./job-api.ts";
-import { jobOf, unknownJob } from "./job-of.ts";
+import { asksForKept, jobOf, unknownJob } from "./job-of.ts";
 import { checkInput, parseJson } from "./submission.ts";
 
 const REQUESTS_DEFAULT = 50;
@@ -28,6 +30,7 @@ export async function requests({ jobs, endpoint, query, response }: Call): Promi
   const page = pageOf(query, { limit: REQUESTS_DEFAULT, most: REQUESTS_MAX });
   const asked = { status: listOf(query, "status"), kind: listOf(query, "kind") };
   const key = query.get("key");
+  const kept = asksForKept(query);
   const endpointId = endpoint.row.id;
   const states = known("status", asked.status, JOB_STATES);
   const isAboutFailed =
@@ -35,8 +38,8 @@ export async function requests({ jobs, endpoint, query, response }: Call): Promi
     key !== null ||
     (states !== undefined && states.every((state) => isFailed(state)));
   const found = isAboutFailed
-    ? await jobs.failed({ endpointId, ...filterOf({ ...asked, key }), ...page })
-    : await jobs.list({ endpointId, ...(states === undefined ? {} : { states }), ...page });
+    ? await jobs.failed({ endpointId, ...filterOf({ ...asked, key }), kept, ...page })
+    : await jobs.list({ endpointId, ...(states === undefined ? {} : { states }), kept, ...page });
   sendJson(response, 200, {
     requests: found.jobs.map(jobDocument),
     total: found.total,
@@ -47,7 +50,7 @@ export async function requests({ jobs, endpoint, query, response }: Call): Promi
 
 export async function retry(call: Call): Promise<void> {
   const { id } = await jobOf(call);
-  const result = await call.jobs.retry(id);
+  const result = await call.jobs.retry(id, { kept: asksForKept(call.query) });
   if (result === undefined) throw unknownJob(id);
   if (!result.moved) {
     throw new FlashError(
@@ -67,7 +70,7 @@ export async function redrive({ jobs, endpoint, request, response }: Call): Prom
       hint: REDRIVE_HINT,
     });
   }
-  const moved = await jobs.redrive(endpoint.row.id, filterOf(asked));
+  const moved = await jobs.redrive(endpoint.row.id, { ...filterOf(asked), kept: true });
   sendJson(response, 200, { moved, status: "completed" });
 }
 

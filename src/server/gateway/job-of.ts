@@ -10,18 +10,26 @@ export async function jobOf({
   jobs,
   endpoint,
   id,
+  query,
 }: {
   jobs: Jobs;
   endpoint: { row: EndpointRow };
   id: string;
+  /** With `kept=true` a failed job is meant, too, whose result is over. Default: without. */
+  query?: URLSearchParams;
 }): Promise<Job> {
-  const job = await jobs.get(id);
+  const job = await jobs.get(id, { kept: asksForKept(query) });
   if (job === undefined || job.endpointId !== endpoint.row.id) throw unknownJob(id);
   return job;
 }
 
+/** Ours: the platform's clients never see a job whose result is over. */
+export function asksForKept(query: URLSearchParams | undefined): boolean {
+  return query?.get("kept") === "true";
+}
+
 export function unknownJob(id: string): FlashError {
   return new FlashError("JOB_NOT_FOUND", `There is no job '${id}'.`, {
-    hint: "Results are dropped when their retention is over.",
+    hint: "Results are dropped when their retention is over; '?kept=true' finds failed jobs for longer.",
   });
 }

@@ -33,8 +33,15 @@ import type { Clock } from "../../kit/clock.ts";
 import { newJobId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Job, JobCounts, NewJob } from "../../contract/job.ts";
-import type { Durability, FailedFilter, Store, TakenJob } from "../../contract/store.ts";
-import { Moves, type AttemptEnd } from "./moves.ts";
+import { DEFAULTS } from "../../contract/limits.ts";
+import type {
+  Durability,
+  FailedFilter,
+  KeepFailed,
+  Store,
+  TakenJob,
+} from "../../contract/store.ts";
+import { Moves, type Asked, type AttemptEnd } from "./moves.ts";
 import { LOOK_AGAIN_MS, Readers, type Patience } from "./readers.ts";
 import type {
   DoneBody,
@@ -65,6 +72,8 @@ export interface JobsOptions {
   redact?: (endpointId: string, text: string) => string;
   /** Lets webhooks reach loopback and private networks. Default false. */
   allowPrivateWebhooks?: boolean;
+  /** How long failed jobs are kept for those who ask for them, and how many. Default: 7 days, 10,000 of an endpoint. */
+  keepFailed?: Partial<KeepFailed>;
   /** Spreads delays; for tests. */
   random?: () => number;
 }
@@ -88,7 +97,9 @@ export class Jobs {
     this.#store = store;
     this.#clock = clock;
     this.#allowPrivateWebhooks = allowPrivateWebhooks;
-    this.#moves = new Moves({ store, clock, log, targetOf, allowPrivateWebhooks });
+    const { keepFailedMs: forMs, keepFailedJobs } = DEFAULTS;
+    const keepFailed = { forMs, jobs: keepFailedJobs, ...options.keepFailed };
+    this.#moves = new Moves({ store, clock, log, targetOf, allowPrivateWebhooks, keepFailed });
     this.#readers = new Readers({ store, clock, moves: this.#moves });
     const redact = options.redact ?? ((_, text: string) => text);
     this.#work = new Work({ store, clock, moves: this.#moves, random, redact });
@@ -172,9 +183,9 @@ export class Jobs {
     };
   }
 
-  /** The job, until its retention is over. */
-  get(id: string): Promise<Job | undefined> {
-    return this.#moves.get(id);
+  /** The job, until its retention is over; when it has failed and `kept` ones are asked for, longer. */
+  get(id: string, asked?: Asked): Promise<Job | undefined> {
+    return this.#moves.get(id, asked);
   }
 
   /** What an acknowledgement means. */
@@ -215,8 +226,8 @@ export class Jobs {
   }
 
   /** From FAILED or TIMED_OUT back into the queue. Undefined for an unknown job. */
-  retry(id: string): Promise<{ job: Job; moved: boolean } | undefined> {
-    return this.#moves.retry(id);
+  retry(id: string, asked?: Asked): Promise<{ job: Job; moved: boolean } | undefined> {
+    return this.#moves.retry(id, asked);
   }
 
   /** {@link retry} of all that have failed until now and that the filter means. Returns how many. */

@@ -8,7 +8,7 @@ import type { Log } from "../../kit/log.ts";
 import type { Job, NewJob } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { isFinal } from "../../contract/states.ts";
-import type { FailedFilter, Outcome, Store, TakenJob } from "../../contract/store.ts";
+import type { FailedFilter, KeepFailed, Outcome, Store, TakenJob } from "../../contract/store.ts";
 import { Attempts, LEASE_MS, type Attempt, type Over } from "./attempts.ts";
 import { Bells } from "./bells.ts";
 import * as failures from "./failures.ts";
@@ -29,12 +29,18 @@ export interface MovesOptions {
   targetOf: (endpointId: string, releaseId: string) => Promise<RetryRules | undefined>;
   /** Lets webhooks reach loopback and private networks. */
   allowPrivateWebhooks: boolean;
+  keepFailed: KeepFailed;
 }
 
 /** An attempt that is over; without an `error` it was the job's last. */
 export interface AttemptEnd {
   job: Job;
   error?: string;
+}
+
+/** `kept`: a failed job is meant, too, whose result is over. Default false. */
+export interface Asked {
+  kept?: boolean;
 }
 
 /** Jobs that are moved together, when many are. */
@@ -81,6 +87,7 @@ export class Moves {
       store,
       clock,
       log,
+      keepFailed: options.keepFailed,
       onExpired: (job) => this.#expired(job),
       onDue: (due) => this.#becameDue(due),
     });
@@ -120,11 +127,11 @@ export class Moves {
     return this.#isClosed;
   }
 
-  /** Undefined for an unknown job, and for one whose retention is over. */
-  async get(id: string): Promise<Job | undefined> {
+  /** Undefined for an unknown job, and for one whose retention is over, unless it is `kept`. */
+  async get(id: string, { kept = false }: Asked = {}): Promise<Job | undefined> {
     const job = await this.#store.jobs.get(id);
     const isGone = job?.dropAt != null && job.dropAt <= this.#now();
-    return isGone ? undefined : job;
+    return isGone || (job?.isKept === true && !kept) ? undefined : job;
   }
 
   // --- into the queue and out of it
@@ -239,8 +246,8 @@ export class Moves {
     return job;
   }
 
-  async retry(id: string): Promise<{ job: Job; moved: boolean } | undefined> {
-    const job = await this.get(id);
+  async retry(id: string, asked?: Asked): Promise<{ job: Job; moved: boolean } | undefined> {
+    const job = await this.get(id, asked);
     if (job === undefined) return undefined;
     const retrying = this.#store.jobs.retry(id, this.#now());
     this.polls.ring(job.endpointId, job.releaseId);

@@ -3,7 +3,7 @@
 import type { Clock } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Job } from "../../contract/job.ts";
-import type { Store } from "../../contract/store.ts";
+import type { KeepFailed, Store } from "../../contract/store.ts";
 
 /** Looks this often, whatever timers are set: the wall clock may jump under them. */
 const PERIOD_MS = 1000;
@@ -14,6 +14,7 @@ export interface SweeperOptions {
   store: Store;
   clock: Clock;
   log: Log;
+  keepFailed: KeepFailed;
   onExpired: (job: Job) => void;
   onDue: (due: DueJobs) => void;
 }
@@ -76,7 +77,7 @@ export class Sweeper {
   }
 
   async #sweep(): Promise<void> {
-    const { store, onExpired } = this.#options;
+    const { store, onExpired, keepFailed } = this.#options;
     if (this.#wakeAt <= this.#now()) await this.#startDue();
     for (let found = STEP; found === STEP && !this.#isClosed;) {
       const expired = await store.jobs.expire(this.#now(), STEP);
@@ -84,7 +85,7 @@ export class Sweeper {
       found = expired.length;
     }
     for (let found = STEP; found === STEP && !this.#isClosed;) {
-      found = await store.jobs.drop(this.#now(), STEP);
+      found = await store.jobs.drop(this.#now(), STEP, keepFailed);
     }
   }
 

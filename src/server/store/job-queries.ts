@@ -39,19 +39,28 @@ export class JobQueries {
   async list({
     endpointId,
     states,
+    kept = false,
     offset,
     limit,
   }: Parameters<JobStore["list"]>[0]): Promise<{ jobs: Job[]; total: number }> {
     const rows = this.#sql.list.all({
       endpointId,
       states: states === undefined ? null : JSON.stringify(states),
+      kept: kept ? 1 : 0,
       offset,
       limit,
     });
     const counted = states ?? (Object.keys(COUNTER_OF) as JobState[]);
     const lanes = this.#counters(endpointId);
     const total = sum(counted.flatMap((state) => lanes.map((lane) => lane[COUNTER_OF[state]])));
-    return { jobs: this.#read.all(rows), total };
+    return { jobs: this.#read.all(rows), total: total - this.#hidden(endpointId, counted, kept) };
+  }
+
+  /** Of the records that the counters count, those that nobody has asked for. */
+  #hidden(endpointId: string, states: readonly JobState[], kept: boolean): number {
+    if (kept) return 0;
+    const request = { endpointId, states: JSON.stringify(states) };
+    return Number(this.#sql.countHidden.get(request)?.["jobs"]);
   }
 
   async failed(
@@ -141,12 +150,14 @@ export function failedFilter({
   states,
   kinds,
   key,
-}: FailedFilter & { endpointId: string }): Record<string, string | null> {
+  kept = false,
+}: FailedFilter & { endpointId: string }): Record<string, string | number | null> {
   return {
     endpointId,
     states: states === undefined ? null : JSON.stringify(states),
     kinds: kinds === undefined ? null : JSON.stringify(kinds),
     key: key ?? null,
+    kept: kept ? 1 : 0,
   };
 }
 

@@ -35,12 +35,13 @@ export interface JobRow {
   key: string | null;
   history: string | null;
   alone_since: number | null;
+  kept: number;
   output: string | null;
   input: string | null;
 }
 
 const NARROW = `seq, id, lane, state, attempt, failures, run_at, expires_at, created_at, started_at, finished_at,
-  drop_at, lease_until, worker_id, via, execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, error, key, history, alone_since`;
+  drop_at, lease_until, worker_id, via, execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, error, key, history, alone_since, kept`;
 const ALL = `${NARROW}, output, input`;
 /** What {@link rowOf} reads. */
 export const COLUMNS = ALL;
@@ -77,8 +78,9 @@ export function rowOf(columns: readonly unknown[]): JobRow {
     key: at[21],
     history: at[22],
     alone_since: at[23],
-    output: at[24],
-    input: at[25],
+    kept: at[24],
+    output: at[25],
+    input: at[26],
   };
 }
 
@@ -91,7 +93,7 @@ export type DroppedRow = [seq: number, lane: number, state: JobState, key: strin
 
 /** What a filter means of the jobs that have failed for good: they have an index of their own. */
 const FAILED = `lane IN (SELECT id FROM lanes WHERE endpoint_id = :endpointId)
-  AND state IN ('FAILED', 'TIMED_OUT')
+  AND state IN ('FAILED', 'TIMED_OUT') AND kept <= :kept
   AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
   AND (:key IS NULL OR key = :key)
   AND (:kinds IS NULL OR iif(state = 'TIMED_OUT', 'expired', history ->> '$[#-1].failure.kind')
@@ -174,7 +176,7 @@ export function prepareStatements(db: DatabaseSync) {
       WHERE id = :id AND state IN ('IN_QUEUE', 'IN_PROGRESS') RETURNING ${ALL}`),
     retry: sql(`UPDATE jobs SET state = 'IN_QUEUE', run_at = :now, expires_at = :now + ttl_ms,
       failures = 0, output = NULL, error = NULL, finished_at = NULL, drop_at = NULL,
-      worker_id = NULL, drained = 0
+      worker_id = NULL, drained = 0, kept = 0
       WHERE id = :id AND state IN ('FAILED', 'TIMED_OUT') RETURNING ${ALL}`),
     dropChunks: sql("DELETE FROM chunks WHERE job = ?"),
     purge: sql(`UPDATE jobs SET state = 'CANCELLED', finished_at = :now, ${DROP_AT}
@@ -192,9 +194,24 @@ export function prepareStatements(db: DatabaseSync) {
       WHERE seq IN (SELECT seq FROM jobs WHERE state IN ('IN_QUEUE', 'IN_PROGRESS')
         AND expires_at <= :now ORDER BY expires_at LIMIT :limit)
       RETURNING ${ALL}`),
+    /** Those whose results are over, but which are kept because they have failed. */
+    keepable: arrays(`SELECT ${DROPPED} FROM jobs WHERE drop_at <= :now AND kept = 0
+      AND state IN ('FAILED', 'TIMED_OUT') AND finished_at > :now - :keepMs
+      ORDER BY drop_at LIMIT :limit`),
+    /** Of a JSON array of jobs. */
+    keep: sql(`UPDATE jobs SET kept = 1, idempotency_key = NULL, drop_at = finished_at + ?
+      WHERE seq IN (SELECT value FROM json_each(?))`),
+    countKept: sql(`SELECT count(*) AS jobs FROM jobs WHERE kept = 1
+      AND lane IN (SELECT id FROM lanes WHERE endpoint_id = ?)`),
+    countHidden: sql(`SELECT count(*) AS jobs FROM jobs WHERE kept = 1
+      AND lane IN (SELECT id FROM lanes WHERE endpoint_id = :endpointId)
+      AND state IN (SELECT value FROM json_each(:states))`),
+    dropKept: arrays(`DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE kept = 1
+        AND lane IN (SELECT id FROM lanes WHERE endpoint_id = ?) ORDER BY finished_at, seq LIMIT ?)
+      RETURNING ${DROPPED}`),
     drop: arrays(`DELETE FROM jobs WHERE seq IN
       (SELECT seq FROM jobs WHERE drop_at <= ? ORDER BY drop_at LIMIT ?) RETURNING ${DROPPED}`),
-    dropOne: arrays(`DELETE FROM jobs WHERE id = ? RETURNING ${DROPPED}`),
+    releaseKey: sql("UPDATE jobs SET idempotency_key = NULL WHERE id = ? RETURNING seq"),
     /** Of a JSON array of jobs. */
     dropInputs: sql("DELETE FROM large_inputs WHERE job IN (SELECT value FROM json_each(?))"),
     dropStreams: sql("DELETE FROM chunks WHERE job IN (SELECT value FROM json_each(?))"),
@@ -203,6 +220,7 @@ export function prepareStatements(db: DatabaseSync) {
     list: sql(`SELECT ${NARROW}, NULL AS output, 'null' AS input FROM jobs
       WHERE lane IN (SELECT id FROM lanes WHERE endpoint_id = :endpointId)
         AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+        AND kept <= :kept
       ORDER BY seq DESC LIMIT :limit OFFSET :offset`),
     failed: sql(`SELECT ${NARROW}, NULL AS output, 'null' AS input FROM jobs WHERE ${FAILED}
       ORDER BY seq DESC LIMIT :limit OFFSET :offset`),
@@ -284,6 +302,7 @@ export class JobReader {
       startedAt: row.started_at,
       finishedAt: row.finished_at,
       dropAt: row.drop_at,
+      isKept: row.kept === 1,
     };
     return row.input === null ? this.#withLargeInput(job, row.seq) : job;
   }

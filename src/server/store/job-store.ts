@@ -3,7 +3,13 @@
 import type { DatabaseSync } from "node:sqlite";
 import { jobDocumentText, type Job, type JobCounts, type NewJob } from "../../contract/job.ts";
 import type { JobState } from "../../contract/states.ts";
-import { ALONE_WAIT_MS, type JobStore, type Outcome, type TakenJob } from "../../contract/store.ts";
+import {
+  ALONE_WAIT_MS,
+  type JobStore,
+  type KeepFailed,
+  type Outcome,
+  type TakenJob,
+} from "../../contract/store.ts";
 import type { SqliteBatchStore } from "./batch-store.ts";
 import type { Committer } from "./commit.ts";
 import { failedFilter, JobQueries, type QueueSums } from "./job-queries.ts";
@@ -94,8 +100,8 @@ export class SqliteJobStore implements JobStore {
     if (job.idempotencyKey !== null) {
       const earlier = this.#read.one(this.#sql.byKey.get(job.endpointId, job.idempotencyKey));
       if (earlier !== undefined && (earlier.dropAt ?? Infinity) > job.createdAt) return earlier;
-      // Its retention is over: nobody can see it any more, although no sweep has dropped it yet.
-      if (earlier !== undefined) this.#dropped(this.#sql.dropOne.all(earlier.id));
+      // Its retention is over, although no sweep has come yet.
+      if (earlier !== undefined) this.#releaseKey(earlier.id, job);
     }
     const { policy } = job;
     const isLarge = job.input.length > INLINE_INPUT;
@@ -415,8 +421,37 @@ export class SqliteJobStore implements JobStore {
     return this.#committer.commit(() => this.#allEnded(this.#sql.expire.all({ now, limit }), now));
   }
 
-  drop(now: number, limit: number): Promise<number> {
-    return this.#committer.commit(() => this.#dropped(this.#sql.drop.all(now, limit)));
+  #releaseKey(earlier: string, { endpointId, idempotencyKey }: NewJob): void {
+    const row = this.#sql.releaseKey.get(earlier);
+    this.#sql.dropKey.run(endpointId, idempotencyKey, Number(row?.["seq"]));
+  }
+
+  drop(now: number, limit: number, keep: KeepFailed = KEEP_NONE): Promise<number> {
+    return this.#committer.commit(() => {
+      const kept = this.#keep(now, limit, keep);
+      // More of them may be due: until they are told apart nothing may be dropped.
+      if (kept === limit) return kept;
+      return Math.max(kept, this.#dropped(this.#sql.drop.all(now, limit)));
+    });
+  }
+
+  /** Failed jobs whose results are over stay for those who ask for them. Returns how many. */
+  #keep(now: number, limit: number, { forMs, jobs }: KeepFailed): number {
+    if (forMs <= 0 || jobs <= 0) return 0;
+    const rows = this.#sql.keepable.all({ now, keepMs: forMs, limit }) as unknown as DroppedRow[];
+    if (rows.length === 0) return 0;
+    const seqs = JSON.stringify(rows.map(([seq]) => seq));
+    const endpoints = new Set(rows.map(([, lane]) => this.#lanes.get(lane).endpointId));
+    for (const [seq, lane, , key] of rows) {
+      if (key !== null) this.#sql.dropKey.run(this.#lanes.get(lane).endpointId, key, seq);
+    }
+    this.#sql.dropStreams.run(seqs);
+    this.#sql.keep.run(forMs, seqs);
+    for (const endpointId of endpoints) {
+      const surplus = Number(this.#sql.countKept.get(endpointId)?.["jobs"]) - jobs;
+      if (surplus > 0) this.#dropped(this.#sql.dropKept.all(endpointId, surplus));
+    }
+    return rows.length;
   }
 
   /** What belonged to rows that are gone goes with them. Returns how many. */
@@ -459,7 +494,10 @@ const UNTOUCHED = {
   startedAt: null,
   finishedAt: null,
   dropAt: null,
+  isKept: false,
 } as const;
+
+const KEEP_NONE: KeepFailed = { forMs: 0, jobs: 0 };
 
 function runsAlone(row: JobRow): boolean {
   return row.alone_since !== null;

@@ -261,6 +261,12 @@ CREATE INDEX jobs_failed ON jobs (lane) WHERE state IN ('FAILED', 'TIMED_OUT');
 CREATE INDEX jobs_alone ON jobs (seq) WHERE alone_since IS NOT NULL AND state = 'IN_QUEUE';
 `;
 
+/** Failed jobs that outlive their results, so that they can still be looked into and sent back. */
+const KEPT_FAILURES = `
+ALTER TABLE jobs ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX jobs_kept ON jobs (lane, finished_at) WHERE kept = 1;
+`;
+
 const STEPS: readonly string[] = [
   JOBS_AND_CONTROL,
   WORKER_KEYS,
@@ -271,6 +277,7 @@ const STEPS: readonly string[] = [
   MOVES_WITHOUT_TRIGGERS,
   RELEASE_ENDPOINTS,
   FAILURES,
+  KEPT_FAILURES,
 ];
 
 /** The schema version this program writes. */

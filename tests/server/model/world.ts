@@ -613,7 +613,9 @@ export class World {
   }
 
   async #look(job: ModelJob, takenBy: string | undefined): Promise<void> {
-    const seen = await this.#store.jobs.get(job.id);
+    const record = await this.#store.jobs.get(job.id);
+    // A failed job that outlives its result is gone for everybody who does not ask for such jobs.
+    const seen = record?.isKept === true ? undefined : record;
     const wasSilent = (job.running?.leaseEndsAt ?? Infinity) <= this.#model.times.elapsed;
     assert.equal(this.#model.explain(job, seen, takenBy), undefined);
     if (seen === undefined) {
