@@ -186,6 +186,18 @@ describe("life", () => {
     await assert.rejects(server.request(`${url}/pid`));
   });
 
+  test("closing lasts as long as the running job, however much longer it might", async (t) => {
+    const server = await TestServer.start(t);
+    const { endpoints } = await server.deploy("shop", [QUEUE]);
+    const waiting = server.request(`${endpoints[0]?.url}/runsync`, post({ sleepMs: 500 }));
+    await until(async () => (await server.status("shop", "queue")).jobs.inProgress === 1, {
+      what: "the job to run",
+    });
+    // Far beyond what the test may take.
+    await server.server.close({ graceMs: 3_600_000 });
+    assert.equal((await waiting).json.status, "COMPLETED");
+  });
+
   test("a client that waits for a job is told its state when the server ends", async (t) => {
     const server = await TestServer.start(t);
     const { endpoints } = await server.deploy("shop", [QUEUE]);

@@ -58,6 +58,8 @@ const YOUNG_MS = 10_000;
 const STRICT_WAIT_MS = 5 * 60_000;
 /** Patience with a worker whose connection broke, ms. */
 const SUSPECT_MS = 1000;
+/** How often a pool that closes looks whether its workers have finished their jobs, ms. */
+const DRAIN_LOOK_MS = 50;
 /** Scaled-down workers that `strict-resume` can bring back. */
 const MAX_RETIRED = 100;
 
@@ -304,8 +306,20 @@ export class Pool {
     const cancel = this.#host.clock.after(graceMs, () => {
       for (const worker of this.#workers.values()) killNow(worker);
     });
+    const stopLooking = this.#lookAtDrains();
     await Promise.all(this.#lives);
     cancel();
+    stopLooking();
+  }
+
+  /** The scaler, which notes how many jobs workers hold, has left this pool or has ended itself. */
+  #lookAtDrains(): () => void {
+    const look = (): void => {
+      for (const worker of this.#workers.values()) this.#finishDrain(worker);
+      cancel = this.#host.clock.after(DRAIN_LOOK_MS, look);
+    };
+    let cancel = this.#host.clock.after(DRAIN_LOOK_MS, look);
+    return () => cancel();
   }
 
   #now(): number {
