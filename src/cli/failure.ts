@@ -46,14 +46,14 @@ export function reportFailure(error: unknown, output: Output): number {
 
 /** A problem document, with the build's diagnostics when there are any. */
 export function failureDocument(error: unknown): Problem & { diagnostics?: unknown } {
-  const known = FlashError.is(error) ? error : unexpected(error);
+  const known = FlashError.is(error) ? error : (refusedBySystem(error) ?? unexpected(error));
   const diagnostics = known.details?.diagnostics;
   return { ...problemOf(known), ...(diagnostics === undefined ? {} : { diagnostics }) };
 }
 
 function failureText(error: unknown, output: Output): string {
   const colors = output.talkColors;
-  const known = FlashError.is(error) ? error : unexpected(error);
+  const known = FlashError.is(error) ? error : (refusedBySystem(error) ?? unexpected(error));
   // The mistakes of a project are many lines; what they amount to belongs below them.
   const lines =
     known.code === "BUILD_FAILED"
@@ -68,6 +68,32 @@ function failureText(error: unknown, output: Output): string {
   const showsStack = output.verbose || known.code === "INTERNAL";
   if (showsStack) lines.push(colors.dim(stackOf(known)));
   return lines.join("\n");
+}
+
+/** What the file system says to a path that the user chose, and to a full disk: no mistake of ours. */
+const REFUSALS = new Set([
+  "EACCES",
+  "EPERM",
+  "EROFS",
+  "EISDIR",
+  "ENOTDIR",
+  "EEXIST",
+  "ENOSPC",
+  "EDQUOT",
+]);
+
+function refusedBySystem(error: unknown): FlashError | undefined {
+  const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException;
+  if (!(error instanceof Error) || syscall === undefined || !REFUSALS.has(code ?? "")) {
+    return undefined;
+  }
+  const isFull = code === "ENOSPC" || code === "EDQUOT";
+  return new FlashError("CONFLICT", `The file system refuses it: ${error.message}.`, {
+    hint: isFull
+      ? "Make room on the disk, then try again."
+      : "Check the path, its owner and its mode; FLASH_HOME names the folder of the server's state.",
+    cause: error,
+  });
 }
 
 function unexpected(error: unknown): FlashError {

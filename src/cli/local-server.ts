@@ -4,9 +4,12 @@
  * Invariants:
  *   1. A command never talks to the server of another home: the key must fit and the home be the same.
  *   2. Only a process that has confirmed that it is this home's server is ever sent a signal.
+ *   3. The key is only sent to who has proven to have it: anybody may listen on a port that is free.
  */
 
+import { randomBytes } from "node:crypto";
 import { realpath } from "node:fs/promises";
+import http from "node:http";
 import path from "node:path";
 // Not kit/clock: its timers do not keep a process alive, and here nothing else does.
 import { setTimeout as pause } from "node:timers/promises";
@@ -15,7 +18,13 @@ import { FlashError } from "../contract/errors.ts";
 import { DEFAULTS } from "../contract/limits.ts";
 import { systemClock } from "../kit/clock.ts";
 import { ControlClient } from "../clouds/clouds.ts";
-import { readKey, readOrCreateKey } from "../server/control/key.ts";
+import {
+  CHALLENGE_HEADER,
+  PROOF_HEADER,
+  proofOf,
+  readKey,
+  readOrCreateKey,
+} from "../server/control/key.ts";
 import type { StartOptions } from "./background.ts";
 import { readRecord } from "./server-record.ts";
 import { serverLogFile } from "./home.ts";
@@ -132,8 +141,11 @@ export class LocalServer {
   }
 
   async #probe(url: string, signal: AbortSignal): Promise<Probe> {
-    const client = new ControlClient({ url, key: await this.key() });
+    const key = await this.key();
     try {
+      const stranger = key === undefined ? undefined : await strangerAt(url, key, signal);
+      if (stranger !== undefined) return { kind: "other", what: stranger };
+      const client = new ControlClient({ url, key });
       const document = await client.json<ServerDocument | undefined>({
         method: "GET",
         path: "/api/v1/server",
@@ -165,6 +177,45 @@ export class LocalServer {
       return (error as NodeJS.ErrnoException).code !== "ESRCH";
     }
   }
+}
+
+/** Who answers there, when it has not this key; undefined when it has proven that it does. */
+async function strangerAt(
+  url: string,
+  key: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const challenge = randomBytes(32).toString("hex");
+  const proof = await challenged(url, challenge, signal);
+  if (proof === undefined) return "Something that is no Flash server";
+  const { port } = new URL(url);
+  return proof === proofOf(key, Number(port), challenge) ? undefined : "Another Flash server";
+}
+
+/** The proof that comes back, if any. Throws `SERVER_NOT_RUNNING`, `CONNECTION_FAILED`. */
+async function challenged(
+  url: string,
+  challenge: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  return await new Promise((resolve, reject) => {
+    const request = http.get(`${url}/livez`, {
+      agent: false,
+      headers: { [CHALLENGE_HEADER]: challenge },
+      signal,
+    });
+    request.setTimeout(PROBE_MS, () => request.destroy(new Error("it does not answer")));
+    request.on("response", (response) => {
+      response.resume();
+      const proof = response.headers[PROOF_HEADER];
+      resolve(typeof proof === "string" ? proof : undefined);
+    });
+    request.on("error", (cause: NodeJS.ErrnoException) => {
+      if (signal.aborted) return reject(signal.reason as Error);
+      const code = cause.code === "ECONNREFUSED" ? "SERVER_NOT_RUNNING" : "CONNECTION_FAILED";
+      reject(new FlashError(code, `${url}: ${cause.message}`, { cause }));
+    });
+  });
 }
 
 /** True for a URL whose host is this machine itself. */

@@ -11,7 +11,8 @@ Written from the commands themselves by \`npm run docs\`; \`flash <command> --he
 - **stdout is data, stderr is talk.** Results go to stdout; progress, warnings and errors to stderr.
 - **\`--json\`**: stdout is one JSON document, or one for each line where a command follows something
   (\`logs\`, streams of \`call\`). When a command fails, stdout stays empty and the last line of stderr is a
-  problem document (RFC 9457) with a \`code\` that \`flash explain <code>\` explains.
+  problem document (RFC 9457) with a \`code\` that \`flash explain <code>\` explains. The findings of
+  \`doctor\` are its result, also when a check failed.
 - **Colours** only in a terminal; \`NO_COLOR\`, \`FORCE_COLOR\`, \`TERM=dumb\` and \`CI\` are respected.
 - **No question without a terminal**: what needs a confirmation fails and names the flag that gives it.
 - **The strongest setting counts**: flag, environment variable, flash.toml, code, default. \`flash config\`

@@ -1,7 +1,7 @@
 /** Help, versions and mistakes in a command line. */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { describe, test } from "node:test";
 import type { CommandEntry } from "../../src/cli/command.ts";
@@ -136,6 +136,19 @@ for (const args of [["deploy", "--app"], ["app"], ["init"], []]) {
     assert.equal((JSON.parse(stderr) as Problem).code, "INVALID_USAGE");
   });
 }
+
+test("a folder that cannot be made is the user's to mend, and no mistake of Flash", async (t) => {
+  const { flash, cwd } = machine(t);
+  const file = path.join(cwd, "file");
+  writeFileSync(file, "");
+  const one = machine(t, { FLASH_HOME: path.join(file, "home") });
+  const { code, stdout, stderr } = await one.flash("token");
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.match(stderr, /^✗ The file system refuses it: ENOTDIR[^]*FLASH_HOME[^\n]*\n$/);
+  mkdirSync(path.join(cwd, "flash.toml"));
+  const config = await flash("config", "--json");
+  assert.equal((JSON.parse(config.stderr) as Problem).code, "CONFLICT");
+});
 
 test("what others wrote can forge no row of a table and no screen", () => {
   const rows = columns([

@@ -1,7 +1,8 @@
 /** The server of a machine: started, found, stopped; and homes that never see each other. */
 
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
@@ -140,6 +141,32 @@ describe("in the way", () => {
     assert.equal(code, 1);
     assert.match(stderr, /Something that is no Flash server uses port/);
     assert.match(stderr, /--port or FLASH_PORT/);
+  });
+
+  test("whoever takes the port of a server that is down is not told its key", async (t) => {
+    const one = machine(t);
+    const url = await started(one, "--port", "0");
+    const { pid } = JSON.parse(readFileSync(path.join(one.home, "server.json"), "utf8"));
+    process.kill(pid, "SIGKILL");
+    const isFree = (): Promise<boolean> =>
+      fetch(url).then(
+        () => false,
+        () => true,
+      );
+    await until(isFree, { what: "the port to be free" });
+    const heard: string[] = [];
+    const impostor = createServer((request, response) => {
+      heard.push(JSON.stringify(request.headers));
+      response.setHeader("x-flash-proof", "0".repeat(64)).end("{}");
+    });
+    impostor.listen(Number(new URL(url).port), "127.0.0.1");
+    await once(impostor, "listening");
+    t.after(() => impostor.close());
+    const { code } = await one.flash("status", "--port", new URL(url).port);
+    assert.equal(code, 1);
+    assert.ok(heard.length > 0);
+    assert.ok(!heard.join().includes("authorization"), heard.join());
+    rmSync(path.join(one.home, "server.json"));
   });
 
   test("a second server on the same home is refused, on any port", async (t) => {

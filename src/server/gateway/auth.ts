@@ -9,6 +9,7 @@ import type { ApiRoute } from "../../contract/api-routes.ts";
 import { FlashError } from "../../contract/errors.ts";
 import type { KeyRow } from "../../contract/identity.ts";
 import type { Clock } from "../../kit/clock.ts";
+import { proofOf } from "../control/key.ts";
 import { isWholeKey, looksLikeKey } from "../identity/key-text.ts";
 import { clientAddress, type Addressed } from "./client-address.ts";
 import { FailedAttempts } from "./failed-attempts.ts";
@@ -48,6 +49,8 @@ export interface KeyringOptions {
 
 export class Keyring {
   readonly #serverKey: Buffer;
+  /** Answers a challenge (control/key). */
+  readonly prove: (port: number, challenge: unknown) => string | undefined;
   readonly #clock: Clock;
   readonly #trustsProxy: boolean;
   readonly #failed: FailedAttempts;
@@ -58,6 +61,7 @@ export class Keyring {
   constructor({ serverKey, clock, trustsProxy = false }: KeyringOptions) {
     this.#trustsProxy = trustsProxy;
     this.#serverKey = digest(serverKey);
+    this.prove = (port, challenge) => proofOf(serverKey, port, challenge);
     this.#clock = clock;
     this.#failed = new FailedAttempts(clock);
   }

@@ -26,6 +26,7 @@ import { givenRequestId, newRequestId } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Control } from "../control/control.ts";
 import { handleControl, isPublicControl } from "../control/control-api.ts";
+import { CHALLENGE_HEADER, PROOF_HEADER } from "../control/key.ts";
 import type { PlainExchange } from "../edge/exchange.ts";
 import type { Identity } from "../identity/identity.ts";
 import { sendLoginPage } from "../identity/login-page.ts";
@@ -181,7 +182,7 @@ export class Gateway {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const target = this.#targetOf(request);
-    if (target.kind === "health") return this.#answerHealth(target.check, response);
+    if (target.kind === "health") return this.#answerHealth(target.check, request, response);
     const ofWorker = requestOfWorker(target);
     // Until the end workers may say how their jobs ended: unmodified ones say it once.
     if (ofWorker === undefined || this.#state === "starting") this.#requireOpen(response);
@@ -254,7 +255,14 @@ export class Gateway {
     return isLoopback && !isLocalName(name) && name !== publicHost;
   }
 
-  #answerHealth(check: "livez" | "readyz", response: ServerResponse): void {
+  #answerHealth(
+    check: "livez" | "readyz",
+    { headers, socket }: IncomingMessage,
+    response: ServerResponse,
+  ): void {
+    const { keyring } = this.#options;
+    const proof = keyring.prove(socket.localPort ?? 0, headers[CHALLENGE_HEADER]);
+    if (proof !== undefined) response.setHeader(PROOF_HEADER, proof);
     const isReady = this.#state === "open";
     if (check === "livez" || isReady) sendJson(response, 200, { status: "ok" });
     else sendJson(response, 503, { status: this.#state }, { "retry-after": "1" });
