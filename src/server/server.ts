@@ -2,9 +2,12 @@
  * The server room: durable jobs, load-balanced requests, workers that come and go, and the API that
  * controls them, in one process over a store and a compute driver.
  *
+ *   server-options  what a server is started with
+ *   assembly        its parts, made for each other; pool-host: what pools of workers see of them
+ *   door            a port, plain or with TLS
+ *
  *   store/     what must survive (SQLite)
  *   jobs/      what happens to jobs
- *   door       a port, plain or with TLS
  *   edge/      connections, and the reading of plain requests
  *   gateway/   every HTTP request
  *   scaler/    how many workers there should be
@@ -21,93 +24,26 @@ import { mkdir } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import path from "node:path";
 import type { Duplex } from "node:stream";
-import type { Compute } from "../contract/compute.ts";
-import type { LogLine } from "../contract/control.ts";
 import { DEFAULTS, LIMITS } from "../contract/limits.ts";
-import type { EndpointRow, KeepFailed, Store } from "../contract/store.ts";
-import { sleep, systemClock, type Clock } from "../kit/clock.ts";
-import { silentLog, type Log } from "../kit/log.ts";
-import { Builds } from "./control/builds.ts";
-import { Events } from "./control/events.ts";
-import { Control } from "./control/control.ts";
+import { sleep, systemClock } from "../kit/clock.ts";
+import { silentLog } from "../kit/log.ts";
+import { assemble, type Parts } from "./assembly.ts";
+import type { Control } from "./control/control.ts";
 import { readOrCreateKey } from "./control/key.ts";
-import { Logs } from "./control/logs.ts";
-import { Pruner } from "./control/pruner.ts";
-import { Uploads } from "./control/uploads.ts";
-import { WorkerKeys } from "./control/worker-keys.ts";
-import { Keyring } from "./gateway/auth.ts";
-import { Door, readTls, type TlsFiles } from "./door.ts";
-import { Gateway } from "./gateway/gateway.ts";
-import { Cors } from "./gateway/cors.ts";
-import { RateLimits } from "./gateway/rate-limits.ts";
-import { AuditTrail } from "./identity/audit.ts";
-import type { Identity } from "./identity/identity.ts";
-import { Keys } from "./identity/keys.ts";
-import { Logins } from "./identity/logins.ts";
-import { Secrets } from "./identity/secrets.ts";
-import { Vault } from "./identity/vault.ts";
-import { Batches, type BatchTarget } from "./jobs/batches.ts";
-import { Jobs } from "./jobs/jobs.ts";
-import { Scaler } from "./scaler/scaler.ts";
-import { Fleet } from "./workers/fleet.ts";
-import { Metrics } from "./metrics/metrics.ts";
+import { Door, readTls } from "./door.ts";
+import { isLoopbackAddress, type FlashServerOptions } from "./server-options.ts";
 import { readTraceSettings } from "./traces/settings.ts";
 import type { Tracer } from "./traces/tracer.ts";
-import type { Pool, PoolHost } from "./workers/pool.ts";
 
+export type { FlashServerOptions } from "./server-options.ts";
 export { SqliteStore, openStore, type StoreOptions } from "./store/store.ts";
 export { ProcessCompute, type ProcessComputeOptions } from "./workers/process-compute.ts";
 export { keyFile, readKey, readOrCreateKey } from "./control/key.ts";
 export type { Control } from "./control/control.ts";
 
-export interface FlashServerOptions {
-  /** FLASH_HOME: builds, logs and the key are kept here. */
-  home: string;
-  /** Default 127.0.0.1. */
-  host?: string;
-  /** Default 4747; 0 takes any free port. */
-  port?: number;
-  /** Closed with the server. */
-  store: Store;
-  /** Closed with the server. */
-  compute: Compute;
-  clock?: Clock;
-  log?: Log;
-  /** Default: the key in `home/key`, made on first use. */
-  key?: string;
-  /** Memory that any worker may use, bytes, where its endpoint asks for more or for no certain amount. Default: the machine's. */
-  workerMemoryBytes?: number;
-  /** Lets webhooks reach loopback and private networks. Default false. */
-  allowPrivateWebhooks?: boolean;
-  /** Limits requests to queue endpoints as the platform does. Default false. */
-  rateLimits?: boolean;
-  /**
-   * Web pages that may read answers, by origin (`https://app.example.com`); `*` means any, `local` those
-   * served on this machine. Default: none.
-   */
-  cors?: readonly string[];
-  /** Values of secrets that nobody has set here: for `flash run`, the developer's own variables. */
-  secretFallback?: (name: string) => string | undefined;
-  /** Releases of an environment that can come back; older ones and their builds go. Default 10. */
-  keepReleases?: number;
-  /** How long failed jobs are kept, ms, and how many of an endpoint. Default: 7 days, 10,000. */
-  keepFailed?: Partial<KeepFailed>;
-  /** OTEL_… variables: with OTEL_EXPORTER_OTLP_ENDPOINT traces are exported. Default: none. */
-  tracing?: Readonly<Record<string, string | undefined>>;
-  /** Bytes that worker logs may take: of one endpoint (default 16 MiB), and of all (default 1 GiB). */
-  logs?: { maxBytes?: number; maxTotalBytes?: number };
-  /** Speak TLS on that port, with these files. Default: plain HTTP. */
-  tls?: TlsFiles;
-  /** Base URL under which clients reach the server, without a slash at the end, when a proxy is in front. */
-  publicUrl?: string;
-  /** Believe the `X-Forwarded-For` of whoever connects. Default false. */
-  trustProxy?: boolean;
-  /** Of the package, for `GET /api/v1/server`. */
-  version: string;
-}
-
 /** For answers that are being written when the server ends, ms. */
 const LAST_WORDS_MS = 1000;
+
 export class FlashServer {
   /** Base URL, without a slash at the end. */
   readonly url: string;
@@ -225,28 +161,6 @@ export class FlashServer {
   }
 }
 
-interface Parts {
-  options: FlashServerOptions;
-  doors: Door[];
-  gateway: Gateway;
-  fleet: Fleet;
-  jobs: Jobs;
-  batches: Batches;
-  scaler: Scaler;
-  control: Control;
-  pruner: Pruner;
-  workerKeys: WorkerKeys;
-  identity: Identity;
-  logs: Logs;
-  events: Events;
-  metrics: Metrics;
-  tracer: Tracer | undefined;
-  /** Known once the server listens. */
-  url: string;
-  localUrl: string;
-  onStop: () => void;
-}
-
 /** Loaded for those who have a collector. Throws `INVALID_CONFIG`. */
 async function startTracing({
   tracing = {},
@@ -257,270 +171,6 @@ async function startTracing({
   if (settings === undefined) return undefined;
   const { Tracer } = await import("./traces/tracer.ts");
   return new Tracer({ settings, version, log });
-}
-
-function assemble(options: FlashServerOptions, key: string, tracer: Tracer | undefined): Parts {
-  const { store, home, version } = options;
-  const clock = options.clock ?? systemClock;
-  const log = options.log ?? silentLog;
-  const trustsProxy = options.trustProxy ?? false;
-  const keyring = new Keyring({ serverKey: key, clock, trustsProxy });
-  const secrets = new Secrets({
-    store: store.secrets,
-    vault: new Vault(home),
-    clock,
-    fallback: options.secretFallback,
-  });
-  const builds = new Builds({ store: store.control, home, clock });
-  const uploads = new Uploads({ home, builds, clock, log });
-  const logs = new Logs({ home, clock, log, ...options.logs });
-  const events = new Events({ home, clock, log });
-  const metrics = new Metrics({
-    store,
-    clock,
-    version,
-    fleet: () => fleet,
-    standbys: () => options.compute.standbys,
-    spans: () => tracer?.exporter.statistics,
-  });
-  const jobs = new Jobs({
-    store,
-    clock,
-    log,
-    targetOf: async (endpointId, releaseId) => {
-      const endpoint = (await fleet.versionOf(endpointId, releaseId))?.manifest;
-      if (endpoint === undefined) return undefined;
-      return { retries: endpoint.options.retries, isCode: endpoint.form !== "image" };
-    },
-    redact: (endpointId, text) => {
-      const row = fleet.pool(endpointId)?.row;
-      return row === undefined ? text : secrets.redactor(row).redact(text);
-    },
-    allowPrivateWebhooks: options.allowPrivateWebhooks ?? false,
-    ...(options.keepFailed === undefined ? {} : { keepFailed: options.keepFailed }),
-  });
-  const host = poolHost(options, {
-    keyring,
-    logs,
-    events,
-    metrics,
-    tracer,
-    secrets,
-    parts: () => parts,
-  });
-  const fleet = new Fleet({ store, host, folderOf: (buildId) => builds.folderOf(buildId) });
-  const scaler = new Scaler({
-    store,
-    fleet,
-    clock,
-    log,
-    onDecision: ({ app, environment, name: endpoint }, { targets, view }) => {
-      const total = targets.reduce((sum, { target }) => sum + target, 0);
-      const [first] = targets;
-      events.emit({
-        kind: "endpoint.scaled",
-        app,
-        environment,
-        endpoint,
-        message: `'${endpoint}' is to have ${total} workers: ${first?.reason ?? ""}`,
-        details: { targets, versions: view.versions },
-      });
-    },
-  });
-  const batches = new Batches({
-    store,
-    jobs,
-    clock,
-    log,
-    targetOf: (endpointId) => batchTarget(fleet.pool(endpointId)),
-  });
-  const workerKeys = new WorkerKeys({ store, keyring, fleet, secrets, clock });
-  const pruner = new Pruner({
-    store: store.control,
-    builds,
-    fleet,
-    clock,
-    log,
-    keepReleases: options.keepReleases ?? DEFAULTS.keepReleases,
-  });
-  const control = new Control({
-    pruner,
-    workerKeys,
-    uploads,
-    secrets,
-    store,
-    fleet,
-    scaler,
-    builds,
-    logs,
-    events,
-    clock,
-    home,
-    version,
-    address: () => ({
-      url: parts.url,
-      localUrl: parts.localUrl,
-      port: parts.doors[0]?.port ?? 0,
-    }),
-    stop: () => parts.onStop(),
-  });
-  const keys = new Keys({ store: store.keys, keyring, clock, log });
-  const identity = {
-    secrets,
-    keys,
-    logins: new Logins({ keys, clock, url: () => parts.url }),
-    audit: new AuditTrail({ store: store.audit, clock }),
-  };
-  const isLoopback = isLoopbackAddress(options.host ?? "127.0.0.1");
-  const limits = options.rateLimits === true ? new RateLimits(clock) : undefined;
-  const gateway = new Gateway({
-    fleet,
-    jobs,
-    batches,
-    batchStore: store.batches,
-    control,
-    identity,
-    keyring,
-    clock,
-    log,
-    metrics,
-    tracer,
-    isLoopback,
-    publicHost: options.publicUrl === undefined ? undefined : new URL(options.publicUrl).hostname,
-    trustsProxy,
-    limits,
-    cors: options.cors === undefined ? undefined : new Cors(options.cors),
-  });
-  const parts: Parts = {
-    options,
-    doors: [],
-    gateway,
-    fleet,
-    jobs,
-    batches,
-    scaler,
-    control,
-    pruner,
-    workerKeys,
-    identity,
-    logs,
-    events,
-    metrics,
-    tracer,
-    url: "",
-    localUrl: "",
-    onStop: () => undefined,
-  };
-  followJobs(parts);
-  return parts;
-}
-
-/** The server as a pool sees it; `parts` are there once anything is called. */
-function poolHost(
-  { compute, store, clock = systemClock, log = silentLog, workerMemoryBytes }: FlashServerOptions,
-  {
-    keyring,
-    logs,
-    events,
-    metrics,
-    tracer,
-    secrets,
-    parts,
-  }: {
-    keyring: Keyring;
-    logs: Logs;
-    events: Events;
-    metrics: Metrics;
-    tracer: Tracer | undefined;
-    secrets: Secrets;
-    parts: () => Parts;
-  },
-): PoolHost {
-  const write = (
-    { app, environment, name }: EndpointRow,
-    line: Omit<LogLine, "endpoint" | "time"> & { at: number },
-  ): void => {
-    const { at, ...rest } = line;
-    const time = new Date(at).toISOString();
-    logs.add({ app, environment, endpoint: name }, { time, ...rest });
-  };
-  return {
-    compute,
-    clock,
-    log,
-    workerMemoryBytes,
-    serverUrl: () => parts().localUrl,
-    admit: (secret, { workerId, endpoint: { id: endpointId, app, environment } }) => {
-      keyring.admit(secret, { workerId, endpointId, app, environment });
-    },
-    secretsOf: (endpoint, { options }) => secrets.variables(endpoint, options.secrets),
-    redact: (endpoint, line) => secrets.redactor(endpoint).redactJson(line),
-    expel: (secret) => {
-      keyring.expel(secret);
-      parts().pruner.workerGone();
-    },
-    onLine: (endpoint, worker, { text: message, stream, ...facts }) => {
-      const level = stream === "stderr" ? "error" : "info";
-      write(endpoint, { worker, stream, level, message, ...facts });
-    },
-    onEvent: (endpoint, worker, message) => {
-      write(endpoint, { at: clock.now(), worker, stream: "system", level: "warn", message });
-      log.warn("worker trouble", { endpoint: endpoint.name, worker, message });
-    },
-    isTraced: () => tracer !== undefined,
-    onSpan: (endpoint, worker, span) => tracer?.functionRan(endpoint, worker, span),
-    emit: ({ app, environment, name: endpoint }, event) => {
-      events.emit({ app, environment, endpoint, ...event });
-    },
-    metricsOf: (endpointId) => metrics.of(endpointId),
-    wake: (endpointId) => parts().scaler.wake(endpointId),
-    jobs: {
-      heldBy: async (workerId) => (await store.jobs.running({ workerId })).length,
-      drainWorker: (workerId) => parts().jobs.drainWorker(workerId),
-      workerGone: (workerId, exit) => parts().jobs.workerGone(workerId, exit),
-    },
-  };
-}
-
-/** Jobs of a batch run on the release that is active when their turn comes. */
-function batchTarget(pool: Pool | undefined): BatchTarget | undefined {
-  if (pool === undefined || pool.row.kind !== "qb") return undefined;
-  const { releaseId, manifest } = pool.active;
-  const { executionTimeoutMs, retries, workersMax, maxConcurrency } = manifest.options;
-  const capacity = workersMax * maxConcurrency;
-  return { endpointId: pool.row.id, releaseId, executionTimeoutMs, retries, capacity };
-}
-
-/** What happens to jobs moves the scaler and the workers. */
-function followJobs({ jobs, fleet, scaler, metrics, tracer }: Parts): void {
-  if (tracer !== undefined) {
-    jobs.onAttempt(({ job, error }) => {
-      const row = fleet.pool(job.endpointId)?.row;
-      if (row !== undefined) tracer.attempt(row, job, error);
-    });
-  }
-  jobs.onQueued((endpointId) => scaler.wake(endpointId));
-  jobs.onSettled((job) => {
-    metrics.settled(job);
-    if (job.workerId !== null) fleet.pool(job.endpointId)?.worked(job.workerId);
-    scaler.wake(job.endpointId);
-  });
-  jobs.onOverdue((job) => {
-    fleet.pool(job.endpointId)?.kill(job.workerId, "a job took longer than its limit");
-  });
-  jobs.onLost((job) => {
-    fleet.pool(job.endpointId)?.kill(job.workerId, "it fell silent");
-  });
-  jobs.onDeaf((workerId) => {
-    for (const pool of fleet.pools) pool.kill(workerId, "it goes on with a job that was stopped");
-  });
-  jobs.onStopPod((workerId) => {
-    for (const pool of fleet.pools) {
-      const worker = pool.worker(workerId);
-      if (worker !== undefined) pool.drain(worker, "it asked to be replaced");
-      else if (pool.guests.has(workerId)) pool.guests.drain(workerId);
-    }
-  });
 }
 
 async function openDoors(parts: Parts, tls: Awaited<ReturnType<typeof readTls>> | undefined) {
@@ -541,8 +191,4 @@ async function openDoors(parts: Parts, tls: Awaited<ReturnType<typeof readTls>> 
       host,
     });
   }
-}
-
-function isLoopbackAddress(host: string): boolean {
-  return host === "localhost" || host === "::1" || host.startsWith("127.");
 }

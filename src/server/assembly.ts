@@ -1,0 +1,263 @@
+/** The parts of a server, made for each other, and who is told of what. */
+
+import { DEFAULTS } from "../contract/limits.ts";
+import type { EndpointRow } from "../contract/store.ts";
+import { systemClock } from "../kit/clock.ts";
+import { silentLog } from "../kit/log.ts";
+import { Builds } from "./control/builds.ts";
+import { Control } from "./control/control.ts";
+import { Events } from "./control/events.ts";
+import { Logs } from "./control/logs.ts";
+import { Pruner } from "./control/pruner.ts";
+import { Uploads } from "./control/uploads.ts";
+import { WorkerKeys } from "./control/worker-keys.ts";
+import type { Door } from "./door.ts";
+import { Keyring } from "./gateway/auth.ts";
+import { Cors } from "./gateway/cors.ts";
+import { Gateway } from "./gateway/gateway.ts";
+import { RateLimits } from "./gateway/rate-limits.ts";
+import { AuditTrail } from "./identity/audit.ts";
+import type { Identity } from "./identity/identity.ts";
+import { Keys } from "./identity/keys.ts";
+import { Logins } from "./identity/logins.ts";
+import { Secrets } from "./identity/secrets.ts";
+import { Vault } from "./identity/vault.ts";
+import { Batches, type BatchTarget } from "./jobs/batches.ts";
+import { Jobs } from "./jobs/jobs.ts";
+import { Metrics } from "./metrics/metrics.ts";
+import { poolHost } from "./pool-host.ts";
+import { Scaler, type Decision } from "./scaler/scaler.ts";
+import { isLoopbackAddress, type FlashServerOptions } from "./server-options.ts";
+import type { Tracer } from "./traces/tracer.ts";
+import { Fleet } from "./workers/fleet.ts";
+import type { Pool } from "./workers/pool.ts";
+export interface Parts {
+  options: FlashServerOptions;
+  doors: Door[];
+  gateway: Gateway;
+  fleet: Fleet;
+  jobs: Jobs;
+  batches: Batches;
+  scaler: Scaler;
+  control: Control;
+  pruner: Pruner;
+  workerKeys: WorkerKeys;
+  identity: Identity;
+  logs: Logs;
+  events: Events;
+  metrics: Metrics;
+  tracer: Tracer | undefined;
+  /** Known once the server listens. */
+  url: string;
+  localUrl: string;
+  onStop: () => void;
+}
+
+/** Everything is made, nothing has begun: the server opens what has to be opened. */
+export function assemble(
+  options: FlashServerOptions,
+  key: string,
+  tracer: Tracer | undefined,
+): Parts {
+  const { store, home, version } = options;
+  const clock = options.clock ?? systemClock;
+  const log = options.log ?? silentLog;
+  const trustsProxy = options.trustProxy ?? false;
+  const keyring = new Keyring({ serverKey: key, clock, trustsProxy });
+  const secrets = new Secrets({
+    store: store.secrets,
+    vault: new Vault(home),
+    clock,
+    fallback: options.secretFallback,
+  });
+  const builds = new Builds({ store: store.control, home, clock });
+  const uploads = new Uploads({ home, builds, clock, log });
+  const logs = new Logs({ home, clock, log, ...options.logs });
+  const events = new Events({ home, clock, log });
+  const metrics = new Metrics({
+    store,
+    clock,
+    version,
+    fleet: () => fleet,
+    standbys: () => options.compute.standbys,
+    spans: () => tracer?.exporter.statistics,
+  });
+  const jobs = new Jobs({
+    store,
+    clock,
+    log,
+    targetOf: async (endpointId, releaseId) => {
+      const endpoint = (await fleet.versionOf(endpointId, releaseId))?.manifest;
+      if (endpoint === undefined) return undefined;
+      return { retries: endpoint.options.retries, isCode: endpoint.form !== "image" };
+    },
+    redact: (endpointId, text) => {
+      const row = fleet.pool(endpointId)?.row;
+      return row === undefined ? text : secrets.redactor(row).redact(text);
+    },
+    allowPrivateWebhooks: options.allowPrivateWebhooks ?? false,
+    ...(options.keepFailed === undefined ? {} : { keepFailed: options.keepFailed }),
+  });
+  const host = poolHost(options, {
+    keyring,
+    logs,
+    events,
+    metrics,
+    tracer,
+    secrets,
+    parts: () => parts,
+  });
+  const fleet = new Fleet({ store, host, folderOf: (buildId) => builds.folderOf(buildId) });
+  const scaler = new Scaler({
+    store,
+    fleet,
+    clock,
+    log,
+    onDecision: (row, decision) => tellDecision(events, row, decision),
+  });
+  const batches = new Batches({
+    store,
+    jobs,
+    clock,
+    log,
+    targetOf: (endpointId) => batchTarget(fleet.pool(endpointId)),
+  });
+  const workerKeys = new WorkerKeys({ store, keyring, fleet, secrets, clock });
+  const pruner = new Pruner({
+    store: store.control,
+    builds,
+    fleet,
+    clock,
+    log,
+    keepReleases: options.keepReleases ?? DEFAULTS.keepReleases,
+  });
+  const control = new Control({
+    pruner,
+    workerKeys,
+    uploads,
+    secrets,
+    store,
+    fleet,
+    scaler,
+    builds,
+    logs,
+    events,
+    clock,
+    home,
+    version,
+    address: () => ({
+      url: parts.url,
+      localUrl: parts.localUrl,
+      port: parts.doors[0]?.port ?? 0,
+    }),
+    stop: () => parts.onStop(),
+  });
+  const keys = new Keys({ store: store.keys, keyring, clock, log });
+  const identity = {
+    secrets,
+    keys,
+    logins: new Logins({ keys, clock, url: () => parts.url }),
+    audit: new AuditTrail({ store: store.audit, clock }),
+  };
+  const isLoopback = isLoopbackAddress(options.host ?? "127.0.0.1");
+  const limits = options.rateLimits === true ? new RateLimits(clock) : undefined;
+  const gateway = new Gateway({
+    fleet,
+    jobs,
+    batches,
+    batchStore: store.batches,
+    control,
+    identity,
+    keyring,
+    clock,
+    log,
+    metrics,
+    tracer,
+    isLoopback,
+    publicHost: options.publicUrl === undefined ? undefined : new URL(options.publicUrl).hostname,
+    trustsProxy,
+    limits,
+    cors: options.cors === undefined ? undefined : new Cors(options.cors),
+  });
+  const parts: Parts = {
+    options,
+    doors: [],
+    gateway,
+    fleet,
+    jobs,
+    batches,
+    scaler,
+    control,
+    pruner,
+    workerKeys,
+    identity,
+    logs,
+    events,
+    metrics,
+    tracer,
+    url: "",
+    localUrl: "",
+    onStop: () => undefined,
+  };
+  followJobs(parts);
+  return parts;
+}
+
+/** What the scaler has decided is an event. */
+function tellDecision(
+  events: Events,
+  { app, environment, name: endpoint }: EndpointRow,
+  { targets, view }: Decision,
+): void {
+  const total = targets.reduce((sum, { target }) => sum + target, 0);
+  const [first] = targets;
+  events.emit({
+    kind: "endpoint.scaled",
+    app,
+    environment,
+    endpoint,
+    message: `'${endpoint}' is to have ${total} workers: ${first?.reason ?? ""}`,
+    details: { targets, versions: view.versions },
+  });
+}
+
+/** Jobs of a batch run on the release that is active when their turn comes. */
+function batchTarget(pool: Pool | undefined): BatchTarget | undefined {
+  if (pool === undefined || pool.row.kind !== "qb") return undefined;
+  const { releaseId, manifest } = pool.active;
+  const { executionTimeoutMs, retries, workersMax, maxConcurrency } = manifest.options;
+  const capacity = workersMax * maxConcurrency;
+  return { endpointId: pool.row.id, releaseId, executionTimeoutMs, retries, capacity };
+}
+
+/** What happens to jobs moves the scaler and the workers. */
+function followJobs({ jobs, fleet, scaler, metrics, tracer }: Parts): void {
+  if (tracer !== undefined) {
+    jobs.onAttempt(({ job, error }) => {
+      const row = fleet.pool(job.endpointId)?.row;
+      if (row !== undefined) tracer.attempt(row, job, error);
+    });
+  }
+  jobs.onQueued((endpointId) => scaler.wake(endpointId));
+  jobs.onSettled((job) => {
+    metrics.settled(job);
+    if (job.workerId !== null) fleet.pool(job.endpointId)?.worked(job.workerId);
+    scaler.wake(job.endpointId);
+  });
+  jobs.onOverdue((job) => {
+    fleet.pool(job.endpointId)?.kill(job.workerId, "a job took longer than its limit");
+  });
+  jobs.onLost((job) => {
+    fleet.pool(job.endpointId)?.kill(job.workerId, "it fell silent");
+  });
+  jobs.onDeaf((workerId) => {
+    for (const pool of fleet.pools) pool.kill(workerId, "it goes on with a job that was stopped");
+  });
+  jobs.onStopPod((workerId) => {
+    for (const pool of fleet.pools) {
+      const worker = pool.worker(workerId);
+      if (worker !== undefined) pool.drain(worker, "it asked to be replaced");
+      else if (pool.guests.has(workerId)) pool.guests.drain(workerId);
+    }
+  });
+}
