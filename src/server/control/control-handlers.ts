@@ -8,7 +8,7 @@ import { FlashError } from "../../contract/errors.ts";
 import type { EventDocument } from "../../contract/events.ts";
 import { clientSignal, type Principal } from "../gateway/http.ts";
 import { IDENTITY_HANDLERS } from "../identity/identity-handlers.ts";
-import type { EndpointFilter } from "./control.ts";
+import type { EndpointFilter } from "./deployed.ts";
 import type { ControlCall, ControlHandlers } from "./control-call.ts";
 import { required } from "./control-call.ts";
 import { buildDocument } from "./documents.ts";

@@ -5,6 +5,8 @@
  *   control-api       `/api/v1`: finds the route, allows or refuses, calls its handler
  *   control-handlers  what each route does
  *   control-openapi   the table as an OpenAPI document
+ *   deployments       releases made active, endpoints removed
+ *   deployed          what is active: endpoints, and their pools
  *   builds            artifacts, checked and unpacked
  *   uploads           artifacts on their way, over broken connections
  *   events            what happens to apps, endpoints and workers
@@ -42,18 +44,18 @@ import type {
 } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import type { EventDocument, EventQuery } from "../../contract/events.ts";
-import { LIMITS } from "../../contract/limits.ts";
-import { findEndpoint, readManifest } from "../../contract/manifest.ts";
+import { readManifest } from "../../contract/manifest.ts";
 import type { WorkerState } from "../../contract/states.ts";
-import type { BuildRow, EndpointRow, ReleaseRow, Store } from "../../contract/store.ts";
-import { sleep, type Clock } from "../../kit/clock.ts";
-import { newId, newPrefixedId } from "../../kit/ids.ts";
+import type { EndpointRow, Store } from "../../contract/store.ts";
+import type { Clock } from "../../kit/clock.ts";
 import { thisPlatform } from "../../kit/platform.ts";
 import type { Scaler } from "../scaler/scaler.ts";
 import type { Secrets } from "../identity/secrets.ts";
 import type { Fleet } from "../workers/fleet.ts";
 import { noWorkers, type Pool } from "../workers/pool.ts";
 import { checkManifest, type Builds } from "./builds.ts";
+import { Deployed, type EndpointFilter } from "./deployed.ts";
+import { Deployments } from "./deployments.ts";
 import { buildDocument, endpointDocument } from "./documents.ts";
 import type { Events } from "./events.ts";
 import type { Logs } from "./logs.ts";
@@ -85,17 +87,6 @@ export interface ControlOptions {
   stop: () => void;
 }
 
-/** Which endpoints: of one environment, all or one. */
-export interface EndpointFilter {
-  app: string;
-  environment: string;
-  endpoint?: string;
-}
-
-/** A deployment is answered after this long, ms, even when a model still loads; the rest goes on. */
-const TAKE_OVER_MS = 10_000;
-const TAKE_OVER_LOOK_MS = 10;
-
 export class Control {
   readonly #options: ControlOptions;
   /** Apps, environments and builds. */
@@ -103,15 +94,26 @@ export class Control {
   readonly #startedAt: string;
   readonly #turns = new Turns();
   readonly #plans: Plans;
+  readonly #deployed: Deployed;
+  readonly #deployments: Deployments;
 
   constructor(options: ControlOptions) {
     this.#options = options;
     this.#plans = new Plans(options);
+    const url = (): string => options.address().url;
+    this.#deployed = new Deployed({ ...options, plans: this.#plans, url });
+    this.#deployments = new Deployments({
+      ...options,
+      plans: this.#plans,
+      turns: this.#turns,
+      deployed: this.#deployed,
+      url,
+    });
     this.model = new Model({
       ...options,
-      url: () => options.address().url,
+      url,
       turns: this.#turns,
-      forget: (endpointIds) => this.#forget(endpointIds),
+      forget: (endpointIds) => this.#deployments.forget(endpointIds),
     });
     this.#startedAt = new Date(options.clock.now()).toISOString();
   }
@@ -127,48 +129,9 @@ export class Control {
     return buildDocument(await this.#options.builds.receive(app, artifact));
   }
 
-  /**
-   * Makes a build the environment's active release. Endpoints whose fingerprint is unchanged keep
-   * their workers; deploying what is active already makes no new release. Resolves when the new
-   * version answers, or after {@link TAKE_OVER_MS}. Throws `NOT_FOUND`.
-   */
+  /** See {@link Deployments.deploy}. */
   async deploy(request: DeployRequest): Promise<DeploymentDocument> {
-    const { app, environment } = request;
-    requireName("app", app);
-    requireName("environment", environment);
-    const document = await this.#turns.take(request, "deploying", async () => {
-      const build = await this.#options.store.control.getBuild(request.build);
-      if (build === undefined || build.app !== app) {
-        throw new FlashError("NOT_FOUND", `The app '${app}' has no build '${request.build}'.`, {
-          hint: "Upload the artifact first.",
-        });
-      }
-      // Before anything changes.
-      this.#options.secrets.require(request, build.manifest);
-      const active = await this.#plans.active(app, environment);
-      const { drift, brokenBuilds } = await this.#plans.drift(active);
-      const changes = this.#plans.changes(active, build.manifest.endpoints, drift);
-      const isActive = active?.build.id === build.id && drift.length === 0;
-      const { release, endpoints } = isActive
-        ? {
-            release: active.release,
-            endpoints: await this.#options.store.control.listEndpoints(app, environment),
-          }
-        : await this.#release(environment, build, brokenBuilds);
-      await this.#options.fleet.follow(release, endpoints);
-      return {
-        app,
-        environment,
-        build: build.id,
-        release: release.id,
-        target: this.#options.address().url,
-        endpoints: endpoints.flatMap((row) => this.#documentOf(row, build)),
-        changes,
-      };
-    });
-    await this.#options.pruner.run(app);
-    await this.#takenOver(document.endpoints.map(({ id }) => id));
-    return document;
+    return await this.#deployments.deploy(request);
   }
 
   /** What {@link deploy} would do with this manifest now. */
@@ -183,7 +146,7 @@ export class Control {
 
   /** Releases of an environment that can come back, newest first. Throws `NOT_DEPLOYED`. */
   async releases(app: string, environment: string): Promise<ReleasesDocument> {
-    await this.#active(app, environment);
+    await this.#deployed.active(app, environment);
     const rows = await this.#options.store.control.listReleases(app, environment);
     const releases = rows
       .filter(({ state }) => state !== "REMOVED")
@@ -200,11 +163,11 @@ export class Control {
 
   /** Throws `NOT_DEPLOYED`. */
   async status(app: string, environment: string): Promise<StatusDocument> {
-    const { release, build } = await this.#active(app, environment);
+    const { release, build } = await this.#deployed.active(app, environment);
     const rows = await this.#options.store.control.listEndpoints(app, environment);
     const endpoints = await Promise.all(
       rows.flatMap((row) =>
-        this.#documentOf(row, build).map((document) => this.#statusOf(row, document)),
+        this.#deployed.documentOf(row, build).map((document) => this.#statusOf(row, document)),
       ),
     );
     const target = this.#options.address().url;
@@ -214,27 +177,15 @@ export class Control {
 
   /** What a client needs to call an endpoint by name. Throws `NOT_DEPLOYED`, `ENDPOINT_NOT_FOUND`. */
   async describe(app: string, environment: string, name: string): Promise<EndpointDescription> {
-    const pool = await this.#pool({ app, environment, endpoint: name });
+    const pool = await this.#deployed.pool({ app, environment, endpoint: name });
     const { form, functions, fingerprint } = pool.active.manifest;
     const document = endpointDocument(pool.row, pool.active.manifest, this.#options.address().url);
     return { ...document, app, environment, form, fingerprint, functions };
   }
 
-  /** Removes one endpoint, or all of an environment. Throws `NOT_DEPLOYED`, `ENDPOINT_NOT_FOUND`. */
+  /** See {@link Deployments.remove}. */
   async remove(filter: EndpointFilter): Promise<RemovalDocument> {
-    const { app, environment, endpoint } = filter;
-    return await this.#turns.take(filter, "removing", async () => {
-      await this.#active(app, environment);
-      const rows = await this.#rows(filter);
-      const now = this.#options.clock.now();
-      const { control } = this.#options.store;
-      if (endpoint === undefined) await control.clearEnvironment(app, environment, now);
-      else for (const { id } of rows) await control.removeEndpoint(id, now);
-      const ids = rows.map(({ id }) => id);
-      this.#forget(ids);
-      await this.#options.pruner.run(app);
-      return { app, environment, removed: rows.map(({ name }) => name) };
-    });
+    return await this.#deployments.remove(filter);
   }
 
   /**
@@ -245,8 +196,8 @@ export class Control {
     filter: EndpointFilter,
     request: LogQuery & { signal: AbortSignal },
   ): Promise<AsyncIterable<LogLine>> {
-    await this.#active(filter.app, filter.environment);
-    const rows = await this.#rows(filter);
+    await this.#deployed.active(filter.app, filter.environment);
+    const rows = await this.#deployed.rows(filter);
     const sources = rows.map(({ app, environment, name }) => ({
       app,
       environment,
@@ -265,7 +216,7 @@ export class Control {
 
   /** The scaler's newest decisions about an endpoint, oldest first. Throws `ENDPOINT_NOT_FOUND`. */
   async explain(app: string, environment: string, endpoint: string): Promise<ScalingDocument> {
-    const pool = await this.#pool({ app, environment, endpoint });
+    const pool = await this.#deployed.pool({ app, environment, endpoint });
     const decisions = this.#options.scaler
       .decisions(pool.row.id)
       .map(({ time, view, targets }) => ({
@@ -287,7 +238,7 @@ export class Control {
     filter: Required<EndpointFilter>,
     serverUrl: string = this.#options.address().url,
   ): Promise<WorkerKeyDocument> {
-    return await this.#options.workerKeys.add(await this.#pool(filter), serverUrl);
+    return await this.#options.workerKeys.add(await this.#deployed.pool(filter), serverUrl);
   }
 
   /** Lets such a worker finish what it has, then voids its key. Throws `NOT_FOUND` too. */
@@ -295,7 +246,7 @@ export class Control {
     filter: Required<EndpointFilter>,
     worker: string,
   ): Promise<WorkerRemovalDocument> {
-    await this.#options.workerKeys.remove(await this.#pool(filter), worker);
+    await this.#options.workerKeys.remove(await this.#deployed.pool(filter), worker);
     return { ...filter, worker };
   }
 
@@ -306,7 +257,7 @@ export class Control {
   async renewWorkers(place: Omit<EndpointFilter, "endpoint">, secret: string): Promise<string[]> {
     const pools = this.#referringTo(place, secret);
     for (const pool of pools) pool.renew(`the secret '${secret}' has changed`);
-    await this.#takenOver(pools.map(({ row }) => row.id));
+    await this.#deployments.takenOver(pools.map(({ row }) => row.id));
     return pools.map(({ row }) => row.name);
   }
 
@@ -351,110 +302,6 @@ export class Control {
     this.#options.stop();
   }
 
-  /** Waits until the new version answers where an earlier one did, so that the next request finds it. */
-  async #takenOver(endpointIds: readonly string[]): Promise<void> {
-    const { fleet, clock } = this.#options;
-    const deadline = clock.elapsed() + TAKE_OVER_MS;
-    const isRolling = (): boolean => endpointIds.some((id) => fleet.pool(id)?.isRolling === true);
-    while (isRolling() && clock.elapsed() < deadline) await sleep(clock, TAKE_OVER_LOOK_MS);
-  }
-
-  async #release(
-    environment: string,
-    build: BuildRow,
-    brokenBuilds: readonly string[],
-  ): Promise<{ release: ReleaseRow; endpoints: EndpointRow[] }> {
-    const { store, clock } = this.#options;
-    const { release, endpoints, removed } = await store.control.release({
-      id: newPrefixedId("rel"),
-      app: build.app,
-      environment,
-      buildId: build.id,
-      now: clock.now(),
-      brokenBuilds,
-      proposeId: () => newId(),
-    });
-    this.#forget(removed.map(({ id }) => id));
-    this.#tellReleased(release, endpoints);
-    return { release, endpoints };
-  }
-
-  #tellReleased(
-    { id, version, app, environment, buildId }: ReleaseRow,
-    endpoints: readonly EndpointRow[],
-  ): void {
-    const { events, fleet } = this.#options;
-    for (const row of endpoints) {
-      if (fleet.pool(row.id) !== undefined) continue;
-      const message = `'${row.name}' was added to '${environment}' of '${app}'`;
-      events.emit({ kind: "endpoint.added", app, environment, endpoint: row.name, message });
-    }
-    events.emit({
-      kind: "release.active",
-      app,
-      environment,
-      release: id,
-      message: `release ${version} of '${app}' is active in '${environment}'`,
-      details: { version, build: buildId },
-    });
-  }
-
-  #tellRemoved({ app, environment, name: endpoint }: EndpointRow): void {
-    const message = `'${endpoint}' was removed from '${environment}' of '${app}'`;
-    this.#options.events.emit({ kind: "endpoint.removed", app, environment, endpoint, message });
-  }
-
-  /** The endpoints are gone from the store: their workers and keys go too. */
-  #forget(endpointIds: readonly string[]): void {
-    for (const id of endpointIds) {
-      const row = this.#options.fleet.pool(id)?.row;
-      if (row !== undefined) this.#tellRemoved(row);
-    }
-    this.#options.workerKeys.forget(endpointIds);
-    this.#options.fleet.remove(endpointIds, LIMITS.workerGraceMs);
-  }
-
-  async #active(
-    app: string,
-    environment: string,
-  ): Promise<{ release: ReleaseRow; build: BuildRow }> {
-    requireName("app", app);
-    requireName("environment", environment);
-    const active = await this.#plans.active(app, environment);
-    if (active === undefined) {
-      throw new FlashError(
-        "NOT_DEPLOYED",
-        `The app '${app}' is not deployed in the environment '${environment}'.`,
-        { hint: "Run 'flash deploy'." },
-      );
-    }
-    return active;
-  }
-
-  async #rows(filter: EndpointFilter): Promise<EndpointRow[]> {
-    const { app, environment, endpoint } = filter;
-    const rows = await this.#options.store.control.listEndpoints(app, environment);
-    if (endpoint === undefined) return rows;
-    const found = rows.filter(({ name }) => name === endpoint);
-    if (found.length === 0) throw endpointNotFound({ app, environment, endpoint });
-    return found;
-  }
-
-  async #pool(filter: Required<EndpointFilter>): Promise<Pool> {
-    const { app, environment, endpoint } = filter;
-    const pool = this.#options.fleet.find(app, environment, endpoint);
-    if (pool !== undefined) return pool;
-    await this.#active(app, environment);
-    throw endpointNotFound(filter);
-  }
-
-  #documentOf(row: EndpointRow, build: BuildRow): EndpointDocument[] {
-    const manifest = findEndpoint(build.manifest, row.name);
-    return manifest === undefined
-      ? []
-      : [endpointDocument(row, manifest, this.#options.address().url)];
-  }
-
   async #statusOf(row: EndpointRow, document: EndpointDocument): Promise<EndpointStatus> {
     const pool = this.#options.fleet.pool(row.id);
     const workers = pool?.counts() ?? noWorkers();
@@ -478,13 +325,4 @@ function requestCounts(pool: Pool | undefined): { inProgress: number; inQueue: n
   let inProgress = 0;
   for (const { load } of pool?.workers ?? []) inProgress += load;
   return { inProgress, inQueue: pool?.holds.size ?? 0 };
-}
-
-function endpointNotFound(filter: Required<EndpointFilter>): FlashError {
-  const { app, environment, endpoint } = filter;
-  return new FlashError(
-    "ENDPOINT_NOT_FOUND",
-    `There is no endpoint '${endpoint}' in the environment '${environment}' of the app '${app}'.`,
-    { hint: "'flash status' lists the endpoints." },
-  );
 }
