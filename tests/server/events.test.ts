@@ -48,7 +48,7 @@ describe("events", () => {
     ]);
     assert.ok(kinds.includes("endpoint.removed"));
     const crash = told.find(({ kind }) => kind === "worker.crashed");
-    assert.match(crash?.message ?? "", /^worker \w+ of 'api' ended with signal SIGKILL$/);
+    assert.match(crash?.message ?? "", /^worker \w+ of 'api' ended: signal SIGKILL$/);
     const ids = told.map(({ id }) => id);
     assert.deepEqual(ids, [...ids].sort());
     const scaled = await eventsOf(first, `${SHOP}&kind=endpoint&endpoint=api`);
