@@ -21,6 +21,7 @@ export interface StartOptions {
   tls?: { cert: string; key: string } | undefined;
   publicUrl?: string | undefined;
   trustProxy?: true | undefined;
+  workerMemory?: number | undefined;
   env: NodeJS.ProcessEnv;
   signal: AbortSignal;
 }
@@ -126,6 +127,7 @@ function startArguments(options: StartOptions): string[] {
     keepFailed,
     tls,
     publicUrl,
+    workerMemory,
   } = options;
   return [
     "server",
@@ -142,5 +144,6 @@ function startArguments(options: StartOptions): string[] {
     ...(tls === undefined ? [] : ["--tls-cert", tls.cert, "--tls-key", tls.key]),
     ...(publicUrl === undefined ? [] : ["--public-url", publicUrl]),
     ...(options.trustProxy === true ? ["--trust-proxy"] : []),
+    ...(workerMemory === undefined ? [] : ["--worker-memory", String(workerMemory)]),
   ];
 }

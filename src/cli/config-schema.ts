@@ -112,7 +112,10 @@ const OPTIONS: Record<keyof EndpointOverrides, Schema> = {
   },
   template: { ...nested(templateKeys()), description: "Container settings." },
   minCudaVersion: { enum: Object.values(CudaVersion), description: "Lowest CUDA of the host." },
-  maxConcurrency: { ...whole(1), description: "Jobs that one worker runs at once. Default 1." },
+  maxConcurrency: {
+    ...whole(1),
+    description: "Jobs or requests that one worker has at once. Default 1, load-balanced 1000.",
+  },
   keyConcurrency: { ...whole(1), description: "Jobs of one key that run at once." },
   retries: { ...whole(0), description: "Further attempts after a failed one. Default 2." },
 };

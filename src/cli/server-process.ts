@@ -45,6 +45,8 @@ export interface ServerProcessOptions {
   publicUrl?: string | undefined;
   /** Believe X-Forwarded-For. Default false. */
   trustProxy?: boolean | undefined;
+  /** Memory that one worker may use at most, MiB. Default: the machine's. */
+  workerMemory?: number | undefined;
   /** Default: JSON lines on stderr. */
   log?: Log;
 }
@@ -127,6 +129,9 @@ async function startServer(
       ...(options.tls === undefined ? {} : { tls: options.tls }),
       ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
       trustProxy: options.trustProxy ?? false,
+      ...(options.workerMemory === undefined
+        ? {}
+        : { workerMemoryBytes: options.workerMemory * 1024 * 1024 }),
       version: ownVersion(),
     });
   } catch (error) {

@@ -201,15 +201,8 @@ function checkConcurrency(endpoint: CheckedEndpoint): Finding[] {
   const { name, kind, options, place, functionName, isSynchronous } = endpoint;
   const { maxConcurrency } = options;
   if (typeof maxConcurrency !== "number" || maxConcurrency <= 1) return [];
-  if (kind === "lb") {
-    return [
-      warningAt(
-        place,
-        `max_concurrency=${maxConcurrency} on LB endpoint '${name}' is ignored.`,
-        "A load-balanced worker takes requests as they come.",
-      ),
-    ];
-  }
+  // Requests beyond it wait at the gateway, whatever the function is.
+  if (kind === "lb") return [];
   const findings: Finding[] = [];
   if (isSynchronous) {
     findings.push(

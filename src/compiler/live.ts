@@ -84,6 +84,9 @@ export function liveBuild(
   };
 }
 
+/** Requests of one live worker: those that wait in it as well. */
+const LIVE_CONCURRENCY = 1000;
+
 /** As the server runs it: a load-balanced endpoint with the options that the code gave it. */
 function liveEndpoint(endpoint: EndpointManifest, runtimeDigest: string): EndpointManifest {
   const { name, kind, resource, packages, bundle = "" } = endpoint;
@@ -93,6 +96,8 @@ function liveEndpoint(endpoint: EndpointManifest, runtimeDigest: string): Endpoi
     scalerType: "REQUEST_COUNT",
     // A queue worker has its number of jobs at once, whoever brings them.
     scalerValue: kind === "qb" ? declared.maxConcurrency : declared.scalerValue,
+    // Beyond its jobs a live worker takes bundles; it keeps to the number of jobs itself.
+    maxConcurrency: LIVE_CONCURRENCY,
     // The caller's worker minds the time; booting ahead is for programs that have code.
     executionTimeoutMs: 0,
     flashboot: false,

@@ -129,7 +129,7 @@ export interface EndpointOptions {
   template?: PodTemplateOptions;
   /** Lowest CUDA version of the host's driver. Default 12.8; ignored for CPU. */
   minCudaVersion?: CudaVersion;
-  /** Jobs that one queue worker runs at once. Default 1. */
+  /** Jobs or requests that one worker has at once. Default 1 for queue endpoints, 1000 for load-balanced ones. */
   maxConcurrency?: number;
   /** Further attempts after an attempt of a job threw an error. Queue endpoints only. Default 2. */
   retries?: number;
@@ -178,6 +178,17 @@ export interface ResolvedOptions {
   keyConcurrency: number;
 }
 
+/** Connections of a load-balanced worker that wait for something cost it little: streams, WebSockets. */
+const LB_CONCURRENCY = 1000;
+
+/** Requests for which a load-balanced endpoint has one worker, as long as it may have more of them. */
+export function requestsPerWorker({
+  scalerValue,
+  maxConcurrency,
+}: Pick<ResolvedOptions, "scalerValue" | "maxConcurrency">): number {
+  return Math.min(scalerValue, maxConcurrency);
+}
+
 /** Resolves checked options. Throws `INVALID_OPTIONS` with the first mistake. */
 export function resolveOptions(
   options: EndpointOptions,
@@ -210,7 +221,7 @@ export function resolveOptions(
     scalerValue: options.scalerValue ?? 4,
     template: options.template ?? null,
     minCudaVersion: isCpu ? null : (options.minCudaVersion ?? CudaVersion.V12_8),
-    maxConcurrency: options.maxConcurrency ?? 1,
+    maxConcurrency: options.maxConcurrency ?? (kind === "lb" ? LB_CONCURRENCY : 1),
     retries: options.retries ?? 2,
     keyConcurrency: options.keyConcurrency ?? 1,
   };

@@ -241,6 +241,12 @@ describe("the resolved form", () => {
     });
   });
 
+  test("a worker has one job at once, or a thousand requests, unless it is said", () => {
+    assert.equal(resolveOptions({ name: "a" }, "qb", "a").maxConcurrency, 1);
+    assert.equal(resolveOptions({ name: "a" }, "lb", "a").maxConcurrency, 1000);
+    assert.equal(resolveOptions({ name: "a", maxConcurrency: 1 }, "lb", "a").maxConcurrency, 1);
+  });
+
   test("load-balanced endpoints count requests; CPU endpoints have no GPU fields", () => {
     const { scalerType, gpu, cpu, gpuCount, minCudaVersion } = resolveOptions(
       { cpu: "cpu3g-1-4", gpuCount: 2, minCudaVersion: CudaVersion.V11_8 },

@@ -30,8 +30,12 @@ const HEAD = "1:200|OK|Content-Type|text/plain";
 const LAST_BODY = 2 + 128;
 
 /** A server whose next request goes over the link: what comes over HTTP has a process id. */
-async function linked(t: TestContext, way: Way = "at the edge"): Promise<Linked> {
-  const server = await TestServer.start(t);
+async function linked(
+  t: TestContext,
+  way: Way = "at the edge",
+  options: { trustProxy?: boolean } = {},
+): Promise<Linked> {
+  const server = await TestServer.start(t, options);
   const { endpoints } = await server.deploy("shop", [
     { name: "api", kind: "lb", options: { workers: [0, 1], env: { LINK: "1" } } },
   ]);
@@ -150,6 +154,27 @@ describe("both ways", () => {
       assert.equal(said["at the edge"], said["by node:http"], request.join("\n"));
       assert.match(said["at the edge"], /X-Forwarded-For/);
       assert.doesNotMatch(said["at the edge"], /forged|authorization|keep-alive\0/i);
+    }
+  });
+
+  test("believe what X-Forwarded-… says about the client only of a proxy of ours", async (t) => {
+    for (const trustProxy of [false, true]) {
+      const { server, base } = await linked(t, "at the edge", { trustProxy });
+      const said = await sayBoth(server, [
+        `GET ${base}/?frame=${HEAD}&frame=130:seen HTTP/1.1`,
+        "X-Forwarded-For: 1.2.3.4",
+        "X-Forwarded-For: 10.0.0.9",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: shop.example.com",
+      ]);
+      assert.equal(said["at the edge"], said["by node:http"]);
+      const seen = said["at the edge"];
+      const [from, scheme, host] = trustProxy
+        ? ["1\\.2\\.3\\.4, 10\\.0\\.0\\.9, 127\\.0\\.0\\.1", "https", "shop\\.example\\.com"]
+        : ["127\\.0\\.0\\.1", "http", "localhost"];
+      assert.match(seen, new RegExp(`X-Forwarded-For[^a-z0-9]${from}[^a-z0-9]`));
+      assert.match(seen, new RegExp(`X-Forwarded-Proto[^a-z0-9]${scheme}[^a-z0-9]`));
+      assert.match(seen, new RegExp(`X-Forwarded-Host[^a-z0-9]${host}[^a-z0-9]`));
     }
   });
 });

@@ -57,6 +57,13 @@ describe("REQUEST_COUNT", () => {
     });
   }
 
+  test("a load-balanced worker at its own limit counts as full, whatever the scaler value is", () => {
+    const limited = { ...POLICY, ...policy, maxConcurrency: 2 };
+    const load = [version({ waiting: 3, running: 3 })];
+    assert.equal(decide(view(load, { kind: "lb" }), limited, 10_000)[0]?.target, 3);
+    assert.equal(decide(view(load, { kind: "qb" }), limited, 10_000)[0]?.target, 2);
+  });
+
   test("a scaler value with a fraction counts exactly", () => {
     assert.equal(target({ waiting: 3 }, { ...policy, scalerValue: 1.5 }), 2);
     assert.equal(target({ waiting: 4 }, { ...policy, scalerValue: 1.5 }), 3);

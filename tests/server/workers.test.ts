@@ -123,6 +123,7 @@ describe("output", () => {
 });
 
 describe("selection", () => {
+  const bounds = { capacity: 4, limit: 1000 };
   const candidate = (id: string, load: number, changes: Partial<Candidate> = {}): Candidate => ({
     id,
     load,
@@ -148,19 +149,21 @@ describe("selection", () => {
       candidate("free", 2),
       candidate("ill", 0, { isReady: false }),
     ];
-    const chosen = select(workers, { mode: "none" }, 4);
+    const chosen = select(workers, { mode: "none" }, bounds);
     assert.equal(chosen.kind === "worker" && chosen.worker.id, "free");
-    const only = select([workers[0] as Candidate], { mode: "none" }, 4);
+    const only = select([workers[0] as Candidate], { mode: "none" }, bounds);
     assert.equal(only.kind === "worker" && only.worker.id, "old");
-    assert.equal(select([workers[3] as Candidate], { mode: "none" }, 4).kind, "wait");
+    assert.equal(select([workers[3] as Candidate], { mode: "none" }, bounds).kind, "wait");
+    const full = select([workers[1] as Candidate], { mode: "none" }, { ...bounds, limit: 5 });
+    assert.equal(full.kind, "wait");
   });
 
   test("a wished-for worker at capacity: soft goes elsewhere, strict waits", () => {
     const workers = [candidate("full", 4), candidate("other", 1)];
-    const soft = select(workers, { mode: "soft", workerId: "full" }, 4);
+    const soft = select(workers, { mode: "soft", workerId: "full" }, bounds);
     assert.equal(soft.kind === "worker" && soft.worker.id, "other");
-    assert.equal(select(workers, { mode: "strict", workerId: "full" }, 4).kind, "wait");
-    assert.equal(select(workers, { mode: "strict", workerId: "none" }, 4).kind, "gone");
+    assert.equal(select(workers, { mode: "strict", workerId: "full" }, bounds).kind, "wait");
+    assert.equal(select(workers, { mode: "strict", workerId: "none" }, bounds).kind, "gone");
   });
 });
 

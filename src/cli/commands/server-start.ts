@@ -12,6 +12,10 @@ import type { StartMessage } from "../background.ts";
 import { stopSignals } from "../stop-signals.ts";
 import { parsePort, portOf } from "../target.ts";
 
+/** A worker that does nothing needs about as much. */
+const MIN_MEMORY_MIB = 64;
+const MAX_MEMORY_MIB = 16 * 1024 * 1024;
+
 interface Options {
   port?: number;
   host?: string;
@@ -26,6 +30,7 @@ interface Options {
   tlsKey?: string;
   publicUrl?: string;
   trustProxy?: true;
+  workerMemory?: number;
 }
 
 const MAX_KEPT_DAYS = 365;
@@ -66,6 +71,11 @@ export const serverStart: CommandDefinition = {
     ["--tls-key <file>", "the certificate's key (PEM)"],
     ["--public-url <url>", "how clients reach the server, when a proxy is in front", serverUrl],
     ["--trust-proxy", "believe X-Forwarded-For of whoever connects: only behind a proxy of yours"],
+    [
+      "--worker-memory <mib>",
+      "MiB of memory that a worker may use, whatever its endpoint asks for; default: the machine's",
+      parseMemory,
+    ],
     ["--rate-limits", "answer 429 to clients that exceed Runpod's limits"],
     [
       "--cors <origins>",
@@ -191,6 +201,16 @@ function parseOrigins(text: string): string[] {
   throw new FlashError("INVALID_USAGE", `--cors takes origins, got '${wrong ?? text}'.`, {
     hint: "An origin is scheme, host and port without a path: https://app.example.com",
   });
+}
+
+function parseMemory(text: string): number {
+  const mib = Number(text);
+  if (/^\d+$/.test(text) && mib >= MIN_MEMORY_MIB && mib <= MAX_MEMORY_MIB) return mib;
+  throw new FlashError(
+    "INVALID_USAGE",
+    `--worker-memory takes whole MiB from ${MIN_MEMORY_MIB}, got '${text}'.`,
+    { hint: "For 2 GiB: --worker-memory 2048" },
+  );
 }
 
 function parseMode(text: string): Durability {

@@ -211,7 +211,9 @@ export class Gateway {
     const isOperator = principal.kind === "operator";
     const { origin, trace } = this.#spans.ofRequest(pool, path, call);
     const told = origin === undefined ? {} : { origin };
-    await serveLoadBalanced(pool, path, { request, response, isOperator, trace, ...told });
+    const { trustsProxy = false } = this.#options;
+    const http = { request, response, isOperator, trustsProxy, trace, ...told };
+    await serveLoadBalanced(pool, path, http);
   }
 
   async #answerControl(
@@ -295,7 +297,8 @@ export class Gateway {
       throw new FlashError("INVALID_REQUEST", "Only load-balanced endpoints take upgrades.");
     }
     const pool = this.#endpoints.requireLoadBalanced(target.id, request, principal);
-    await serveUpgrade(pool, target.path, { request, socket, head });
+    const { trustsProxy = false } = this.#options;
+    await serveUpgrade(pool, target.path, { request, socket, head, trustsProxy });
   }
 
   async #answerJobs(target: Target & { kind: "v2" }, call: ClientCall): Promise<void> {

@@ -50,8 +50,11 @@ export class NodeClient implements LinkClient {
     { frames, liveSecret, timed }: LinkedWorker,
     events: StreamEvents,
   ): RequestStream | undefined {
-    const { request, path, body, ownHeaders } = this.#exchange;
-    const headers = withOwn(headersForWorker(factsOf(request), liveSecret), ownHeaders);
+    const { request, path, body, ownHeaders, trustsProxy } = this.#exchange;
+    const headers = withOwn(
+      headersForWorker(factsOf(request), { trustsProxy, liveSecret }),
+      ownHeaders,
+    );
     const head = [this.method, path, ...headers];
     if (timed !== undefined) head.push(TIMING_HEADER, "1");
     const stream = frames.open(head, { isLast: body.isEmpty, events });

@@ -32,6 +32,8 @@ export interface Exchange {
   path: string;
   /** The caller has the server's key. */
   isOperator: boolean;
+  /** The peer is a proxy of ours. */
+  trustsProxy: boolean;
   /** Names and values that the gateway adds for the worker. */
   ownHeaders: readonly string[];
   /** For messages. */
@@ -70,7 +72,10 @@ class Hop {
       method: exchange.request.method ?? "GET",
       path: exchange.path,
       headers: withOwn(
-        headersForWorker(factsOf(exchange.request), worker.liveSecret),
+        headersForWorker(factsOf(exchange.request), {
+          trustsProxy: exchange.trustsProxy,
+          liveSecret: worker.liveSecret,
+        }),
         exchange.ownHeaders,
       ),
     });

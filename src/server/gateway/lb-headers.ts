@@ -42,6 +42,7 @@ const NOT_FOR_WORKER = new Set([
   "x-forwarded-proto",
 ]);
 
+const NOTHING_TOLD: Readonly<IncomingHttpHeaders> = {};
 const NO_BODY_METHODS = new Set(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"]);
 
 /** What is needed of a request, whoever has read it. */
@@ -75,18 +76,29 @@ export function hasBody({ headers }: Pick<RequestFacts, "headers">): boolean {
   return encoding !== undefined || Number(length ?? 0) > 0;
 }
 
-/**
- * The request's headers for the worker, with framing and `X-Forwarded-…` of our own. `liveSecret` lets the
- * request run code on a live worker.
- */
-export function headersForWorker(request: RequestFacts, liveSecret?: string): string[] {
+export interface WorkerHeaders {
+  /** The peer is a proxy of ours: what it says about the client is true. */
+  trustsProxy: boolean;
+  /** Lets the request run code on a live worker. */
+  liveSecret?: string | undefined;
+}
+
+/** The request's headers for the worker, with framing and `X-Forwarded-…` of our own. */
+export function headersForWorker(
+  request: RequestFacts,
+  { trustsProxy, liveSecret }: WorkerHeaders,
+): string[] {
   const headers = withoutHop(request.rawHeaders, request.headers.connection, NOT_FOR_WORKER);
-  const { "content-length": length, "x-forwarded-for": before, host } = request.headers;
+  const { "content-length": length } = request.headers;
+  // What anybody else claims to have been told would be believed by the worker, who trusts us.
+  const told = trustsProxy ? request.headers : NOTHING_TOLD;
+  const { "x-forwarded-for": before, "x-forwarded-host": host = request.headers.host } = told;
   const { peer } = request;
   headers.push("X-Forwarded-For", before === undefined ? peer : `${String(before)}, ${peer}`);
-  if (host !== undefined) headers.push("X-Forwarded-Host", host);
+  if (host !== undefined) headers.push("X-Forwarded-Host", String(host));
   if (liveSecret !== undefined) headers.push(LIVE_SECRET_HEADER, liveSecret);
-  headers.push("X-Forwarded-Proto", request.isEncrypted ? "https" : "http");
+  const scheme = request.isEncrypted ? "https" : "http";
+  headers.push("X-Forwarded-Proto", String(told["x-forwarded-proto"] ?? scheme));
   // Said outright: with a header list node:http would send a GET's chunked body without framing.
   if (!hasBody(request)) {
     if (!NO_BODY_METHODS.has(request.method)) headers.push("Content-Length", "0");

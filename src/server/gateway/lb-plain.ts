@@ -18,7 +18,7 @@ import { liveSecret, MAX_TRIES, timeoutOf } from "./lb.ts";
 import type { WorkerAnswer } from "./lb-answer.ts";
 import { IDEMPOTENT } from "./lb-body.ts";
 import type { Outcome } from "./lb-forward.ts";
-import { headersForWorker, peerOf } from "./lb-headers.ts";
+import { headersForWorker, peerOf, type WorkerHeaders } from "./lb-headers.ts";
 import {
   forwardOverLink,
   type ClientEvents,
@@ -34,6 +34,7 @@ export interface PlainRequest {
   path: string;
   affinity: Affinity;
   isOperator: boolean;
+  trustsProxy: boolean;
   /** What the client calls it. */
   requestId: string | undefined;
   /** The head for a worker, as {@link workerHead} makes it. */
@@ -41,9 +42,12 @@ export interface PlainRequest {
 }
 
 /** A request's head as frames carry it. */
-export function workerHead(exchange: PlainExchange, path: string, liveSecret?: string): Buffer {
+export function workerHead(
+  exchange: PlainExchange,
+  { path, ...options }: { path: string } & WorkerHeaders,
+): Buffer {
   const { head, socket } = exchange;
-  const headers = headersForWorker({ ...head, ...peerOf(socket) }, liveSecret);
+  const headers = headersForWorker({ ...head, ...peerOf(socket) }, options);
   return Buffer.from(headText([head.method, path, ...headers]), "latin1");
 }
 
@@ -51,6 +55,8 @@ export function workerHead(exchange: PlainExchange, path: string, liveSecret?: s
 export function servePlain(request: PlainRequest): boolean {
   try {
     const worker = request.pool.tryAcquire(request.affinity);
+    // It would have to be left to lb.ts after it has waited, and lose its turn.
+    if (worker === undefined && !mayHaveLink(request.pool)) return false;
     const serving = new Serving(request);
     if (worker === undefined) serving.hold();
     else serving.tryWith(worker);
@@ -58,6 +64,17 @@ export function servePlain(request: PlainRequest): boolean {
   } catch {
     return false;
   }
+}
+
+/** Workers without a link speak nothing but HTTP; of one that is not ready nobody knows. */
+function mayHaveLink({ workers }: Pool): boolean {
+  let isKnown = false;
+  for (const worker of workers) {
+    if (!worker.isReady) continue;
+    if (worker.link?.frames !== undefined) return true;
+    isKnown = true;
+  }
+  return !isKnown;
 }
 
 /** One request, until it is answered. Every worker that is taken is given back, once. */
@@ -177,9 +194,10 @@ class Serving implements LinkClient {
   }
 
   send({ frames, liveSecret, timed }: LinkedWorker, events: StreamEvents): RequestStream {
-    const { exchange, head: usual, path } = this.#request;
+    const { exchange, head: usual, path, trustsProxy } = this.#request;
     exchange.onGone = () => this.hop?.clientGone();
-    const own = liveSecret === undefined ? usual : workerHead(exchange, path, liveSecret);
+    const own =
+      liveSecret === undefined ? usual : workerHead(exchange, { path, trustsProxy, liveSecret });
     const head = timed === undefined ? own : Buffer.concat([own, TIMED]);
     return frames.openWhole({ head, body: exchange.body }, events);
   }

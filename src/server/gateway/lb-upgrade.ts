@@ -11,7 +11,7 @@ import type { Pool } from "../workers/pool.ts";
 import type { PoolWorker } from "../workers/pool-worker.ts";
 import { readAffinity } from "../workers/select.ts";
 import { affinityHeader } from "./lb.ts";
-import { factsOf, headersForClient, headersForWorker } from "./lb-headers.ts";
+import { factsOf, headersForClient, headersForWorker, type WorkerHeaders } from "./lb-headers.ts";
 
 export interface UpgradeRequest {
   request: IncomingMessage;
@@ -34,7 +34,7 @@ export function isUpgrade({ method, headers }: IncomingMessage): boolean {
 export async function serveUpgrade(
   pool: Pool,
   path: string,
-  upgrade: UpgradeRequest,
+  upgrade: UpgradeRequest & WorkerHeaders,
 ): Promise<void> {
   const affinity = readAffinity(affinityHeader(upgrade.request));
   const gone = new AbortController();
@@ -66,7 +66,11 @@ export function refuseUpgrade(socket: Duplex, failure: unknown): void {
   socket.end(head + body);
 }
 
-function connect(worker: PoolWorker, path: string, upgrade: UpgradeRequest): Promise<void> {
+function connect(
+  worker: PoolWorker,
+  path: string,
+  upgrade: UpgradeRequest & WorkerHeaders,
+): Promise<void> {
   const { request, socket, head } = upgrade;
   return new Promise((resolve, reject) => {
     const lost = (cause: Error): void => {
@@ -77,7 +81,7 @@ function connect(worker: PoolWorker, path: string, upgrade: UpgradeRequest): Pro
       lost(new Error("the worker has no address"));
       return;
     }
-    const headers = headersForWorker(factsOf(request));
+    const headers = headersForWorker(factsOf(request), upgrade);
     headers.push("Connection", "Upgrade", "Upgrade", request.headers.upgrade ?? "websocket");
     const upstream = link.upgrade({ method: request.method ?? "GET", path, headers });
     socket.once("close", () => upstream.destroy());

@@ -57,6 +57,7 @@ interface Incoming {
   request: IncomingMessage;
   response: ServerResponse;
   isOperator: boolean;
+  trustsProxy: boolean;
   origin?: Origin;
   /** The span of this request, when somebody keeps traces. */
   trace?: Trace | undefined;
@@ -77,6 +78,7 @@ async function serve(pool: Pool, path: string, http: Incoming): Promise<void> {
     body,
     path,
     isOperator: http.isOperator,
+    trustsProxy: http.trustsProxy,
     ownHeaders: [
       ...(origin === undefined ? NONE : originHeaders(origin)),
       ...(trace === undefined ? NONE : traceHeaders(trace)),

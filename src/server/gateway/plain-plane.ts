@@ -31,6 +31,8 @@ export interface PlainPlaneOptions {
   isCounted: boolean;
   /** Says of which host names no request is answered. */
   isForeign: (host: string | undefined) => boolean;
+  /** Requests come from a proxy of ours. Default false. */
+  trustsProxy?: boolean;
 }
 
 /** What follows from the head of a request. */
@@ -53,8 +55,12 @@ export class PlainPlane {
     return head.plan as PlainPlan | undefined;
   }
 
+  get #trustsProxy(): boolean {
+    return this.#options.trustsProxy ?? false;
+  }
+
   #planFor(exchange: PlainExchange, target: Target): PlainPlan | undefined {
-    if (target.kind === "lb") return new RequestPlan(exchange, target);
+    if (target.kind === "lb") return new RequestPlan(exchange, target, this.#trustsProxy);
     return target.kind === "v2" && !this.#options.isCounted
       ? planJob(exchange.head, target)
       : undefined;
@@ -98,7 +104,8 @@ export class PlainPlane {
     if (principal.kind === "worker" || isStale(plan, pool)) return false;
     const { path, affinity, head, requestId } = plan;
     const isOperator = principal.kind === "operator";
-    return servePlain({ path, affinity, head, requestId, exchange, pool, isOperator });
+    const to = { path, affinity, head, requestId, trustsProxy: this.#trustsProxy };
+    return servePlain({ ...to, exchange, pool, isOperator });
   }
 }
 
@@ -113,11 +120,15 @@ class RequestPlan {
   /** The version that the call was encoded for, if it says. */
   readonly expected: string | undefined;
 
-  constructor(exchange: PlainExchange, { id, path }: Target & { kind: "lb" }) {
+  constructor(
+    exchange: PlainExchange,
+    { id, path }: Target & { kind: "lb" },
+    trustsProxy: boolean,
+  ) {
     this.id = id;
     this.path = path;
     this.affinity = readAffinity(exchange.head.headers[WORKER_ID_HEADER]);
-    this.head = workerHead(exchange, path);
+    this.head = workerHead(exchange, { path, trustsProxy });
     this.requestId = givenRequestId(exchange.head.headers[REQUEST_ID_HEADER]);
     this.expected = exchange.head.headers[EXPECTED_VERSION_HEADER];
   }

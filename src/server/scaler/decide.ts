@@ -15,7 +15,11 @@
  * versions overlap during a release, and neither starves.
  */
 
-import type { EndpointKind, ResolvedOptions } from "../../contract/options.ts";
+import {
+  requestsPerWorker,
+  type EndpointKind,
+  type ResolvedOptions,
+} from "../../contract/options.ts";
 
 export type ScalePolicy = Pick<
   ResolvedOptions,
@@ -78,14 +82,16 @@ function activeTarget(
   now: number,
 ): Target {
   return policy.scalerType === "REQUEST_COUNT"
-    ? requestCount(version, policy)
+    ? requestCount(version, view, policy)
     : queueDelay(version, view, policy, now);
 }
 
-function requestCount(version: VersionView, policy: ScalePolicy): Target {
+function requestCount(version: VersionView, view: ScaleView, policy: ScalePolicy): Target {
   const { waiting, running, releaseId } = version;
-  const target = Math.ceil((waiting + running) / policy.scalerValue);
-  const reason = `${waiting} waiting and ${running} running, ${policy.scalerValue} for each worker`;
+  // A load-balanced worker that may not have more requests is no worker for more of them.
+  const share = view.kind === "lb" ? requestsPerWorker(policy) : policy.scalerValue;
+  const target = Math.ceil((waiting + running) / share);
+  const reason = `${waiting} waiting and ${running} running, ${share} for each worker`;
   return { releaseId, target, reason, isStep: false };
 }
 

@@ -5,6 +5,8 @@ import type { Clock } from "../../kit/clock.ts";
 
 /** Requests of one endpoint that may wait at once; more are refused early. */
 const MAX_HELD = 2000;
+/** Waits that end within this time of each other may end together, ms. */
+const TOGETHER_MS = 100;
 
 export type Attempt<T> =
   | { kind: "got"; value: T }
@@ -13,6 +15,9 @@ export type Attempt<T> =
 
 interface Hold {
   since: number;
+  /** Monotonic, ms. */
+  until: number;
+  timedOut: () => FlashError;
   takesAny: boolean;
   /** True when it was answered and leaves the queue. */
   attempt: () => boolean;
@@ -33,6 +38,8 @@ export interface HoldRequest<T> {
 export class Holds {
   readonly #clock: Clock;
   readonly #holds = new Set<Hold>();
+  /** One for all of them: the next time that somebody's wait is over. */
+  #alarm: { at: number; cancel: () => void } | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -60,7 +67,7 @@ export class Holds {
     return await new Promise<T>((resolve, reject) => {
       const leave = (): void => {
         this.#holds.delete(hold);
-        cancelTimer();
+        if (this.#holds.size === 0) this.#disarm();
         signal.removeEventListener("abort", onAbort);
       };
       const refuse = (error: Error): void => {
@@ -68,7 +75,6 @@ export class Holds {
         reject(error);
       };
       const onAbort = (): void => refuse(signal.reason as Error);
-      const cancelTimer = this.#clock.after(request.waitMs, () => refuse(request.timedOut()));
       const attempt = (): boolean => {
         const result = request.attempt();
         if (result.kind === "wait") return false;
@@ -77,12 +83,43 @@ export class Holds {
         else reject(result.error);
         return true;
       };
-      const { takesAny } = request;
-      const hold: Hold = { since: this.#clock.elapsed(), takesAny, attempt, refuse };
+      const { takesAny, timedOut } = request;
+      const since = this.#clock.elapsed();
+      const until = since + request.waitMs;
+      const hold: Hold = { since, until, takesAny, timedOut, attempt, refuse };
       signal.addEventListener("abort", onAbort, { once: true });
       this.#holds.add(hold);
+      this.#arm(until);
       attempt();
     });
+  }
+
+  #arm(at: number): void {
+    if (this.#alarm !== undefined && this.#alarm.at <= at) return;
+    this.#disarm();
+    const waitMs = at - this.#clock.elapsed();
+    const cancel = this.#clock.after(Math.max(0, waitMs), () => {
+      this.#alarm = undefined;
+      this.#refuseLate();
+    });
+    this.#alarm = { at, cancel };
+  }
+
+  #disarm(): void {
+    this.#alarm?.cancel();
+    this.#alarm = undefined;
+  }
+
+  #refuseLate(): void {
+    const now = this.#clock.elapsed();
+    let next = Infinity;
+    for (const hold of this.#holds) {
+      // A timer may be early by a fraction.
+      if (hold.until <= now + 1) hold.refuse(hold.timedOut());
+      else next = Math.min(next, hold.until);
+    }
+    // Many that came one after the other are looked at together.
+    if (next < Infinity) this.#arm(Math.max(next, now + TOGETHER_MS));
   }
 
   /** Something has changed: everybody tries again, oldest first. */
@@ -92,6 +129,15 @@ export class Holds {
       // One is enough to know: with thousands waiting, asking for each would cost more than answering.
       if (hold.takesAny && isNothingLeft) continue;
       if (!hold.attempt() && hold.takesAny) isNothingLeft = true;
+    }
+  }
+
+  /** Sends those away who came last, until `room` are left; each is told how many are before it in excess. */
+  shed(room: number, error: (excess: number) => FlashError): void {
+    if (this.#holds.size <= room) return;
+    let excess = 0;
+    for (const hold of [...this.#holds].slice(room)) {
+      if (hold.takesAny) hold.refuse(error(++excess));
     }
   }
 

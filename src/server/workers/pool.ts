@@ -22,8 +22,10 @@ import { Holds, type Attempt } from "./holds.ts";
 import { healthPath, live, type LifeEvents, type LifeHost, type WorkerEnd } from "./life.ts";
 import { excessText } from "./memory.ts";
 import { PoolWorker, type Version } from "./pool-worker.ts";
+import { retryAfterS, roomAt, ServiceRate } from "./overload.ts";
 import * as refusals from "./refusals.ts";
 import { select, type Affinity } from "./select.ts";
+import { requestsPerWorker } from "../../contract/options.ts";
 
 /** What a pool needs from the rest of the server. */
 export interface PoolHost extends LifeHost {
@@ -70,6 +72,7 @@ export class Pool {
   /** Workers that somebody else has started. */
   readonly guests: Guests;
   readonly #host: PoolHost;
+  readonly #rate = new ServiceRate();
   readonly #log: Log;
   readonly #workers = new Map<string, PoolWorker>();
   readonly #failures = new Map<string, Failures>();
@@ -187,8 +190,8 @@ export class Pool {
     if (attempt.kind === "refused") throw attempt.error;
     if (attempt.kind === "wait") return undefined;
     // The least busy worker has more than its share: there should be more of them.
-    const share = this.#active.manifest.options.scalerValue;
-    if (attempt.value.load > share) this.#host.wake(this.row.id);
+    if (attempt.value.load > requestsPerWorker(this.#active.manifest.options))
+      this.#host.wake(this.row.id);
     return attempt.value;
   }
 
@@ -199,6 +202,7 @@ export class Pool {
   async acquire(affinity: Affinity, signal: AbortSignal): Promise<PoolWorker> {
     const isStrict = affinity.mode === "strict" || affinity.mode === "strict-resume";
     const waitMs = isStrict ? STRICT_WAIT_MS : LIMITS.lbWorkerWaitMs;
+    if (!isStrict) this.#refuseExcess(1);
     const held = this.holds.wait({
       attempt: () => this.#attempt(affinity),
       takesAny: affinity.mode === "none" || affinity.mode === "soft",
@@ -218,7 +222,11 @@ export class Pool {
     worker.give(this.#now());
     this.#provenGood(worker);
     if (worker.load === 0 && worker.state === "DRAINING") this.#finishDrain(worker);
-    if (this.holds.size > 0) this.#changed();
+    if (this.holds.size === 0) return;
+    this.#rate.count();
+    this.#changed();
+    this.#refuseExcess(0);
+    if (this.holds.size === 0) this.#rate.pause(this.#now());
   }
 
   /** A connection to it broke: no request goes there until it has been asked how it is, at once. */
@@ -334,8 +342,9 @@ export class Pool {
   // Requests.
 
   #attempt(affinity: Affinity): Attempt<PoolWorker> {
-    const capacity = this.#active.manifest.options.scalerValue;
-    const selection = select(this.#workers.values(), affinity, capacity);
+    const { options } = this.#active.manifest;
+    const bounds = { capacity: requestsPerWorker(options), limit: options.maxConcurrency };
+    const selection = select(this.#workers.values(), affinity, bounds);
     if (selection.kind === "worker") {
       selection.worker.take();
       return { kind: "got", value: selection.worker };
@@ -346,6 +355,40 @@ export class Pool {
     }
     const error = this.#hopeless();
     return error === undefined ? { kind: "wait" } : { kind: "refused", error };
+  }
+
+  /**
+   * Refuses those who would wait too long, the last ones first. Throws `OVERLOADED` when there is no room
+   * for `more` besides. While workers are still to come nobody knows how long it will take.
+   */
+  #refuseExcess(more: number): void {
+    const now = this.#now();
+    // Whoever waited before has gone some other way.
+    if (this.holds.size === 0) this.#rate.pause(now);
+    const running = this.#runningAtMost();
+    if (running === undefined) {
+      this.#rate.pause(now);
+      return;
+    }
+    if (this.holds.size === 0) return;
+    const perMs = this.#rate.perMs(now, running);
+    const room = roomAt(perMs);
+    const overloaded = (excess: number) =>
+      refusals.overloaded(this.row.name, retryAfterS(excess, perMs));
+    this.holds.shed(room, overloaded);
+    if (more > 0 && this.holds.size + more > room) throw overloaded(this.holds.size + more - room);
+  }
+
+  /** Requests that run, when every worker that may be there is ready. */
+  #runningAtMost(): number | undefined {
+    let ready = 0;
+    let running = 0;
+    for (const worker of this.#workers.values()) {
+      if (!worker.isReady) continue;
+      ready += 1;
+      running += worker.load;
+    }
+    return ready < this.#active.manifest.options.workersMax ? undefined : running;
   }
 
   /** Why waiting makes no sense. */

@@ -23,6 +23,17 @@ export function timedOut(endpoint: string, waitMs: number): FlashError {
   });
 }
 
+export function overloaded(endpoint: string, retryAfterS: number): FlashError {
+  return new FlashError(
+    "OVERLOADED",
+    `'${endpoint}' has more requests than its workers get done.`,
+    {
+      hint: `Come again in ${retryAfterS} s, or raise 'workers' or 'maxConcurrency'.`,
+      details: { retryAfterS },
+    },
+  );
+}
+
 export function switchedOff(endpoint: string): FlashError {
   return new FlashError("NO_WORKER", `no workers available: '${endpoint}' is off (workersMax 0).`, {
     hint: "Raise 'workers' and deploy again.",

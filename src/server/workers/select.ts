@@ -17,14 +17,18 @@ export interface Candidate {
   load: number;
 }
 
+export interface Bounds {
+  /** Requests at which a wished-for worker counts as busy. */
+  capacity: number;
+  /** Requests that a worker may have at once. */
+  limit: number;
+}
+
 export type Selection<C> =
   | { kind: "worker"; worker: C }
   | { kind: "wait" }
   /** Strict affinity, and the worker is not there (any more). */
   | { kind: "gone" };
-
-/** More requests than this at once are not given to a worker, whatever the scaler says. */
-const MAX_LOAD = 1000;
 
 /** Reads the header. Throws nothing: what is no mode is a worker id nobody has, so a soft wish. */
 export function readAffinity(header: string | undefined): Affinity {
@@ -37,25 +41,24 @@ export function readAffinity(header: string | undefined): Affinity {
   return { mode: "soft", workerId: value };
 }
 
-/** `capacity`: requests at which a wished-for worker counts as busy. */
 export function select<C extends Candidate>(
   candidates: Iterable<C>,
   affinity: Affinity,
-  capacity: number,
+  { capacity, limit }: Bounds,
 ): Selection<C> {
-  if (affinity.mode === "none") return leastBusy(candidates);
+  if (affinity.mode === "none") return leastBusy(candidates, limit);
   const all = [...candidates];
   const wished = all.find(({ id }) => id === affinity.workerId);
   if (wished?.isReady === true && wished.load < capacity) return { kind: "worker", worker: wished };
-  if (affinity.mode === "soft") return leastBusy(all);
+  if (affinity.mode === "soft") return leastBusy(all, limit);
   if (wished === undefined) return { kind: "gone" };
   return wished.isReady || wished.mayBecomeReady ? { kind: "wait" } : { kind: "gone" };
 }
 
-function leastBusy<C extends Candidate>(candidates: Iterable<C>): Selection<C> {
+function leastBusy<C extends Candidate>(candidates: Iterable<C>, limit: number): Selection<C> {
   let best: C | undefined;
   for (const candidate of candidates) {
-    if (!candidate.isReady || candidate.load >= MAX_LOAD) continue;
+    if (!candidate.isReady || candidate.load >= limit) continue;
     if (best === undefined || isBetter(candidate, best)) best = candidate;
   }
   return best === undefined ? { kind: "wait" } : { kind: "worker", worker: best };

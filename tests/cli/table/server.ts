@@ -194,6 +194,14 @@ export const MACHINE_CASES: readonly Case[] = [
     stderr: /no\.(pem|key) cannot be read/,
   },
   {
+    title: "server start with memory that no worker could live in",
+    args: ["server", "start", "--foreground", "--port", "0", "--worker-memory", "2GB"],
+    env: { FLASH_HOME: "{otherHome}" },
+    code: 2,
+    stdout: "",
+    stderr: /--worker-memory takes whole MiB from 64, got '2GB'/,
+  },
+  {
     title: "doctor finds a server that does not answer",
     args: ["doctor", "--target", "http://127.0.0.1:9", "--app", "shop", "--env", "production"],
     code: 1,
