@@ -14,6 +14,7 @@ import type { Manifest } from "../contract/manifest.ts";
 import type { WorkerPlatform } from "../contract/platform.ts";
 import { checkEndpointNames, overridesOf } from "./config.ts";
 import type { Output } from "./output.ts";
+import { STEP_WORDS } from "./progress.ts";
 import type { Project } from "./project.ts";
 
 export interface CompileOptions {
@@ -62,10 +63,13 @@ export async function compile(
     exclude: listOf(use.options.exclude),
     include: () => config.include ?? [],
     signal: use.signal,
+    onStep: (step) => use.output.progress.show(STEP_WORDS[step]),
     ...(use.platform === undefined ? {} : { platform: use.platform }),
-  }).catch((error: unknown) => {
-    throw color && !use.output.json ? inColor(error) : error;
-  });
+  })
+    .catch((error: unknown) => {
+      throw color && !use.output.json ? inColor(error) : error;
+    })
+    .finally(() => use.output.progress.clear());
   checkEndpointNames(config, built.manifest, root);
   if (built.warnings.length > 0) use.output.say(formatDiagnostics(built.warnings, { color }));
   const file = name === undefined ? built.artifactFile : await moveTo(name, built.artifactFile);

@@ -6,7 +6,7 @@
  *   program       arguments → the command and its options
  *   commands      the table of commands; commands/ has a file for each
  *   command       what a command is
- *   output        stdout, stderr, colours, columns
+ *   output        stdout, stderr, colours, columns; progress: what long work is doing
  *   failure       errors in words, exit codes
  *   interrupt     Ctrl-C
  *   stop-signals  Ctrl-C and SIGTERM for commands that run until stopped
@@ -57,7 +57,7 @@ async function main(argv: readonly string[]): Promise<number> {
       return 0;
     }
     output = outputFor(planned.options);
-    const exitCode = await runCommand(planned, output);
+    const exitCode = await runCommand(planned, output).finally(() => output.progress.clear());
     await tellOfNewVersion(planned.name);
     return exitCode;
   } catch (error) {
@@ -88,6 +88,7 @@ async function runCommand(
     return exitCode;
   } catch (error) {
     if (!(error instanceof Interrupted)) throw withAdvice(error, name);
+    output.progress.clear();
     process.stderr.write(`${output.talkColors.red("✗")} ${titleCase(name)} cancelled by user\n`);
     // Whatever still runs was given its chance to end.
     process.exit(INTERRUPTED);

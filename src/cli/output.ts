@@ -5,6 +5,7 @@
 
 import { isatty } from "node:tty";
 import pc from "picocolors";
+import { Progress, wantsProgress } from "./progress.ts";
 
 export interface OutputOptions {
   json: boolean;
@@ -23,6 +24,8 @@ export class Output {
   readonly colors: Colors;
   /** For text on stderr. */
   readonly talkColors: Colors;
+  /** What long work is doing. */
+  readonly progress: Progress;
 
   constructor(options: OutputOptions) {
     this.json = options.json;
@@ -30,15 +33,20 @@ export class Output {
     this.verbose = options.verbose;
     this.colors = pc.createColors(wantsColor(options.env, 1));
     this.talkColors = pc.createColors(wantsColor(options.env, 2));
+    this.progress = new Progress({
+      isShown: wantsProgress(options.env, options),
+      color: this.talkColors.cyan,
+    });
   }
 
   /** A result for people. With `--json` it is left out: the document says it. */
   print(text = ""): void {
-    if (!this.json) process.stdout.write(`${text}\n`);
+    if (!this.json) this.data(text);
   }
 
   /** Text that is the result itself, whatever the flags: a key, a help page, a line of a stream. */
   data(text: string): void {
+    this.progress.erase();
     process.stdout.write(`${text}\n`);
   }
 
@@ -49,16 +57,21 @@ export class Output {
 
   /** Progress and advice. Silenced by `--quiet`. */
   say(text: string): void {
-    if (!this.quiet) process.stderr.write(`${text}\n`);
+    if (!this.quiet) this.#talk(text);
   }
 
   /** Details for `--verbose`. */
   detail(text: string): void {
-    if (this.verbose) process.stderr.write(`${this.talkColors.dim(text)}\n`);
+    if (this.verbose) this.#talk(this.talkColors.dim(text));
   }
 
   warn(text: string): void {
-    if (!this.quiet) process.stderr.write(`${this.talkColors.yellow("!")} ${text}\n`);
+    if (!this.quiet) this.#talk(`${this.talkColors.yellow("!")} ${text}`);
+  }
+
+  #talk(text: string): void {
+    this.progress.erase();
+    process.stderr.write(`${text}\n`);
   }
 }
 

@@ -40,6 +40,7 @@ export { explainSizes, type EndpointSize, type SizePart } from "./explain.ts";
 export { formatDiagnostics, type Diagnostic } from "./diagnostics.ts";
 export { liveBuild, type LiveBuild } from "./live.ts";
 export { Project, type BuildRequest, type BuildResult } from "./project.ts";
+export type { BuildStep } from "./step-clock.ts";
 export { workFolderIn } from "./work-folder.ts";
 
 /** Builds once. Throws `BUILD_FAILED`, with all mistakes in the message and in `details.diagnostics`. */

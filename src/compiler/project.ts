@@ -42,7 +42,7 @@ import { ownPackage, readRuntime, type OwnPackage } from "./own-package.ts";
 import { entriesOfFolder, packArtifact, type PackEntry, type PackMemory } from "./pack.ts";
 import { installPackages, type Installed } from "./packages.ts";
 import { Signatures } from "./signatures.ts";
-import { StepClock } from "./step-clock.ts";
+import { StepClock, type BuildStep } from "./step-clock.ts";
 import { TypeProgram, type TypeView } from "./types/types.ts";
 import { removeWorkFolder, sweepWorkFolders, workFolderIn } from "./work-folder.ts";
 
@@ -58,12 +58,16 @@ export interface BuildRequest {
   /** What `flash.toml` says about the endpoint of that name; applied before the checks. */
   overrides?: (name: string) => Partial<EndpointOptions> | undefined;
   signal?: AbortSignal;
+  /** Told when a step begins. */
+  onStep?: (step: BuildStep) => void;
   /** Packages that are not installed into the artifact although an endpoint depends on them. */
   exclude?: string[];
   /** Files to ship although no import names them, written as in a .gitignore. Asked in every build. */
   include?: () => readonly string[];
   /** Platform of the workers. Default: this one. */
   platform?: WorkerPlatform;
+  /** Platform of live endpoints' workers, when they are elsewhere. Default: `platform`. */
+  livePlatform?: WorkerPlatform;
 }
 
 export interface BuildResult {
@@ -184,7 +188,7 @@ export class Project {
   }
 
   async #build(changes: Changes): Promise<BuildResult> {
-    const clock = new StepClock();
+    const clock = new StepClock(this.#request.onStep);
     this.#prepare(changes);
     const scan = clock.time("scan", () => this.#scan.scan(this.#types.pathPatterns(), changes));
     this.#remember(changes, scan);
@@ -293,7 +297,8 @@ export class Project {
     bundles: ReadonlyMap<string, Bundle>,
   ): Promise<Map<string, Installed>> {
     const installed = new Map<string, Installed>();
-    const { signal, platform = thisPlatform(), exclude = [] } = this.#request;
+    const { signal, platform: own = thisPlatform(), livePlatform = own } = this.#request;
+    const { exclude = [] } = this.#request;
     const cacheDir = join(this.#outDir, "packages");
     const all = endpoints.filter(({ options }) => (options.dependencies ?? []).length > 0);
     for (const endpoint of all.length === 0 ? [] : endpoints) {
@@ -301,6 +306,7 @@ export class Project {
       if (bundle === undefined) continue;
       const dependencies = dependenciesOf(endpoint, bundle, { all, exclude });
       if (dependencies.length === 0) continue;
+      const platform = endpoint.live ? livePlatform : own;
       installed.set(
         endpoint.name,
         await installPackages({ root: this.#root, cacheDir, dependencies, platform, signal }),

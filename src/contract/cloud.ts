@@ -140,4 +140,6 @@ export interface CloudOptions {
   signal?: AbortSignal;
   /** Told in words what is going on, for people: `uploaded 1.2 MB`. */
   onProgress?: (message: string) => void;
+  /** Told how many bytes of an upload the server has, before every part. */
+  onTransfer?: (sentBytes: number, totalBytes: number) => void;
 }

@@ -22,7 +22,12 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import pc from "picocolors";
-import { formatDiagnostics, type BuildRequest, type BuildResult } from "../compiler/compiler.ts";
+import {
+  formatDiagnostics,
+  type BuildRequest,
+  type BuildResult,
+  type BuildStep,
+} from "../compiler/compiler.ts";
 import { FlashError } from "../contract/errors.ts";
 import { createLog, fieldsText } from "../kit/log.ts";
 import { keyFile } from "../server/server.ts";
@@ -55,6 +60,8 @@ export interface DevOptions {
   overrides?: BuildRequest["overrides"];
   /** Patterns of files to ship that no import names. Asked in every build. */
   include?: BuildRequest["include"];
+  /** Told the steps of builds until one is served; undefined when something else is told. */
+  onStep?: (step: BuildStep | undefined) => void;
   /** Functions of Live resources run on live workers there. */
   remote?: LiveOptions;
   /** Told everything that happens. Default: writes it to stderr for people. */
@@ -98,7 +105,11 @@ class RunningDev implements DevServer {
 
   constructor(options: DevOptions) {
     this.#options = options;
-    this.#tell = options.onEvent ?? tellOnStderr();
+    const tell = options.onEvent ?? tellOnStderr();
+    this.#tell = (event) => {
+      options.onStep?.(undefined);
+      tell(event);
+    };
     this.#live =
       options.remote === undefined
         ? undefined
@@ -169,7 +180,7 @@ class RunningDev implements DevServer {
   }
 
   async #startEngine(): Promise<Engine> {
-    const { root, app, overrides, include } = this.#options;
+    const { root, app, overrides, include, remote } = this.#options;
     const home = this.#home;
     return Engine.start({
       project: {
@@ -177,7 +188,11 @@ class RunningDev implements DevServer {
         app,
         // Not where `flash build` writes: both may run at once.
         outDir: path.join(home, "build"),
+        onStep: (step) => {
+          if (!this.#isAnnounced) this.#options.onStep?.(step);
+        },
         ...(overrides === undefined ? {} : { overrides }),
+        ...(remote === undefined ? {} : { livePlatform: remote.platform }),
         ...(include === undefined ? {} : { include }),
       },
       home,

@@ -19,12 +19,15 @@ import {
   type LiveCall,
   type LiveEvent,
 } from "../contract/live.ts";
+import type { WorkerPlatform } from "../contract/platform.ts";
 import { serverSentEvents } from "../kit/event-stream.ts";
 
 export interface LiveOptions {
   cloud: Cloud;
   /** Opens the cloud. */
   key: string | undefined;
+  /** What its workers run on, for packages. */
+  platform: WorkerPlatform;
   /** Where the live workers are deployed. */
   target: Target;
   /** Leave them there at the end. */

@@ -243,6 +243,26 @@ export const plain = Endpoint({ name: "plain" }, async (x: number) => x);
     assert.deepEqual(endpointOf(result, "double").packages, {});
   });
 
+  test("of live endpoints are installed for where their workers are", async () => {
+    const elsewhere = process.platform === "win32" ? "linux" : "win32";
+    const project = `
+-- vendor/part/package.json --
+{ "name": "part", "version": "1.0.0", "os": ["${elsewhere}"] }
+-- vendor/tool/package.json --
+{ "name": "tool", "version": "2.1.0", "optionalDependencies": { "part": "file:../part" } }
+-- api.ts --
+import { Endpoint, LiveLoadBalancer, remote } from "runpod-flash";
+const dependencies = ["tool@file:./vendor/tool"];
+const resource = new LiveLoadBalancer({ name: "far", dependencies });
+export const far = remote(resource, { method: "GET", path: "/x" }, () => 1);
+export const near = Endpoint({ name: "near", dependencies }, async (x: number) => x);
+`;
+    const livePlatform = { os: elsewhere, cpu: process.arch, libc: null };
+    const result = await build(project, { livePlatform });
+    assert.deepEqual(endpointOf(result, "far").packages, { part: "1.0.0", tool: "2.1.0" });
+    assert.deepEqual(endpointOf(result, "near").packages, { tool: "2.1.0" });
+  });
+
   test("that npm cannot install fail the build with npm's words", async () => {
     const [mistake] = await mistakesOf(`
 -- api.ts --

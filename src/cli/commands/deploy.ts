@@ -69,10 +69,17 @@ export const deploy: CommandDefinition = {
       return;
     }
     const started = performance.now();
+    output.progress.show("deploying");
     const document = await cloud.deploy(artifact, target, {
       signal,
-      onProgress: (message) => output.say(message),
+      onProgress: (message) => {
+        output.say(message);
+        output.progress.show("deploying");
+      },
+      onTransfer: (sent, bytes) =>
+        output.progress.show(`uploading ${megabytes(sent)} of ${megabytes(bytes)}`),
     });
+    output.progress.clear();
     output.document(document);
     if (changesAnything(document.changes)) {
       output.say(changesText(document.changes, output.talkColors));

@@ -8,6 +8,7 @@ import { MAX_NAME_LENGTH } from "../../contract/names.ts";
 import type { LiveOptions } from "../../dev/dev.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
 import { overridesOf, readConfig } from "../config.ts";
+import { STEP_WORDS } from "../progress.ts";
 import { openProject, type Project } from "../project.ts";
 import { stopSignals } from "../stop-signals.ts";
 import { openDestination, parsePort, portOf } from "../target.ts";
@@ -74,6 +75,10 @@ export const run: CommandDefinition = {
       port: options.port ?? portOf(env) ?? DEFAULTS.devPort,
       strictPort: options.strictPort === true,
       reload: options.reload !== false,
+      onStep: (step) => {
+        if (step === undefined) output.progress.clear();
+        else output.progress.show(STEP_WORDS[step]);
+      },
       // Read for every build, so that saving flash.toml is a change like any other.
       ...(remote === undefined ? {} : { remote }),
       overrides: (name) => overridesOf(readConfig(project.root), DEV_ENVIRONMENT)(name),
@@ -102,8 +107,10 @@ async function openRemote(
     start: true,
   });
   const place = liveTarget(project, invocation.env);
-  await cloud.environments(place.app, { signal: invocation.signal });
-  return { cloud, key, target: place, keep: keep === true };
+  const { signal } = invocation;
+  await cloud.environments(place.app, { signal });
+  const platform = await cloud.platform({ signal });
+  return { cloud, key, platform, target: place, keep: keep === true };
 }
 
 /** An app and environment of this checkout's own, so that it meets nothing that is deployed. */

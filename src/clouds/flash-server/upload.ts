@@ -39,6 +39,7 @@ export async function upload(
   let failures = 0;
   while (state.build === null && state.offset < artifact.bytes) {
     const { offset } = state;
+    options.onTransfer?.(offset, artifact.bytes);
     try {
       state = await send(client, given, offset);
       failures = 0;
@@ -51,6 +52,7 @@ export async function upload(
     }
   }
   if (state.build !== null) return { build: state.build, isNew: false };
+  options.onTransfer?.(artifact.bytes, artifact.bytes);
   const build = await client.json<BuildDocument>({
     method: "POST",
     path: `${PATH}/complete`,
