@@ -27,6 +27,8 @@ export interface NewBatchRequest {
   id: string;
   /** JSON text. */
   input: string;
+  /** Of its job; null when it has none. */
+  key: string | null;
 }
 
 export interface BatchRequestRow {
@@ -83,7 +85,7 @@ export interface BatchStore {
    * The next requests of an endpoint's batches without a job, so many that `most` of them wait as jobs.
    * They stay without one until the job is there.
    */
-  next(endpointId: string, most: number): Promise<{ id: string; batchId: string; input: string }[]>;
+  next(endpointId: string, most: number): Promise<(NewBatchRequest & { batchId: string })[]>;
   /** Endpoints with requests that should become jobs. */
   endpoints(): Promise<string[]>;
 }

@@ -225,9 +225,10 @@ function tellDecision(
 function batchTarget(pool: Pool | undefined): BatchTarget | undefined {
   if (pool === undefined || pool.row.kind !== "qb") return undefined;
   const { releaseId, manifest } = pool.active;
-  const { executionTimeoutMs, retries, workersMax, maxConcurrency } = manifest.options;
-  const capacity = workersMax * maxConcurrency;
-  return { endpointId: pool.row.id, releaseId, executionTimeoutMs, retries, capacity };
+  const { executionTimeoutMs, retries, keyConcurrency, ...options } = manifest.options;
+  const capacity = options.workersMax * options.maxConcurrency;
+  const rules = { executionTimeoutMs, retries, keyConcurrency };
+  return { endpointId: pool.row.id, releaseId, ...rules, capacity };
 }
 
 /** What happens to jobs moves the scaler and the workers. */

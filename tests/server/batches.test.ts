@@ -205,6 +205,29 @@ describe("running", () => {
     );
   });
 
+  test("requests with a key run one at a time, beside those of another", async (t) => {
+    const api = await serveApi(t);
+    const keys = ["a", "a", "b", undefined];
+    const body = keys.map((key, n) => ({ input: { n }, ...(key && { policy: { key } }) }));
+    const { id } = await api.ok("/batch", { body });
+    await api.ok(`/batch/${String(id)}/finalize`, { method: "POST" });
+    const request = { endpointId: "ep1", workerId: "w", limit: 10, holdMs: 0 };
+    await until(async () => (await api.jobs.counts("ep1")).inQueue === 4, { what: "the jobs" });
+    const first = await api.jobs.take(request);
+    const seen = first.map(({ input, key }) => `${input} ${key}`).toSorted();
+    assert.deepEqual(seen, ['{"n":0} a', '{"n":2} b', '{"n":3} null']);
+    assert.deepEqual(await api.jobs.take(request), []);
+    const one = first.find(({ key }) => key === "a");
+    await api.jobs.done({ jobId: one?.id ?? "", workerId: "w", body: { output: 1 } });
+    assert.deepEqual(
+      (await api.jobs.take(request)).map(({ input, key }) => [input, key]),
+      [['{"n":1}', "a"]],
+    );
+    const refused = await api.ask("/batch", { body: [{ input: { n: 1 }, policy: { key: 5 } }] });
+    assert.equal(refused.status, 400);
+    assert.match(JSON.stringify(refused.json), /requests\[0\].*policy\.key must be a text/);
+  });
+
   test("results outlive their jobs", async (t) => {
     const api = await serveApi(t);
     const id = await finalized(api, 1);

@@ -19,7 +19,8 @@ import { isPlainJsonObject } from "../../contract/json.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { EndpointManifest } from "../../contract/manifest.ts";
 import type { BatchStore } from "../../contract/batch.ts";
-import type { Batches } from "../jobs/batches.ts";
+import type { Batches, GivenRequest } from "../jobs/batches.ts";
+import { readKey } from "../jobs/rules.ts";
 import { pageOf, queryOf, readBody, sendJson, sendJsonText } from "./http.ts";
 import { elementTexts, memberTexts } from "./raw-json.ts";
 import { checkInput } from "./submission.ts";
@@ -96,8 +97,8 @@ async function create(call: Call): Promise<void> {
   const text = await bodyOf(call);
   const body = parse(text === "" ? "[]" : text);
   if (!Array.isArray(body)) throw wrongBody("The body must be an array of {input}.");
-  const inputs = inputsOf(call, body, text === "" ? [] : elementTexts(text));
-  answer(call, await call.batches.create(call.endpointId, inputs));
+  const given = requestsOf(call, body, text === "" ? [] : elementTexts(text));
+  answer(call, await call.batches.create(call.endpointId, given));
 }
 
 async function add(call: Call): Promise<void> {
@@ -107,21 +108,23 @@ async function add(call: Call): Promise<void> {
     throw wrongBody("The body must be an object with the array 'requests'.");
   }
   const texts = elementTexts(memberTexts(text).get("requests") ?? "[]");
-  const inputs = inputsOf(call, body["requests"], texts);
-  answer(call, await call.batches.add(call.batchId, inputs));
+  const given = requestsOf(call, body["requests"], texts);
+  answer(call, await call.batches.add(call.batchId, given));
 }
 
-/** JSON texts of the inputs, each checked as that of a single job is. */
-function inputsOf(
+/** With the JSON texts of the inputs; each is checked as that of a single job is. */
+function requestsOf(
   { manifest }: Call,
   requests: readonly unknown[],
   texts: readonly string[],
-): string[] {
+): GivenRequest[] {
   return requests.map((request, index) => {
     if (!isPlainJsonObject(request)) throw wrongBody(`requests[${index}] must be an object.`);
-    const { input = {} } = request;
+    const { input = {}, policy } = request;
+    const key = isPlainJsonObject(policy) ? (policy["key"] ?? undefined) : undefined;
     try {
       checkInput(manifest, input);
+      readKey(key);
     } catch (error) {
       if (!FlashError.is(error)) throw error;
       const message = `requests[${index}] was not accepted: ${error.message}`;
@@ -130,7 +133,7 @@ function inputsOf(
         cause: error,
       });
     }
-    return memberTexts(texts[index] ?? "{}").get("input") ?? "{}";
+    return { input: memberTexts(texts[index] ?? "{}").get("input") ?? "{}", key };
   });
 }
 

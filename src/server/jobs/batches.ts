@@ -7,12 +7,18 @@
  * stopped.
  */
 
-import { BATCH_REQUEST_PREFIX, type BatchRefusal, type BatchRow } from "../../contract/batch.ts";
+import {
+  BATCH_REQUEST_PREFIX,
+  type BatchRefusal,
+  type BatchRow,
+  type NewBatchRequest,
+} from "../../contract/batch.ts";
 import type { Store } from "../../contract/store.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { newPrefixedId, uuidv7 } from "../../kit/ids.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Jobs, JobTarget } from "./jobs.ts";
+import { readKey } from "./rules.ts";
 
 /** Where an endpoint's requests go, and how many its workers can have at once. */
 export interface BatchTarget extends JobTarget {
@@ -26,6 +32,12 @@ export interface BatchesOptions {
   log: Log;
   /** Undefined when the endpoint is no longer there. */
   targetOf: (endpointId: string) => BatchTarget | undefined;
+}
+
+/** As a client gives it. `input`: JSON text; `key`: anything. */
+export interface GivenRequest {
+  input: string;
+  key?: unknown;
 }
 
 /** As many wait for each one that can run. */
@@ -65,15 +77,14 @@ export class Batches {
     await Promise.all([...this.#feeds.values()].map(({ run }) => run));
   }
 
-  /** `inputs`: JSON texts. */
-  create(endpointId: string, inputs: readonly string[]): Promise<BatchRow | BatchRefusal> {
+  create(endpointId: string, given: readonly GivenRequest[]): Promise<BatchRow | BatchRefusal> {
     const id = newPrefixedId("batch");
-    const requests = inputs.map(newRequest);
+    const requests = given.map(newRequest);
     return this.#options.store.batches.create({ id, endpointId, requests }, this.#now());
   }
 
-  add(batchId: string, inputs: readonly string[]): Promise<BatchRow | BatchRefusal> {
-    return this.#options.store.batches.add(batchId, inputs.map(newRequest));
+  add(batchId: string, given: readonly GivenRequest[]): Promise<BatchRow | BatchRefusal> {
+    return this.#options.store.batches.add(batchId, given.map(newRequest));
   }
 
   async finalize(batchId: string): Promise<BatchRow | BatchRefusal> {
@@ -127,8 +138,9 @@ export class Batches {
       const most = Math.max(LEAST_AHEAD, AHEAD * target.capacity);
       const next = await store.batches.next(endpointId, most);
       await Promise.all(
-        next.map(({ id, batchId, input }) => {
-          const request = { input: undefined, inputText: input, extra: { batchId } };
+        next.map(({ id, batchId, input, key }) => {
+          const own = key === null ? {} : { key };
+          const request = { input: undefined, inputText: input, extra: { batchId }, ...own };
           return jobs.submitAs(id, target, request);
         }),
       );
@@ -140,6 +152,6 @@ export class Batches {
   }
 }
 
-function newRequest(input: string): { id: string; input: string } {
-  return { id: `${BATCH_REQUEST_PREFIX}${uuidv7()}`, input };
+function newRequest({ input, key }: GivenRequest): NewBatchRequest {
+  return { id: `${BATCH_REQUEST_PREFIX}${uuidv7()}`, input, key: readKey(key) };
 }

@@ -51,7 +51,7 @@ function prepare(db: DatabaseSync) {
     finalize: sql("UPDATE batches SET finalized_at = ?, drop_at = ? WHERE seq = ?"),
     cancel: sql(`UPDATE batches SET cancelled_at = ?1, finalized_at = coalesce(finalized_at, ?1)
       WHERE seq = ?2`),
-    addRequest: sql("INSERT INTO batch_requests (id, batch, input) VALUES (?, ?, ?)"),
+    addRequest: sql("INSERT INTO batch_requests (id, batch, input, key) VALUES (?, ?, ?, ?)"),
     removeRequest: sql("DELETE FROM batch_requests WHERE batch = ? AND id = ?"),
     states: sql("SELECT status, count(*) AS n FROM batch_requests WHERE batch = ? GROUP BY status"),
     requests: sql(`SELECT id, status, output, error, started_at AS startedAt,
@@ -65,7 +65,7 @@ function prepare(db: DatabaseSync) {
     moved:
       sql(`UPDATE batch_requests SET status = ?, started_at = ?, finished_at = ?, error = ?, output = ?
       WHERE id = ?`),
-    next: sql(`SELECT batch_requests.id, batches.id AS batchId, input
+    next: sql(`SELECT batch_requests.id, batches.id AS batchId, input, key
       FROM batches JOIN batch_requests ON batch = batches.seq
       WHERE endpoint_id = ? AND finalized_at IS NOT NULL AND cancelled_at IS NULL AND status = 'PENDING'
       ORDER BY finalized_at, batch_requests.seq LIMIT ?`),
@@ -218,10 +218,7 @@ export class SqliteBatchStore implements BatchStore {
     return requests;
   }
 
-  async next(
-    endpointId: string,
-    most: number,
-  ): Promise<{ id: string; batchId: string; input: string }[]> {
+  async next(endpointId: string, most: number): Promise<(NewBatchRequest & { batchId: string })[]> {
     const room = most - countOf(this.#sql.queued.get(endpointId));
     if (room <= 0) return [];
     const rows = this.#sql.next.all(endpointId, room);
@@ -229,6 +226,7 @@ export class SqliteBatchStore implements BatchStore {
       id: String(row["id"]),
       batchId: String(row["batchId"]),
       input: String(row["input"]),
+      key: row["key"] === null ? null : String(row["key"]),
     }));
   }
 
@@ -247,7 +245,7 @@ export class SqliteBatchStore implements BatchStore {
   }
 
   #filled(row: Row, requests: readonly NewBatchRequest[]): BatchRow {
-    for (const { id, input } of requests) this.#sql.addRequest.run(id, row.seq, input);
+    for (const { id, input, key } of requests) this.#sql.addRequest.run(id, row.seq, input, key);
     return this.#read(row);
   }
 

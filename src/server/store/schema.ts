@@ -267,6 +267,8 @@ ALTER TABLE jobs ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX jobs_kept ON jobs (lane, finished_at) WHERE kept = 1;
 `;
 
+const BATCH_KEYS = "ALTER TABLE batch_requests ADD COLUMN key TEXT;";
+
 const STEPS: readonly string[] = [
   JOBS_AND_CONTROL,
   WORKER_KEYS,
@@ -278,6 +280,7 @@ const STEPS: readonly string[] = [
   RELEASE_ENDPOINTS,
   FAILURES,
   KEPT_FAILURES,
+  BATCH_KEYS,
 ];
 
 /** The schema version this program writes. */
