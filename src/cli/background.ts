@@ -15,6 +15,7 @@ export interface StartOptions {
   durability?: string | undefined;
   privateWebhooks?: true | undefined;
   rateLimits?: true | undefined;
+  queueLimit?: { free: number; perWorker: number } | undefined;
   cors?: readonly string[] | undefined;
   keepReleases?: number | undefined;
   keepFailed?: number | undefined;
@@ -122,6 +123,7 @@ function startArguments(options: StartOptions): string[] {
     durability,
     privateWebhooks,
     rateLimits,
+    queueLimit,
     cors,
     keepReleases,
     keepFailed,
@@ -138,6 +140,9 @@ function startArguments(options: StartOptions): string[] {
     ...(durability === undefined ? [] : ["--durability", durability]),
     ...(privateWebhooks === true ? ["--private-webhooks"] : []),
     ...(rateLimits === true ? ["--rate-limits"] : []),
+    ...(queueLimit === undefined
+      ? []
+      : ["--queue-limit", `${queueLimit.free},${queueLimit.perWorker}`]),
     ...(cors === undefined ? [] : ["--cors", cors.join(",")]),
     ...(keepReleases === undefined ? [] : ["--keep-releases", String(keepReleases)]),
     ...(keepFailed === undefined ? [] : ["--keep-failed", String(keepFailed)]),

@@ -33,6 +33,8 @@ export interface ServerProcessOptions {
   privateWebhooks?: boolean | undefined;
   /** Limits requests to queue endpoints as the platform does. Default false. */
   rateLimits?: boolean | undefined;
+  /** Jobs that may wait then. Default: 50, or 500 for each worker. */
+  queueLimit?: { free: number; perWorker: number } | undefined;
   /** Origins of web pages that may read answers. Default: none. */
   cors?: readonly string[] | undefined;
   /** Releases of an environment that can come back. Default 10. */
@@ -119,6 +121,7 @@ async function startServer(
       port: options.port ?? DEFAULTS.serverPort,
       allowPrivateWebhooks: options.privateWebhooks ?? false,
       rateLimits: options.rateLimits ?? false,
+      ...(options.queueLimit === undefined ? {} : { queueLimit: options.queueLimit }),
       tracing: process.env,
       logs: logLimits(process.env),
       ...(options.cors === undefined ? {} : { cors: options.cors }),

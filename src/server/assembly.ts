@@ -160,7 +160,8 @@ export function assemble(
     audit: new AuditTrail({ store: store.audit, clock }),
   };
   const isLoopback = isLoopbackAddress(options.host ?? "127.0.0.1");
-  const limits = options.rateLimits === true ? new RateLimits(clock) : undefined;
+  const limits =
+    options.rateLimits === true ? new RateLimits(clock, options.queueLimit) : undefined;
   const gateway = new Gateway({
     fleet,
     jobs,

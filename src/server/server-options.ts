@@ -5,6 +5,7 @@ import type { KeepFailed, Store } from "../contract/store.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { Log } from "../kit/log.ts";
 import type { TlsFiles } from "./door.ts";
+import type { QueueLimit } from "./gateway/rate-limits.ts";
 
 export interface FlashServerOptions {
   /** FLASH_HOME: builds, logs and the key are kept here. */
@@ -27,6 +28,8 @@ export interface FlashServerOptions {
   allowPrivateWebhooks?: boolean;
   /** Limits requests to queue endpoints as the platform does. Default false. */
   rateLimits?: boolean;
+  /** With `rateLimits`: jobs that may wait. Default: 50, or 500 for each worker that the endpoint may have. */
+  queueLimit?: QueueLimit;
   /**
    * Web pages that may read answers, by origin (`https://app.example.com`); `*` means any, `local` those
    * served on this machine. Default: none.

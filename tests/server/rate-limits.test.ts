@@ -43,6 +43,11 @@ describe("counting", () => {
     assert.throws(() => limits.checkQueue(51, 0), refusal(10));
     limits.checkQueue(1000, 2);
     assert.throws(() => limits.checkQueue(1001, 2), refusal(10));
+    const own = new RateLimits(new ManualClock(), { free: 3, perWorker: 2 });
+    own.checkQueue(3, 1);
+    assert.throws(() => own.checkQueue(4, 1), refusal(10));
+    own.checkQueue(8, 4);
+    assert.throws(() => own.checkQueue(9, 4), refusal(10));
   });
 
   test("running workers raise a limit, but not that of purging", () => {

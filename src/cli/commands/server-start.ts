@@ -23,6 +23,7 @@ interface Options {
   durability?: Durability;
   privateWebhooks?: true;
   rateLimits?: true;
+  queueLimit?: { free: number; perWorker: number };
   cors?: readonly string[];
   keepReleases?: number;
   keepFailed?: number;
@@ -77,6 +78,11 @@ export const serverStart: CommandDefinition = {
       parseMemory,
     ],
     ["--rate-limits", "answer 429 to clients that exceed Runpod's limits"],
+    [
+      "--queue-limit <jobs>",
+      "with --rate-limits: jobs that may wait, always and for each worker an endpoint may have; default: 50,500",
+      parseQueueLimit,
+    ],
     [
       "--cors <origins>",
       "web pages that may call, by commas: https://app.example.com, local, *; default: none",
@@ -236,5 +242,16 @@ function parseDays(text: string): number {
   throw new FlashError(
     "INVALID_USAGE",
     `--keep-failed takes days from 0 to ${MAX_KEPT_DAYS}, such as 7 or 0.5, got '${text}'.`,
+  );
+}
+
+function parseQueueLimit(text: string): NonNullable<Options["queueLimit"]> {
+  const [, free, perWorker] = /^(\d{1,9}),(\d{1,9})$/.exec(text) ?? [];
+  if (free !== undefined && perWorker !== undefined) {
+    return { free: Number(free), perWorker: Number(perWorker) };
+  }
+  throw new FlashError(
+    "INVALID_USAGE",
+    `--queue-limit takes two whole numbers, such as 50,500, got '${text}'.`,
   );
 }

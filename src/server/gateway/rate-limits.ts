@@ -17,10 +17,15 @@ const WINDOW_MS = 10_000;
 /** The platform raises a limit with the number of running workers; by how much it does not say. */
 const RATE_PER_WORKER = 100;
 
-/** So many jobs may always wait … */
-const QUEUE_FREE = 50;
-/** … and so many for each worker that the endpoint may have. */
-const QUEUE_PER_WORKER = 500;
+/** How many jobs may wait for an endpoint's workers. */
+export interface QueueLimit {
+  /** So many always … */
+  free: number;
+  /** … and so many for each worker that the endpoint may have. */
+  perWorker: number;
+}
+
+const QUEUE_LIMIT: QueueLimit = { free: 50, perWorker: 500 };
 const QUEUE_RETRY_S = 10;
 
 const LIMITS: ReadonlyMap<string, Limit> = new Map([
@@ -51,10 +56,12 @@ export interface LimitedRequest {
 
 export class RateLimits {
   readonly #clock: Clock;
+  readonly #queueLimit: QueueLimit;
   readonly #uses = new Map<string, Use>();
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, queueLimit: QueueLimit = QUEUE_LIMIT) {
     this.#clock = clock;
+    this.#queueLimit = queueLimit;
   }
 
   /** Counts a request; call the returned function when it is over. Throws `OVERLOADED`. */
@@ -77,7 +84,8 @@ export class RateLimits {
 
   /** Before a job is accepted. Throws `OVERLOADED` when too many wait for too few workers. */
   checkQueue(queued: number, workersMax: number): void {
-    const most = Math.max(QUEUE_FREE, workersMax * QUEUE_PER_WORKER);
+    const { free, perWorker } = this.#queueLimit;
+    const most = Math.max(free, workersMax * perWorker);
     if (queued <= most) return;
     const message = `The queue of this endpoint is full: ${queued} jobs wait, and ${most} may.`;
     throw new FlashError("OVERLOADED", message, {

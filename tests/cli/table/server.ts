@@ -20,7 +20,7 @@ export const FIRST_CASES: readonly Case[] = [
   },
   {
     title: "server start in the foreground runs until it is stopped",
-    args: "server start --foreground --port {free} --host 127.0.0.1 --durability relaxed --private-webhooks --keep-releases 5 --keep-failed 0.5 --rate-limits --cors https://app.example.com,local --json".split(
+    args: "server start --foreground --port {free} --host 127.0.0.1 --durability relaxed --private-webhooks --keep-releases 5 --keep-failed 0.5 --rate-limits --queue-limit 10,100 --cors https://app.example.com,local --json".split(
       " ",
     ),
     until: /"started"/,
