@@ -684,9 +684,11 @@ export function noWorkers(): Record<WorkerState, number> {
   return Object.fromEntries(counts) as Record<WorkerState, number>;
 }
 
+/** One that is still being started drains instead, once it runs. */
 function killNow(worker: PoolWorker): void {
+  if (worker.running === undefined) return;
   worker.isStopping = true;
-  worker.running?.kill();
+  worker.running.kill();
 }
 
 function crashReason(worker: PoolWorker, end: string): string {
