@@ -20,6 +20,7 @@ import {
   type Type,
 } from "typescript/unstable/sync";
 import { SyntaxKind, type Node, type SourceFile } from "typescript/unstable/ast";
+import type { ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import type { PathPatterns } from "../imports.ts";
@@ -114,6 +115,7 @@ export class TypeProgram {
       this.#userConfig = findConfig(this.#options.root);
       this.#api = new API({ cwd: this.#options.root });
       rememberAnswers(this.#api, this.#answers);
+      endQuietly(this.#api);
     }
     return this.#api;
   }
@@ -193,6 +195,19 @@ function rememberAnswers(api: API, answers: Map<string, unknown>): void {
 
 interface RequestClient {
   apiRequest(method: string, params: unknown): unknown;
+  channel?: { child?: ChildProcess };
+}
+
+/**
+ * Asked to end while it does something, TypeScript's process sometimes writes "context canceled" to
+ * our stderr. It keeps nothing that killing it could lose.
+ */
+function endQuietly(api: API): void {
+  const { client } = api as unknown as { client?: RequestClient };
+  const child = client?.channel?.child;
+  if (child === undefined) return;
+  const kill = child.kill.bind(child);
+  child.kill = () => kill("SIGKILL");
 }
 
 /** Questions about types and symbols; the others change the state, or are asked once. */
