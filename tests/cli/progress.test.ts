@@ -30,7 +30,7 @@ describe("progress", () => {
       assert.equal(code, 0, text);
       for (const words of ["reading declarations", "reading types", "bundling", "packing"]) {
         assert.ok(
-          text.split(ERASED).some((part) => new RegExp(`^[⠋-⠿] ${words}`).test(part)),
+          text.split(ERASED).some((part) => new RegExp(`^[⠇-⠿] ${words}`).test(part)),
           words,
         );
       }
@@ -63,7 +63,7 @@ describe("progress", () => {
     writeProject(one.cwd, { "api.ts": "export const nothing = 1;\n" });
     const { code, text } = await inTerminal(one, ["build"]);
     assert.equal(code, 1);
-    assert.match(text.split(ERASED).at(-1) ?? "", /^[^⠋-⠿]*No endpoints found/);
+    assert.match(text.split(ERASED).at(-1) ?? "", /^[^⠇-⠿]*No endpoints found/);
   });
 
   test("without a terminal is nothing", async (t) => {
