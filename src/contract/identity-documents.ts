@@ -1,6 +1,7 @@
 /** Documents of the control API about keys, secrets, the audit trail and logins. */
 
 import type { Scope, Verb } from "./access.ts";
+import type { AuditEntry } from "./identity.ts";
 
 /** Body of `POST /api/v1/keys`. */
 export interface KeyRequest {
@@ -39,25 +40,13 @@ export interface KeysDocument {
 
 /** `flash audit --json`, newest first. */
 export interface AuditDocument {
-  entries: {
-    id: number;
-    /** ISO 8601. */
-    time: string;
-    /** Key id, worker id, or `operator`. */
-    actor: string;
-    actorName: string;
-    /** Name of the route, such as `deployments.create`. */
-    action: string;
-    app: string | null;
-    environment: string | null;
-    endpoint: string | null;
-    /** What else it was about: a build, a key, the name of a secret. */
-    subject: string | null;
-    /** Address of the caller. */
-    from: string;
-    /** `ok`, or an error code. */
-    result: string;
-  }[];
+  entries: AuditEntryDocument[];
+}
+
+export interface AuditEntryDocument extends Omit<AuditEntry, "at"> {
+  id: number;
+  /** ISO 8601. */
+  time: string;
 }
 
 /** A secret of an environment: everything but its value, which nobody is ever told. */
