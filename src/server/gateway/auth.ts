@@ -11,6 +11,7 @@ import type { KeyRow } from "../../contract/identity.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { proofOf } from "../control/key.ts";
 import { isWholeKey, looksLikeKey } from "../identity/key-text.ts";
+import { BegunRequests } from "./begun-requests.ts";
 import { clientAddress, type Addressed } from "./client-address.ts";
 import { FailedAttempts } from "./failed-attempts.ts";
 import type { Principal } from "./http.ts";
@@ -29,7 +30,8 @@ interface HeldKey {
   principal: Principal & { kind: "key" };
   /** Epoch ms. */
   expiresAt: number | null;
-  isRevoked: boolean;
+  /** Epoch ms. */
+  revokedAt: number | null;
   lastUsedAt: number | null;
 }
 
@@ -47,6 +49,9 @@ export interface KeyringOptions {
   trustsProxy?: boolean;
 }
 
+/** A request that is about to be answered when its key becomes void is not cut off, ms. */
+const LAST_WORDS_MS = 2000;
+
 export class Keyring {
   readonly #serverKey: Buffer;
   /** Answers a challenge (control/key). */
@@ -57,6 +62,7 @@ export class Keyring {
   readonly #proven = new WeakMap<object, Proof>();
   readonly #workers = new Map<string, Principal & { kind: "worker" }>();
   readonly #keys = new Map<string, HeldKey>();
+  readonly #begun = new BegunRequests();
 
   constructor({ serverKey, clock, trustsProxy = false }: KeyringOptions) {
     this.#trustsProxy = trustsProxy;
@@ -73,14 +79,33 @@ export class Keyring {
       digest: Buffer.from(row.digest, "base64"),
       principal: { kind: "key", id, name, verbs, scope },
       expiresAt,
-      isRevoked: row.revokedAt !== null,
+      revokedAt: row.revokedAt,
       lastUsedAt,
     });
   }
 
   /** From this moment on it opens nothing. */
   revoke(id: string): void {
-    for (const key of this.#keys.values()) if (key.principal.id === id) key.isRevoked = true;
+    for (const key of this.#keys.values()) {
+      if (key.principal.id === id) key.revokedAt ??= this.#clock.now();
+    }
+  }
+
+  /**
+   * Remembers a request until it is over: `end` is called when its key has become void meanwhile.
+   * Returns what to call when it is over; undefined for callers whose keys do not become void.
+   */
+  begin(principal: Principal, end: () => void): (() => void) | undefined {
+    return principal.kind === "key" ? this.#begun.begin(principal.id, end) : undefined;
+  }
+
+  /** Ends what void keys have begun and is still going on. To be called every second or so. */
+  endVoid(): void {
+    for (const { principal, revokedAt, expiresAt } of this.#keys.values()) {
+      const voidAt = Math.min(revokedAt ?? Infinity, expiresAt ?? Infinity);
+      const isOver = voidAt + LAST_WORDS_MS <= this.#clock.now();
+      if (isOver && this.#begun.has(principal.id)) this.#begun.end(principal.id);
+    }
   }
 
   /** When a key ends, epoch ms; null: never. */
@@ -170,8 +195,8 @@ export class Keyring {
     return held !== undefined && timingSafeEqual(held.digest, given) ? held : undefined;
   }
 
-  #whyVoid({ isRevoked, expiresAt }: HeldKey): "revoked" | "expired" | undefined {
-    if (isRevoked) return "revoked";
+  #whyVoid({ revokedAt, expiresAt }: HeldKey): "revoked" | "expired" | undefined {
+    if (revokedAt !== null) return "revoked";
     return expiresAt !== null && expiresAt <= this.#clock.now() ? "expired" : undefined;
   }
 

@@ -3,7 +3,7 @@
  * through `handle`, or through `respond` when it is plain (server/edge); nothing behind it sees a request without a key or outside the caller's scope.
  *
  *   target       where a request wants to go
- *   auth         keys, and how far a worker's secret reaches
+ *   auth         keys, and how far a worker's secret reaches; begun-requests: what ends with its key
  *   endpoints    which endpoint that is, if the caller may have it
  *   call-spans   where its call comes from; origin: what of that is believed, and loops
  *   http         bodies, JSON, problem documents
@@ -189,6 +189,8 @@ export class Gateway {
     if (ofWorker !== undefined) return await this.#workers.answer(ofWorker, request, response);
     if (target.kind === "none" && target.path === "/login") return sendLoginPage(response);
     const principal = isOpenTo(target, request) ? NOBODY : this.#options.keyring.require(request);
+    const over = this.#options.keyring.begin(principal, () => response.destroy());
+    if (over !== undefined) response.once("close", over);
     const call = { request, response, principal };
     if (target.kind === "lb") return await this.#answerLoadBalanced(target, call);
     if (target.kind === "metrics") return await this.#answerMetrics(call);
@@ -293,6 +295,8 @@ export class Gateway {
     }
     if (link !== undefined) return await this.#workers.link(link, { request, socket, head });
     const principal = this.#options.keyring.require(request);
+    const over = this.#options.keyring.begin(principal, () => socket.destroy());
+    if (over !== undefined) socket.once("close", over);
     if (target.kind !== "lb") {
       throw new FlashError("INVALID_REQUEST", "Only load-balanced endpoints take upgrades.");
     }

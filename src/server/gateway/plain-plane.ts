@@ -71,9 +71,24 @@ export class PlainPlane {
     const { headers } = exchange.head;
     const principal = this.#options.keyring.recognise({ headers, socket: exchange.socket });
     if (principal === undefined) return false;
-    return plan.kind === "job"
-      ? this.#answerJob(exchange, plan, principal)
-      : this.#answerRequest(exchange, plan, principal);
+    const isTaken =
+      plan.kind === "job"
+        ? this.#answerJob(exchange, plan, principal)
+        : this.#answerRequest(exchange, plan, principal);
+    if (isTaken) this.#endWithKey(exchange, principal);
+    return isTaken;
+  }
+
+  #endWithKey(exchange: PlainExchange, principal: Principal): void {
+    const { onOver } = exchange;
+    // Over already.
+    if (onOver === undefined) return;
+    const over = this.#options.keyring.begin(principal, () => exchange.socket.destroy());
+    if (over === undefined) return;
+    exchange.onOver = () => {
+      over();
+      onOver();
+    };
   }
 
   #answerJob(exchange: PlainExchange, plan: JobPlan, principal: Principal): boolean {

@@ -24,6 +24,8 @@ const DEFAULT_LIFE_MS = 90 * DAY_MS;
 const KEEP_VOID_MS = 90 * DAY_MS;
 /** When keys were last used is written down this often: a write for each request would be one too many. */
 const NOTE_USES_MS = 60_000;
+/** What a key has begun ends this long after the key has, at most, and a little. */
+const END_VOID_MS = 1000;
 
 export interface KeysOptions {
   store: KeyStore;
@@ -36,6 +38,7 @@ export class Keys {
   readonly #options: KeysOptions;
   #noted = new Map<string, number>();
   #cancel: () => void = () => undefined;
+  #cancelEnd: () => void = () => undefined;
 
   constructor(options: KeysOptions) {
     this.#options = options;
@@ -48,6 +51,7 @@ export class Keys {
     for (const row of await store.list()) keyring.hold(row);
     this.#noted = keyring.lastUses();
     this.#noteLater();
+    this.#endVoidLater();
   }
 
   /** Throws `INVALID_REQUEST`, `FORBIDDEN` for a life longer than its maker's, `CONFLICT` for a taken name. */
@@ -102,6 +106,7 @@ export class Keys {
   /** Writes down when keys were last used. */
   async close(): Promise<void> {
     this.#cancel();
+    this.#cancelEnd();
     await this.#noteUses();
   }
 
@@ -141,6 +146,14 @@ export class Keys {
   #noteLater(): void {
     this.#cancel = this.#options.clock.after(NOTE_USES_MS, () => {
       void this.#noteUses().then(() => this.#noteLater());
+    });
+  }
+
+  #endVoidLater(): void {
+    const { clock, keyring } = this.#options;
+    this.#cancelEnd = clock.after(END_VOID_MS, () => {
+      keyring.endVoid();
+      this.#endVoidLater();
     });
   }
 
