@@ -17,7 +17,7 @@ import type { Metrics } from "./metrics/metrics.ts";
 import type { Scaler } from "./scaler/scaler.ts";
 import type { FlashServerOptions } from "./server-options.ts";
 import type { Tracer } from "./traces/tracer.ts";
-import type { PoolHost } from "./workers/pool.ts";
+import type { PoolHost } from "./workers/host.ts";
 
 /** What pools reach. */
 interface Reached {

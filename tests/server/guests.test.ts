@@ -5,7 +5,7 @@ import { describe, test, type TestContext } from "node:test";
 import type { WorkerKeyDocument } from "../../src/contract/control.ts";
 import { ManualClock } from "../../src/kit/clock.ts";
 import { SqliteStore } from "../../src/server/server.ts";
-import { noWorkers } from "../../src/server/workers/pool.ts";
+import { noWorkers } from "../../src/server/workers/roster.ts";
 import { Guests } from "../../src/server/workers/guests.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";

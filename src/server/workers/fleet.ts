@@ -5,7 +5,8 @@
 
 import { LIMITS } from "../../contract/limits.ts";
 import type { EndpointRow, ReleaseRow, Store } from "../../contract/store.ts";
-import { Pool, type PoolHost } from "./pool.ts";
+import type { PoolHost } from "./host.ts";
+import { Pool } from "./pool.ts";
 import type { Version } from "./pool-worker.ts";
 import { Versions } from "./versions.ts";
 
