@@ -17,6 +17,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from "node:stream";
 import { FlashError, PROBLEM_TYPE, problemOf } from "../contract/errors.ts";
 import { findEndpoint, type EndpointManifest, type Manifest } from "../contract/manifest.ts";
+import { answerHalfClosed } from "../server/edge/half-closed.ts";
 import { isUpgrade } from "../server/gateway/lb-upgrade.ts";
 import { checkLocal, isLoopback } from "./access.ts";
 import { sendApiBrowser, apiBrowserPrefix } from "./api-browser.ts";
@@ -78,6 +79,7 @@ export class Front {
   /** Throws `CONFLICT` when no port is free. */
   static async listen(engine: FrontEngine, options: ListenOptions): Promise<Front> {
     const server = createServer({ shouldUpgradeCallback: isUpgrade });
+    answerHalfClosed(server);
     // Long enough for a slow upload of the largest body.
     server.requestTimeout = REQUEST_TIMEOUT_MS;
     const { host } = options;

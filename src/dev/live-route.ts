@@ -9,6 +9,7 @@ import { isPlainJsonObject, parseOrUndefined } from "../contract/json.ts";
 import { LIMITS } from "../contract/limits.ts";
 import type { EndpointManifest } from "../contract/manifest.ts";
 import type { LiveCall, LiveEvent } from "../contract/live.ts";
+import { callerOf, endWithClient, onClientEnd } from "../server/gateway/ended-side.ts";
 import { respond } from "../worker/live/respond.ts";
 
 /** What has functions run on live workers. */
@@ -56,6 +57,7 @@ async function answerCall(
   }
   const left = new AbortController();
   response.once("close", () => left.abort());
+  onClientEnd(response, () => endWithClient(callerOf(response)));
   // The code is what the dev server has built, whatever the caller sends.
   const { bundle: _, ...rest } = call;
   const events = live.execute(endpoint, rest as unknown as LiveCall, left.signal);

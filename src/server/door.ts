@@ -11,6 +11,7 @@ import type { AddressInfo } from "node:net";
 import { createSecureContext } from "node:tls";
 import { FlashError } from "../contract/errors.ts";
 import { systemClock } from "../kit/clock.ts";
+import { answerHalfClosed } from "./edge/half-closed.ts";
 import { Edge } from "./edge/edge.ts";
 import type { Gateway } from "./gateway/gateway.ts";
 import { isUpgrade } from "./gateway/lb-upgrade.ts";
@@ -49,6 +50,7 @@ export class Door {
       tls === undefined
         ? http.createServer(HTTP_OPTIONS)
         : https.createServer({ ...HTTP_OPTIONS, ...tls, minVersion: "TLSv1.2" });
+    answerHalfClosed(this.#listener);
     this.#edge = new Edge({
       server: this.#listener,
       event: tls === undefined ? "connection" : "secureConnection",

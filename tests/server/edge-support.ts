@@ -9,6 +9,7 @@ import http from "node:http";
 import net from "node:net";
 import type { AddressInfo } from "node:net";
 import { ManualClock } from "../../src/kit/clock.ts";
+import { answerHalfClosed } from "../../src/server/edge/half-closed.ts";
 import { answerHead } from "../../src/server/edge/answer.ts";
 import { Edge } from "../../src/server/edge/edge.ts";
 import type { PlainExchange } from "../../src/server/edge/exchange.ts";
@@ -93,6 +94,7 @@ async function listening(t: Owner, onAnswer: () => void): Promise<http.Server> {
       });
     });
   });
+  answerHalfClosed(server);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   t.after(() => {
@@ -130,12 +132,19 @@ function answerAtEdge(exchange: PlainExchange, lanes: Lanes["lanes"]): boolean {
   return true;
 }
 
+export interface Manner {
+  /** The server is in this process. Default true. */
+  isOurs?: boolean;
+  /** The client ends its side with the last piece. Default: when the server is quiet. */
+  endsAtOnce?: boolean;
+}
+
 /** Everything a server says on one connection, until it ends it, to what is sent in these pieces. */
 export async function converse(
   port: number,
   pieces: readonly Buffer[],
   // Of a server in this process it is known when it has nothing more to say.
-  { isOurs = true }: { isOurs?: boolean } = {},
+  { isOurs = true, endsAtOnce = false }: Manner = {},
 ): Promise<string> {
   const socket = net.connect({ port, host: "127.0.0.1" });
   socket.setNoDelay(true);
@@ -150,7 +159,8 @@ export async function converse(
     socket.write(piece);
     await new Promise((resolve) => setImmediate(resolve));
   }
-  if (isOurs) {
+  if (endsAtOnce) socket.end();
+  else if (isOurs) {
     await quiet(socket, () => heard.length);
     socket.end();
   }
@@ -183,10 +193,14 @@ const REFUSAL = /HTTP\/1\.1 4\d\d [A-Za-z ]+\r\nConnection: close\r\n\r\n$/;
  * Both servers say the same. There is one liberty: node:http reads ahead, and when what follows is no HTTP
  * it refuses that at once, whether or not what came before has been answered by then.
  */
-export async function assertSame(lanes: Lanes, pieces: readonly Buffer[]): Promise<string> {
+export async function assertSame(
+  lanes: Lanes,
+  pieces: readonly Buffer[],
+  manner: Manner = {},
+): Promise<string> {
   const [expected, actual] = await Promise.all([
-    converse(lanes.plain, pieces),
-    converse(lanes.edged, pieces),
+    converse(lanes.plain, pieces, manner),
+    converse(lanes.edged, pieces, manner),
   ]);
   const [refusal] = REFUSAL.exec(expected) ?? [];
   if (refusal !== undefined && actual.endsWith(refusal)) {

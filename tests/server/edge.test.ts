@@ -173,6 +173,25 @@ describe("with and without the edge, a client gets the same bytes", () => {
     assert.equal(lanes.lanes.filter((lane) => lane === "edge").length, 300);
   });
 
+  test("when the client ends its side right after its requests", async (t) => {
+    const lanes = await startBoth(t);
+    for (const request of [...NORMAL, ...ODD]) {
+      await assertSame(lanes, [bytes(request)], { endsAtOnce: true });
+    }
+    const chunked =
+      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    for (const last of [
+      get("/later"),
+      get("/passed/later"),
+      get("/", "Connection: close"),
+      chunked,
+    ]) {
+      const all = [get("/later"), post("/stream/later", "abc"), last].join("");
+      const said = await assertSame(lanes, [bytes(all)], { endsAtOnce: true });
+      assert.equal(said.match(/HTTP\/1\.1 2/g)?.length, 3, JSON.stringify(last));
+    }
+  });
+
   test("for whatever else can be put together", async (t) => {
     const lanes = await startBoth(t);
     const line = fc.constantFrom(

@@ -6,6 +6,7 @@ import { isInScope, type Resource } from "../../contract/access.ts";
 import type { DeployRequest, LogLine, PlanRequest } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import type { EventDocument } from "../../contract/events.ts";
+import { endSignal } from "../gateway/ended-side.ts";
 import { clientSignal, type Principal } from "../gateway/http.ts";
 import { IDENTITY_HANDLERS } from "../identity/identity-handlers.ts";
 import type { EndpointFilter } from "./deployed.ts";
@@ -97,11 +98,9 @@ async function status(call: ControlCall): Promise<unknown> {
 
 async function logs(call: ControlCall): Promise<void> {
   const { query, response } = call;
-  const signal = clientSignal(response);
-  const lines = await call.control.logs(filterOf(call), {
-    ...logQueryOf(query),
-    signal,
-  });
+  const asked = logQueryOf(query);
+  const signal = asked.follow ? endSignal(response) : clientSignal(response);
+  const lines = await call.control.logs(filterOf(call), { ...asked, signal });
   response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
   // Headers go out before the first line: a follower of a silent endpoint should not wait for them.
   response.flushHeaders();
@@ -112,10 +111,10 @@ async function logs(call: ControlCall): Promise<void> {
 /** NDJSON, or server-sent events for those who ask for them, which a browser resumes by itself. */
 async function events(call: ControlCall): Promise<void> {
   const { control, query, request, response, principal } = call;
-  const signal = clientSignal(response);
   const isStream = request.headers.accept?.includes("text/event-stream") === true;
   const last = request.headers["last-event-id"];
   const asked = eventQueryOf(query, { isStream, ...(typeof last === "string" ? { last } : {}) });
+  const signal = asked.follow ? endSignal(response) : clientSignal(response);
   const found = control.events(asked, { sees: (event) => sees(principal, event), signal });
   response.writeHead(200, {
     "content-type": isStream ? "text/event-stream" : "application/x-ndjson",

@@ -4,6 +4,7 @@
  */
 
 import type { Socket } from "node:net";
+import { probe } from "./half-closed.ts";
 import { LAST_CHUNK, chunkHead, headText, type AnswerHead } from "./answer.ts";
 import type { PlainExchange, Responder } from "./exchange.ts";
 import { MAX_BODY_BYTES, MAX_HEAD_BYTES, readPlainHead, type PlainHead } from "./head.ts";
@@ -52,6 +53,8 @@ export class Connection {
   #isTaking = false;
   #known: Known | undefined;
   #hasAnswered = false;
+  /** The client has said that no more requests come; it may still wait for answers. */
+  #hasEnded = false;
   /** Since when it waits; monotonic, ms. 0: to be found out with the next look. */
   #since = 0;
 
@@ -91,7 +94,7 @@ export class Connection {
     if (this.#exchange !== undefined) return;
     if (this.#since === 0) this.#since = now;
     const waitedMs = now - this.#since;
-    if (this.#isIdle) {
+    if (this.#isIdle || this.#hasEnded) {
       if (waitedMs > this.#options.keepAliveMs + KEEP_ALIVE_BUFFER_MS) this.socket.destroy();
     } else if (waitedMs > PATIENCE_MS) this.#handOver(this.#rest);
   }
@@ -102,7 +105,8 @@ export class Connection {
     this.#exchange = undefined;
     this.#hasAnswered = true;
     this.#since = 0;
-    if (this.#state === "closing") this.socket.end();
+    const isThrough = this.#hasEnded && this.#rest === undefined;
+    if (this.#state === "closing" || isThrough) this.socket.end();
   }
 
   /** node:http is to answer it. */
@@ -141,6 +145,7 @@ export class Connection {
       if (bytes === undefined || !this.#begin(bytes)) break;
     }
     this.#isTaking = false;
+    if (this.#hasEnded && this.#exchange === undefined && this.#state === "open") this.#finish();
   }
 
   /** Begins with the request at the start of these bytes. False: there is none for the edge. */
@@ -198,6 +203,7 @@ export class Connection {
     socket.off("error", this.#onError);
     socket.off("close", this.#onClose);
     socket.off("drain", this.#onDrain);
+    if (this.#hasEnded) return this.#replay(bytes);
     // Resumed by node:http's own listener only when it has not been paused outright.
     socket.pause();
     if (bytes !== undefined) socket.unshift(bytes);
@@ -206,10 +212,26 @@ export class Connection {
     return false;
   }
 
-  /** What is still to be answered is lost, as it is with node:http. */
+  /** What has ended cannot be read once more: node:http is told of it as it would have been by the socket. */
+  #replay(bytes: Buffer | undefined): false {
+    const { socket } = this;
+    this.#options.serve();
+    if (bytes !== undefined) socket.emit("data", bytes);
+    socket.emit("end");
+    return false;
+  }
+
+  /** Requests that are there are answered; a part of one is none. */
   #ended(): void {
-    const isCutOff = this.#exchange === undefined && this.#rest !== undefined;
-    if (isCutOff) this.socket.write(BAD_REQUEST);
+    this.#hasEnded = true;
+    probe(this.socket);
+    if (this.#exchange !== undefined) this.#exchange.clientEnded();
+    else this.#finish();
+  }
+
+  /** Nothing more will come, and what is whole has been answered. */
+  #finish(): void {
+    if (this.#rest !== undefined) this.socket.write(BAD_REQUEST);
     this.socket.end();
   }
 
@@ -230,6 +252,7 @@ class Exchange implements PlainExchange {
   readonly head: PlainHead;
   readonly body: Buffer;
   onGone: (() => void) | undefined = undefined;
+  onEnded: (() => void) | undefined = undefined;
   onOver: (() => void) | undefined = undefined;
   onDrain: (() => void) | undefined = undefined;
   readonly #connection: Connection;
@@ -330,6 +353,12 @@ class Exchange implements PlainExchange {
     this.socket.destroy();
   }
 
+  clientEnded(): void {
+    const { onEnded } = this;
+    this.onEnded = undefined;
+    onEnded?.();
+  }
+
   /** The connection has ended. */
   gone(): void {
     if (this.#state === "over") return;
@@ -361,6 +390,7 @@ class Exchange implements PlainExchange {
     this.#state = "over";
     const { onOver } = this;
     this.onGone = undefined;
+    this.onEnded = undefined;
     this.onOver = undefined;
     this.onDrain = undefined;
     tell?.();

@@ -7,6 +7,7 @@
  *   head         what a plain request's head is: pure
  *   answer       the bytes of an answer: pure
  *   connection   one connection: reading, answering, handing over
+ *   half-closed  clients that end their side and wait for the answer
  *
  * How to answer plain requests: a {@link Responder} gets every plain request of an open server, whole,
  * and says at once whether it will answer. What it does not take is answered by node:http's listener,
@@ -17,7 +18,9 @@
  *      one that refuses, so there are no two opinions about where a request ends.
  *   2  A connection is handed over between two messages only, and never comes back.
  *   3  A request that does not come in one piece has `PATIENCE_MS`; then node:http's limits count.
- *   4  A connection has one request at a time. The next one is not looked at before the answer is out.
+ *   4  Clients that end their side are answered all the same; what that means for the work they have asked
+ *      for is decided where it is done (gateway/ended-side).
+ *   5  A connection has one request at a time. The next one is not looked at before the answer is out.
  */
 
 import type http from "node:http";

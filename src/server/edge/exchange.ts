@@ -23,6 +23,11 @@ export interface PlainExchange {
   readonly isGone: boolean;
   /** Called once when the client goes before its answer is complete. */
   onGone: (() => void) | undefined;
+  /**
+   * Called once when the client ends its side of the connection before its answer is complete. It may
+   * have gone, or only have nothing more to ask; see gateway/ended-side.
+   */
+  onEnded: (() => void) | undefined;
   /** Called once when everything is over, however it went; all of the answer has been handed to the system, or never will be. */
   onOver: (() => void) | undefined;
   /** Called whenever `write` has said false and the client has since read it. */

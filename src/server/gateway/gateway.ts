@@ -6,7 +6,7 @@
  *   auth         keys, and how far a worker's secret reaches; begun-requests: what ends with its key
  *   endpoints    which endpoint that is, if the caller may have it
  *   call-spans   where its call comes from; origin: what of that is believed, and loops
- *   http         bodies, JSON, problem documents
+ *   http         bodies, JSON, problem documents; ended-side: clients that have gone, or only have no more to ask
  *   lb, lb-…     load-balanced endpoints
  *   job-api      queue endpoints, for clients
  *   worker-plane queue endpoints, for workers: worker-api with HTTP, job-link over one connection

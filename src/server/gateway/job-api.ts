@@ -36,6 +36,7 @@ import {
   sendProblem,
   type Principal,
 } from "./http.ts";
+import { endSignal, onClientEnd } from "./ended-side.ts";
 import { jobOf, unknownJob } from "./job-of.ts";
 import { redrive, replay, requests, retry } from "./failed-api.ts";
 import { handleOpenAi } from "./openai-api.ts";
@@ -243,6 +244,7 @@ function attach({ jobs, request, response }: Call, id: string): void {
   };
   if (response.closed) onClose();
   else response.once("close", onClose);
+  onClientEnd(response, onClose);
 }
 
 // --- asking
@@ -265,7 +267,7 @@ async function stream(call: Call): Promise<void> {
   const { id } = await jobOf(call);
   if (wantsEvents(request)) return await sendJobEvents(jobs, id, { request, response });
   const waitMs = clamped(query.get("wait"), 0, LIMITS.waitMaxMs) ?? LIMITS.streamHoldMs;
-  const answer = await jobs.stream(id, { waitMs, signal: clientSignal(response) });
+  const answer = await jobs.stream(id, { waitMs, signal: endSignal(response) });
   if (answer === undefined) throw unknownJob(id);
   const chunks = answer.chunks.map((chunk) => `{"output":${chunk}}`).join(",");
   sendJsonText(response, 200, `{"status":"${answer.status}","stream":[${chunks}]}`);

@@ -13,6 +13,7 @@ import type { Pool } from "../workers/pool.ts";
 import type { PoolWorker } from "../workers/pool-worker.ts";
 import type { RequestLink, RequestStream, StreamEvents } from "../workers/request-link.ts";
 import type { Affinity } from "../workers/select.ts";
+import { endWithClient } from "./ended-side.ts";
 import { problemAnswer } from "./http.ts";
 import { liveSecret, MAX_TRIES, timeoutOf } from "./lb.ts";
 import type { WorkerAnswer } from "./lb-answer.ts";
@@ -90,6 +91,11 @@ class Serving implements LinkClient {
 
   constructor(request: PlainRequest) {
     this.#request = request;
+    const { exchange } = request;
+    exchange.onEnded = () => {
+      const { connection } = exchange.head.headers;
+      endWithClient({ socket: exchange.socket, connection, isBegun: () => exchange.isBegun });
+    };
   }
 
   /** Waits for a worker, until the client goes away. */

@@ -26,6 +26,7 @@ import { EXPECTED_VERSION_HEADER, WORKER_ID_HEADER } from "../../contract/worker
 import type { Pool } from "../workers/pool.ts";
 import type { PoolWorker } from "../workers/pool-worker.ts";
 import { readAffinity, type Affinity } from "../workers/select.ts";
+import { callerOf, endWithClient, onClientEnd } from "./ended-side.ts";
 import { clientSignal, sendProblem } from "./http.ts";
 import { originHeaders, traceHeaders, refuseRouteLoop, refuseStale } from "./origin.ts";
 import { RequestBody } from "./lb-body.ts";
@@ -65,6 +66,7 @@ interface Incoming {
 
 async function serve(pool: Pool, path: string, http: Incoming): Promise<void> {
   const { request, response, origin, trace } = http;
+  onClientEnd(response, () => endWithClient(callerOf(response)));
   const body = new RequestBody({ request, response, maxBytes: LIMITS.lbBodyBytes });
   if (body.isAnnouncedTooLarge) throw requestTooLarge();
   refuseCodings(request);

@@ -14,6 +14,7 @@ import type { Job } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { isFinal } from "../../contract/states.ts";
 import type { Jobs } from "../jobs/jobs.ts";
+import { callerOf, endWithClient, onClientEnd } from "./ended-side.ts";
 import { clientSignal, readBody, sendJson, sendJsonText } from "./http.ts";
 import type { Call } from "./job-api.ts";
 import { askedOf, parseJson, readSubmission } from "./submission.ts";
@@ -37,6 +38,7 @@ export async function handleOpenAi(call: Call, path: readonly string[]): Promise
   const { id } = await jobs.submit(target, submitted, "runsync");
   response.setHeader(JOB_HEADER, id);
   cancelWithCaller(jobs, id, response);
+  onClientEnd(response, () => endWithClient(callerOf(response)));
   const isStream = isPlainJsonObject(asked) && asked["stream"] === true;
   await (isStream ? streamJob(jobs, id, response) : answerJob(jobs, id, response));
 }

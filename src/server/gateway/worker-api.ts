@@ -20,7 +20,8 @@ import { LIMITS } from "../../contract/limits.ts";
 import type { TakenJob } from "../../contract/store.ts";
 import { ATTEMPT_HEADER } from "../../contract/worker-env.ts";
 import type { DoneBody, Jobs } from "../jobs/jobs.ts";
-import { clientSignal, sendJson, sendJsonText, sendProblem } from "./http.ts";
+import { endSignal } from "./ended-side.ts";
+import { sendJson, sendJsonText, sendProblem } from "./http.ts";
 import { memberTexts } from "./raw-json.ts";
 
 export interface WorkerApiContext {
@@ -99,7 +100,7 @@ async function take(call: Call, limit: number, isBatch = false): Promise<void> {
     workerId: worker.id,
     limit,
     holdMs: LIMITS.pollHoldMs,
-    signal: clientSignal(response),
+    signal: endSignal(response),
   });
   if (taken.length === 0) {
     response.writeHead(204).end();
@@ -137,7 +138,7 @@ function deliver(response: ServerResponse, text: string): Promise<boolean> {
 
 async function stop({ context, response }: Call): Promise<void> {
   const { jobs, worker } = context;
-  const ids = await jobs.stopsFor(worker.id, LIMITS.pollHoldMs, clientSignal(response));
+  const ids = await jobs.stopsFor(worker.id, LIMITS.pollHoldMs, endSignal(response));
   if (ids.length === 0) response.writeHead(204).end();
   else sendJson(response, 200, { jobsToStop: ids });
 }
