@@ -59,9 +59,10 @@ export async function measure(
     write: false,
     logLevel: "silent",
   });
+  // What is loaded lazily is an entry point as well.
   const entry =
     Object.keys(metafile.outputs).find(
-      (name) => metafile.outputs[name]?.entryPoint !== undefined,
+      (name) => metafile.outputs[name]?.entryPoint === "program.js",
     ) ?? "";
   const upFront = staticallyReached(metafile, entry);
   if (outdir !== undefined) {

@@ -4,7 +4,8 @@
  * Invariants:
  *   1. A command never talks to the server of another home: the key must fit and the home be the same.
  *   2. Only a process that has confirmed that it is this home's server is ever sent a signal.
- *   3. The key is only sent to who has proven to have it: anybody may listen on a port that is free.
+ *   3. The key is only sent to who has proven to have it, also when they are named: anybody may listen
+ *      on a port that is free.
  */
 
 import { randomBytes } from "node:crypto";
@@ -16,15 +17,10 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { ServerDocument } from "../contract/control.ts";
 import { FlashError } from "../contract/errors.ts";
 import { DEFAULTS } from "../contract/limits.ts";
+import { CHALLENGE_HEADER, PROOF_HEADER, portOfUrl } from "../contract/server-proof.ts";
 import { systemClock } from "../kit/clock.ts";
 import { ControlClient } from "../clouds/clouds.ts";
-import {
-  CHALLENGE_HEADER,
-  PROOF_HEADER,
-  proofOf,
-  readKey,
-  readOrCreateKey,
-} from "../server/control/key.ts";
+import { proofOf, readKey, readOrCreateKey } from "../server/control/key.ts";
 import type { StartOptions } from "./background.ts";
 import { readRecord } from "./server-record.ts";
 import { serverLogFile } from "./home.ts";
@@ -56,6 +52,23 @@ export class LocalServer {
   /** The home's key; undefined when no server has been started there yet. */
   async key(): Promise<string | undefined> {
     return await readKey(this.home);
+  }
+
+  /**
+   * The home's key, for a server of this machine that is named; undefined when the home has none, or the
+   * server has not proven to have it: one of another home, or a `flash run`, which wants none.
+   */
+  async keyFor(url: string, signal: AbortSignal): Promise<string | undefined> {
+    const key = await this.key();
+    if (key === undefined) return undefined;
+    try {
+      const stranger = await strangerAt(new URL(url).origin, key, signal);
+      return stranger === undefined ? key : undefined;
+    } catch (error) {
+      // The command's own request says what is wrong there.
+      if (FlashError.is(error)) return undefined;
+      throw error;
+    }
   }
 
   /** The running server of this home, wherever it listens; undefined when none runs. */
@@ -188,8 +201,8 @@ async function strangerAt(
   const challenge = randomBytes(32).toString("hex");
   const proof = await challenged(url, challenge, signal);
   if (proof === undefined) return "Something that is no Flash server";
-  const { port } = new URL(url);
-  return proof === proofOf(key, Number(port), challenge) ? undefined : "Another Flash server";
+  const port = portOfUrl(new URL(url));
+  return proof === proofOf(key, port, challenge) ? undefined : "Another Flash server";
 }
 
 /** The proof that comes back, if any. Throws `SERVER_NOT_RUNNING`, `CONNECTION_FAILED`. */
@@ -199,7 +212,8 @@ async function challenged(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   return await new Promise((resolve, reject) => {
-    const request = http.get(`${url}/livez`, {
+    const { get } = url.startsWith("https:") ? process.getBuiltinModule("node:https") : http;
+    const request = get(`${url}/livez`, {
       agent: false,
       headers: { [CHALLENGE_HEADER]: challenge },
       signal,
@@ -216,12 +230,6 @@ async function challenged(
       reject(new FlashError(code, `${url}: ${cause.message}`, { cause }));
     });
   });
-}
-
-/** True for a URL whose host is this machine itself. */
-export function isLoopback(url: string): boolean {
-  const { hostname } = new URL(url);
-  return hostname === "localhost" || hostname === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
 function isConflict(error: unknown): boolean {

@@ -3,10 +3,11 @@
 import type { Cloud } from "../contract/cloud.ts";
 import { FlashError } from "../contract/errors.ts";
 import { DEFAULTS } from "../contract/limits.ts";
+import { isLoopback } from "../contract/server-proof.ts";
 import { openCloud, serverUrl } from "../clouds/clouds.ts";
 import type { Invocation, OptionDefinition } from "./command.ts";
 import { flashHome } from "./home.ts";
-import { isLoopback, LocalServer } from "./local-server.ts";
+import { LocalServer } from "./local-server.ts";
 import { mustBeName, openProject, type Project } from "./project.ts";
 
 /** The options that every command about a deployment has. */
@@ -58,9 +59,10 @@ export async function openDestination(
     if (givenKey !== undefined) return destination(url, givenKey, { isLocal: false });
     const { findCredential } = await import("./credentials.ts");
     const saved = (await findCredential(flashHome(env), url))?.key;
+    if (saved !== undefined) return destination(url, saved, { isLocal: false });
     // The key of this machine's server must not travel to another machine.
-    const ownKey = isLoopback(url) ? await local.key() : undefined;
-    return destination(url, saved ?? ownKey, { isLocal: false });
+    const ownKey = isLoopback(url) ? await local.keyFor(url, signal) : undefined;
+    return destination(url, ownKey, { isLocal: false });
   }
   const port = options.port ?? portOf(env);
   if (!start) {

@@ -8,6 +8,7 @@
 
 import { FlashError } from "../contract/flash-error.ts";
 import { DEFAULTS } from "../contract/limits.ts";
+import { isLoopback } from "../contract/server-proof.ts";
 import { NAME_HEADERS } from "../contract/worker-env.ts";
 import type { Deployment } from "./declare.ts";
 import {
@@ -19,11 +20,17 @@ import {
   readVariable,
 } from "./environment.ts";
 
+/** What opens a server. */
+interface Credentials {
+  readonly key: string | undefined;
+  /** It gets the key of this machine's server when it has proven to be that one (own-key). */
+  readonly ownKey: boolean;
+}
+
 /** A Flash server and the app that is meant. */
-export interface Connection {
+export interface Connection extends Credentials {
   /** Base URL without a slash at the end. */
   readonly base: string;
-  readonly key: string | undefined;
   readonly app: string;
   readonly environment: string;
 }
@@ -38,6 +45,8 @@ export interface Peer {
   readonly routesUrl: string;
   /** Authorization, and the names for calls by name. */
   readonly headers: Readonly<Record<string, string>>;
+  /** See {@link Credentials}. */
+  readonly ownKey?: boolean;
   /** Where its description is; undefined for clients, which need none. */
   readonly connection: Connection | undefined;
   /** Address of its description where that is no server's control API. */
@@ -50,11 +59,11 @@ const RUNPOD_URL = "https://api.runpod.ai/v2";
 export function connect(): Connection {
   const port = readVariable("FLASH_PORT") ?? String(DEFAULTS.serverPort);
   const base = readUrl("FLASH_URL") ?? `http://127.0.0.1:${port}`;
-  return { base, key: serverKey(base), app: appName(), environment: environmentName() };
+  return { base, ...credentials(base), app: appName(), environment: environmentName() };
 }
 
 export function connectionOf({ target, app, environment }: Deployment): Connection {
-  return { base: target, key: serverKey(target), app, environment };
+  return { base: target, ...credentials(target), app, environment };
 }
 
 /** The endpoint of that name in this app and environment. */
@@ -70,6 +79,7 @@ export function peerByName(name: string): Peer {
       [NAME_HEADERS.environment]: connection.environment,
       [NAME_HEADERS.endpoint]: name,
     },
+    ownKey: connection.ownKey,
     connection,
   };
 }
@@ -82,6 +92,7 @@ export function peerOf(deployment: Deployment): Peer {
     jobsUrl: deployment.url,
     routesUrl: deployment.url,
     headers: authorization(connection.key),
+    ownKey: connection.ownKey,
     connection,
   };
 }
@@ -104,11 +115,13 @@ export function peerById(id: string): Peer {
   const segment = encodeURIComponent(id);
   const server = readUrl("FLASH_URL");
   if (server !== undefined) {
+    const { key, ownKey } = credentials(server);
     return {
       name: id,
       jobsUrl: `${server}/v2/${segment}`,
       routesUrl: `${server}/lb/${segment}`,
-      headers: authorization(serverKey(server)),
+      headers: authorization(key),
+      ownKey,
       connection: undefined,
     };
   }
@@ -131,17 +144,14 @@ export function peerById(id: string): Peer {
 
 /**
  * FLASH_API_KEY, else what `flash login` has got for the server; for a server on this machine also the key
- * file it has written. The file's key is the operator's, so it never leaves the machine.
+ * file it has written. The file's key is the operator's, so it never leaves the machine. Throws
+ * `UNAUTHORIZED` when there is none.
  */
-function serverKey(base: string): string | undefined {
-  const set = readVariable("FLASH_API_KEY");
-  if (set !== undefined) return set;
-  const saved = savedKey(base);
-  if (saved !== undefined) return saved;
-  if (isLoopback(base)) {
-    // Without a key the server itself says what it wants: a development server wants none.
-    return readTextFile(`${homeFolder() ?? ""}/key`)?.trim();
-  }
+function credentials(base: string): Credentials {
+  const key = readVariable("FLASH_API_KEY") ?? savedKey(base);
+  if (key !== undefined) return { key, ownKey: false };
+  // Without a key the server itself says what it wants: a development server wants none.
+  if (isLoopback(base)) return { key, ownKey: true };
   throw new FlashError("UNAUTHORIZED", `There is no key for ${base}: FLASH_API_KEY is not set.`, {
     hint: "Run 'flash login', or set FLASH_API_KEY to a key of that server.",
   });
@@ -157,16 +167,6 @@ function savedKey(base: string): string | undefined {
     // Whoever wrote it tells what is wrong with it.
     return undefined;
   }
-}
-
-export function isLoopback(base: string): boolean {
-  const { hostname } = new URL(base);
-  return (
-    hostname === "localhost" ||
-    hostname.endsWith(".localhost") ||
-    hostname === "[::1]" ||
-    /^127(\.\d{1,3}){3}$/.test(hostname)
-  );
 }
 
 function authorization(key: string | undefined): Record<string, string> {

@@ -153,16 +153,18 @@ function endpointRequest(
 ): {
   name: string;
   headers: Record<string, string>;
+  ownKey: boolean;
   url: string;
   timeoutMs: number;
   connection: Connection;
 } {
   const connection = deployment === undefined ? connect() : connectionOf(deployment);
-  const { base, app, environment, key } = connection;
+  const { base, app, environment, key, ownKey } = connection;
   const query = new URLSearchParams({ app, environment, name });
   return {
     name,
     headers: key === undefined ? {} : { authorization: `Bearer ${key}` },
+    ownKey,
     url: `${base}/api/v1/endpoints?${query.toString()}`,
     timeoutMs: OPERATION_TIMEOUT_MS,
     connection,

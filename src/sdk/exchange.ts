@@ -5,11 +5,11 @@ import { FlashError, type ErrorCode } from "../contract/flash-error.ts";
 import { parseOrUndefined } from "../contract/json.ts";
 import type { Context } from "../contract/context.ts";
 import { ORIGIN_HEADERS, chainHeader } from "../contract/origin.ts";
+import { isLoopback } from "../contract/server-proof.ts";
 import { TRACE_HEADERS, traceparentOf } from "../contract/trace.ts";
 import { DEADLINE_HEADER } from "../contract/worker-env.ts";
 import { readUrl } from "./environment.ts";
 import type { Connection, Peer } from "./connection.ts";
-import { isLoopback } from "./connection.ts";
 import { callerContext } from "./in-process.ts";
 import { seconds } from "./pause.ts";
 
@@ -39,7 +39,7 @@ const BODY_EXCERPT = 500;
  * `CONNECTION_FAILED`, or the reason with which a signal aborted.
  */
 export async function exchange<T>(
-  peer: Pick<Peer, "name" | "headers">,
+  peer: Pick<Peer, "name" | "headers" | "ownKey">,
   outgoing: Outgoing,
   read: (response: Response) => Promise<T>,
 ): Promise<T> {
@@ -53,11 +53,18 @@ export async function exchange<T>(
       ? undefined
       : setTimeout(() => timer.abort(), Math.min(limitMs, 2 ** 31 - 1));
   try {
+    const signal = AbortSignal.any([timer.signal, ...given]);
+    const headers = headersOf(peer, outgoing, { limitMs, caller });
+    if (peer.ownKey === true && !headers.has("authorization")) {
+      const { ownKey } = await import("./own-key.ts");
+      const key = await ownKey(outgoing.url, signal);
+      if (key !== undefined) headers.set("authorization", `Bearer ${key}`);
+    }
     const response = await fetch(outgoing.url, {
       method: outgoing.method,
-      headers: headersOf(peer, outgoing, { limitMs, caller }),
+      headers,
       body: outgoing.body ?? null,
-      signal: AbortSignal.any([timer.signal, ...given]),
+      signal,
       redirect: outgoing.redirect ?? "follow",
     });
     return await read(response);

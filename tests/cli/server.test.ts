@@ -143,6 +143,29 @@ describe("in the way", () => {
     assert.match(stderr, /--port or FLASH_PORT/);
   });
 
+  test("a server of this machine that is named gets the key only if it has it", async (t) => {
+    const one = machine(t);
+    const url = await started(one, "--port", "0");
+    for (const name of [url, url.replace("127.0.0.1", "localhost")]) {
+      const { code, stderr } = await one.flash("app", "list", "--target", name);
+      assert.equal(code, 0, stderr);
+    }
+    const heard: string[] = [];
+    const stranger = createServer((request, response) => {
+      heard.push(JSON.stringify(request.headers));
+      response.writeHead(request.url === "/livez" ? 200 : 401).end("{}");
+    });
+    await new Promise<void>((resolve) => stranger.listen(0, "127.0.0.1", resolve));
+    t.after(() => stranger.close());
+    const other = `http://127.0.0.1:${(stranger.address() as AddressInfo).port}`;
+    const { code, stderr } = await one.flash("app", "list", "--target", other);
+    assert.equal(code, 3);
+    assert.match(stderr, /wants a key/);
+    assert.match(stderr, /FLASH_API_KEY/);
+    assert.ok(heard.length > 1);
+    assert.ok(!heard.join().includes("authorization"), heard.join());
+  });
+
   test("whoever takes the port of a server that is down is not told its key", async (t) => {
     const one = machine(t);
     const url = await started(one, "--port", "0");

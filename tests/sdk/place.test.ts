@@ -88,7 +88,8 @@ configure({ environment: "staging" });
 console.log(JSON.stringify([where(queue).place, connect()]));
 try { configure({ apikey: "x" }); } catch (error) { console.log(error.code, error.message); }
 `;
-  const set = { base: "https://flash.example.com", app: "shop", environment: "staging" };
+  const where = { base: "https://flash.example.com", app: "shop", environment: "staging" };
+  const set = { ...where, ownKey: false };
 
   test("stands in for variables, and stays until it is given again", async (t) => {
     const { stdout, stderr } = await script(t, configured);
@@ -285,17 +286,18 @@ describe("the app", () => {
 
 describe("the key of a server", () => {
   test("is FLASH_API_KEY, else the file of this machine's server, and no file leaves the machine", async (t) => {
-    const { connect, isLoopback } = await import("../../src/sdk/connection.ts");
+    const { connect } = await import("../../src/sdk/connection.ts");
+    const { isLoopback } = await import("../../src/contract/server-proof.ts");
     const home = temporaryFolder(t);
     setVariables(t, { ...CLEAN, FLASH_HOME: home, FLASH_PORT: "5001" });
     assert.equal(connect().base, "http://127.0.0.1:5001");
-    assert.equal(connect().key, undefined);
+    // It gets the key of the file when it has proven to have it: own-key.test.ts.
     writeFileSync(path.join(home, "key"), "from_file\n");
-    assert.equal(connect().key, "from_file");
+    assert.deepEqual([connect().key, connect().ownKey], [undefined, true]);
     setVariables(t, { FLASH_URL: "https://flash.example.com/" });
     assert.throws(connect, (error) => FlashError.is(error) && error.code === "UNAUTHORIZED");
     setVariables(t, { FLASH_API_KEY: "given" });
-    assert.equal(connect().key, "given");
+    assert.deepEqual([connect().key, connect().ownKey], ["given", false]);
     assert.equal(connect().base, "https://flash.example.com");
     for (const [url, expected] of [
       ["http://localhost:1", true],

@@ -138,6 +138,11 @@ export class ControlClient {
     const status = response.statusCode ?? 0;
     const known = errorOfProblem(tryJson(text));
     if (status === 401) {
+      if (this.#key === undefined) {
+        return new FlashError("UNAUTHORIZED", `${this.url} wants a key.`, {
+          hint: "Run 'flash login', or set FLASH_API_KEY to a key of that server. The key of this machine's server is sent to no other.",
+        });
+      }
       const why = known === undefined ? "" : ` ${known.message}`;
       return new FlashError("UNAUTHORIZED", `${this.url} does not accept the key.${why}`, {
         hint: "Run 'flash login', or set FLASH_API_KEY to a key of that server.",

@@ -7,21 +7,14 @@ import { createHash, createHmac, randomUUID } from "node:crypto";
 import { link, mkdir, readFile, unlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { FlashError } from "../../contract/errors.ts";
+import { proofText } from "../../contract/server-proof.ts";
 import { newSecret } from "../../kit/ids.ts";
 
-/** Asks `/livez` for a proof that the server has the key: 64 hexadecimal digits, new each time. */
-export const CHALLENGE_HEADER = "x-flash-challenge";
-export const PROOF_HEADER = "x-flash-proof";
-
-/**
- * What a server answers to a challenge. Commands ask for it before they send the key: whoever took the
- * port of a server that is down would be given it otherwise. It holds for one port, so it cannot be
- * fetched from the real server and passed on. Undefined when it is no challenge.
- */
+/** What a server answers to a challenge (contract/server-proof). Undefined when it is no challenge. */
 export function proofOf(key: string, port: number, challenge: unknown): string | undefined {
   if (typeof challenge !== "string" || !/^[0-9a-f]{64}$/.test(challenge)) return undefined;
   const secret = createHash("sha256").update(key).digest();
-  return createHmac("sha256", secret).update(`flash-server:${port}:${challenge}`).digest("hex");
+  return createHmac("sha256", secret).update(proofText(port, challenge)).digest("hex");
 }
 
 /** Path of the key file of a home. */
