@@ -2,8 +2,8 @@
 
 import { DEFAULTS } from "../contract/limits.ts";
 import type { EndpointRow } from "../contract/store.ts";
-import { systemClock } from "../kit/clock.ts";
-import { silentLog } from "../kit/log.ts";
+import { systemClock, type Clock } from "../kit/clock.ts";
+import { silentLog, type Log } from "../kit/log.ts";
 import { Builds } from "./control/builds.ts";
 import { Control } from "./control/control.ts";
 import { Events } from "./control/events.ts";
@@ -31,15 +31,20 @@ import { isLoopbackAddress, type FlashServerOptions } from "./server-options.ts"
 import type { Tracer } from "./traces/tracer.ts";
 import { Fleet } from "./workers/fleet.ts";
 import type { Pool } from "./workers/pool.ts";
+
 export interface Parts {
   options: FlashServerOptions;
   doors: Door[];
   gateway: Gateway;
+  keyring: Keyring;
+  secrets: Secrets;
   fleet: Fleet;
   jobs: Jobs;
   batches: Batches;
   scaler: Scaler;
   control: Control;
+  builds: Builds;
+  uploads: Uploads;
   pruner: Pruner;
   workerKeys: WorkerKeys;
   identity: Identity;
@@ -53,36 +58,117 @@ export interface Parts {
   onStop: () => void;
 }
 
+/** What every part may be made with. */
+interface Base {
+  options: FlashServerOptions;
+  clock: Clock;
+  log: Log;
+  tracer: Tracer | undefined;
+  /** All parts, once all are made: for what runs later. */
+  parts: () => Parts;
+}
+
+type Guards = Pick<Parts, "keyring" | "secrets">;
+type Records = Pick<Parts, "builds" | "uploads" | "logs" | "events" | "metrics">;
+type Work = Pick<Parts, "jobs" | "batches" | "fleet" | "scaler">;
+type Controls = Pick<Parts, "control" | "pruner" | "workerKeys">;
+
 /** Everything is made, nothing has begun: the server opens what has to be opened. */
 export function assemble(
   options: FlashServerOptions,
-  key: string,
+  serverKey: string,
   tracer: Tracer | undefined,
 ): Parts {
-  const { store, home, version } = options;
   const clock = options.clock ?? systemClock;
   const log = options.log ?? silentLog;
-  const trustsProxy = options.trustProxy ?? false;
-  const keyring = new Keyring({ serverKey: key, clock, trustsProxy });
-  const secrets = new Secrets({
-    store: store.secrets,
-    vault: new Vault(home),
-    clock,
-    fallback: options.secretFallback,
-  });
+  const base: Base = { options, clock, log, tracer, parts: () => parts };
+  const guards = makeGuards(base, serverKey);
+  const records = makeRecords(base);
+  const work = makeWork(base, { ...guards, ...records });
+  const controls = makeControls(base, { ...guards, ...records, ...work });
+  const identity = makeIdentity(base, guards);
+  const gateway = makeGateway(base, { ...guards, ...records, ...work, ...controls, identity });
+  const parts: Parts = {
+    options,
+    tracer,
+    ...guards,
+    ...records,
+    ...work,
+    ...controls,
+    identity,
+    gateway,
+    doors: [],
+    url: "",
+    localUrl: "",
+    onStop: () => undefined,
+  };
+  followJobs(parts);
+  return parts;
+}
+
+/** Who may come in, and what is sealed. */
+function makeGuards({ options, clock }: Base, serverKey: string): Guards {
+  const { store, home, trustProxy: trustsProxy = false, secretFallback: fallback } = options;
+  return {
+    keyring: new Keyring({ serverKey, clock, trustsProxy }),
+    secrets: new Secrets({ store: store.secrets, vault: new Vault(home), clock, fallback }),
+  };
+}
+
+/** What is kept: code, and what has happened. */
+function makeRecords({ options, clock, log, tracer, parts }: Base): Records {
+  const { store, home, version, compute } = options;
   const builds = new Builds({ store: store.control, home, clock });
-  const uploads = new Uploads({ home, builds, clock, log });
-  const logs = new Logs({ home, clock, log, ...options.logs });
-  const events = new Events({ home, clock, log });
-  const metrics = new Metrics({
-    store,
-    clock,
-    version,
-    fleet: () => fleet,
-    standbys: () => options.compute.standbys,
-    spans: () => tracer?.exporter.statistics,
-  });
-  const jobs = new Jobs({
+  return {
+    builds,
+    uploads: new Uploads({ home, builds, clock, log }),
+    logs: new Logs({ home, clock, log, ...options.logs }),
+    events: new Events({ home, clock, log }),
+    metrics: new Metrics({
+      store,
+      clock,
+      version,
+      fleet: () => parts().fleet,
+      standbys: () => compute.standbys,
+      spans: () => tracer?.exporter.statistics,
+    }),
+  };
+}
+
+/** What is done, and by how many workers. */
+function makeWork(base: Base, made: Guards & Records): Work {
+  const { options, clock, log } = base;
+  const { store } = options;
+  const { builds, events } = made;
+  const host = poolHost(options, { ...made, tracer: base.tracer, parts: base.parts });
+  const fleet = new Fleet({ store, host, folderOf: (buildId) => builds.folderOf(buildId) });
+  const jobs = makeJobs(base, { fleet, secrets: made.secrets });
+  return {
+    jobs,
+    fleet,
+    batches: new Batches({
+      store,
+      jobs,
+      clock,
+      log,
+      targetOf: (endpointId) => batchTarget(fleet.pool(endpointId)),
+    }),
+    scaler: new Scaler({
+      store,
+      fleet,
+      clock,
+      log,
+      onDecision: (row, decision) => tellDecision(events, row, decision),
+    }),
+  };
+}
+
+function makeJobs(
+  { options, clock, log }: Base,
+  { fleet, secrets }: Pick<Parts, "fleet" | "secrets">,
+): Jobs {
+  const { store, allowPrivateWebhooks = false, keepFailed } = options;
+  return new Jobs({
     store,
     clock,
     log,
@@ -95,42 +181,18 @@ export function assemble(
       const row = fleet.pool(endpointId)?.row;
       return row === undefined ? text : secrets.redactor(row).redact(text);
     },
-    allowPrivateWebhooks: options.allowPrivateWebhooks ?? false,
-    ...(options.keepFailed === undefined ? {} : { keepFailed: options.keepFailed }),
+    allowPrivateWebhooks,
+    ...(keepFailed === undefined ? {} : { keepFailed }),
   });
-  const host = poolHost(options, {
-    keyring,
-    logs,
-    events,
-    metrics,
-    tracer,
-    secrets,
-    parts: () => parts,
-  });
-  const fleet = new Fleet({ store, host, folderOf: (buildId) => builds.folderOf(buildId) });
-  const scaler = new Scaler({
-    store,
-    fleet,
-    clock,
-    log,
-    onDecision: (row, decision) => tellDecision(events, row, decision),
-  });
-  const batches = new Batches({
-    store,
-    jobs,
-    clock,
-    log,
-    targetOf: (endpointId) => batchTarget(fleet.pool(endpointId)),
-  });
+}
+
+/** What decides what runs: deployments and what follows from them. */
+function makeControls(base: Base, made: Guards & Records & Work): Controls {
+  const { options, clock, log, parts } = base;
+  const { store, home, version, keepReleases = DEFAULTS.keepReleases } = options;
+  const { keyring, secrets, builds, uploads, logs, events, fleet, scaler } = made;
   const workerKeys = new WorkerKeys({ store, keyring, fleet, secrets, clock });
-  const pruner = new Pruner({
-    store: store.control,
-    builds,
-    fleet,
-    clock,
-    log,
-    keepReleases: options.keepReleases ?? DEFAULTS.keepReleases,
-  });
+  const pruner = new Pruner({ store: store.control, builds, fleet, clock, log, keepReleases });
   const control = new Control({
     pruner,
     workerKeys,
@@ -145,24 +207,35 @@ export function assemble(
     clock,
     home,
     version,
-    address: () => ({
-      url: parts.url,
-      localUrl: parts.localUrl,
-      port: parts.doors[0]?.port ?? 0,
-    }),
-    stop: () => parts.onStop(),
+    address: () => {
+      const { url, localUrl, doors } = parts();
+      return { url, localUrl, port: doors[0]?.port ?? 0 };
+    },
+    stop: () => parts().onStop(),
   });
+  return { control, pruner, workerKeys };
+}
+
+function makeIdentity(
+  { options: { store }, clock, log, parts }: Base,
+  { keyring, secrets }: Guards,
+): Identity {
   const keys = new Keys({ store: store.keys, keyring, clock, log });
-  const identity = {
+  return {
     secrets,
     keys,
-    logins: new Logins({ keys, clock, url: () => parts.url }),
+    logins: new Logins({ keys, clock, url: () => parts().url }),
     audit: new AuditTrail({ store: store.audit, clock }),
   };
-  const isLoopback = isLoopbackAddress(options.host ?? "127.0.0.1");
-  const limits =
-    options.rateLimits === true ? new RateLimits(clock, options.queueLimit) : undefined;
-  const gateway = new Gateway({
+}
+
+function makeGateway(
+  { options, clock, log, tracer }: Base,
+  made: Guards & Records & Work & Controls & { identity: Identity },
+): Gateway {
+  const { keyring, metrics, fleet, jobs, batches, control, identity } = made;
+  const { store, publicUrl, queueLimit, cors } = options;
+  return new Gateway({
     fleet,
     jobs,
     batches,
@@ -174,34 +247,12 @@ export function assemble(
     log,
     metrics,
     tracer,
-    isLoopback,
-    publicHost: options.publicUrl === undefined ? undefined : new URL(options.publicUrl).hostname,
-    trustsProxy,
-    limits,
-    cors: options.cors === undefined ? undefined : new Cors(options.cors),
+    isLoopback: isLoopbackAddress(options.host ?? "127.0.0.1"),
+    publicHost: publicUrl === undefined ? undefined : new URL(publicUrl).hostname,
+    trustsProxy: options.trustProxy ?? false,
+    limits: options.rateLimits === true ? new RateLimits(clock, queueLimit) : undefined,
+    cors: cors === undefined ? undefined : new Cors(cors),
   });
-  const parts: Parts = {
-    options,
-    doors: [],
-    gateway,
-    fleet,
-    jobs,
-    batches,
-    scaler,
-    control,
-    pruner,
-    workerKeys,
-    identity,
-    logs,
-    events,
-    metrics,
-    tracer,
-    url: "",
-    localUrl: "",
-    onStop: () => undefined,
-  };
-  followJobs(parts);
-  return parts;
 }
 
 /** What the scaler has decided is an event. */
