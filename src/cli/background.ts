@@ -6,23 +6,10 @@ import path from "node:path";
 import { errorOfProblem, FlashError } from "../contract/errors.ts";
 import { abortable } from "../kit/abort.ts";
 import { systemClock } from "../kit/clock.ts";
-import { ENTRY_FILE } from "./package.ts";
+import { serverCommand, type ServerSettings } from "./server-settings.ts";
 
-export interface StartOptions {
-  /** Undefined: 4747, or wherever this home's server already runs. */
-  port?: number | undefined;
-  host?: string | undefined;
-  durability?: string | undefined;
-  privateWebhooks?: true | undefined;
-  rateLimits?: true | undefined;
-  queueLimit?: { free: number; perWorker: number } | undefined;
-  cors?: readonly string[] | undefined;
-  keepReleases?: number | undefined;
-  keepFailed?: number | undefined;
-  tls?: { cert: string; key: string } | undefined;
-  publicUrl?: string | undefined;
-  trustProxy?: true | undefined;
-  workerMemory?: number | undefined;
+/** Without a port: 4747, or wherever this home's server already runs. */
+export interface StartOptions extends ServerSettings {
   env: NodeJS.ProcessEnv;
   signal: AbortSignal;
 }
@@ -44,7 +31,7 @@ export async function startInBackground(
 ): Promise<string> {
   const log = await openLog(logFile);
   try {
-    const command = [...process.execArgv, ENTRY_FILE, ...startArguments(options)];
+    const command = [...process.execArgv, ...serverCommand(options)];
     const child = spawn(process.execPath, command, {
       // The server must not keep the project's folder in use.
       cwd: home,
@@ -114,41 +101,4 @@ async function endedError(file: string, from: number, cause: Error): Promise<Fla
     `The Flash server ended while it started (${cause.message}).${shown === "" ? "" : `\n  ${shown}`}`,
     { hint: `Its log is ${file}.`, cause },
   );
-}
-
-function startArguments(options: StartOptions): string[] {
-  const {
-    port,
-    host,
-    durability,
-    privateWebhooks,
-    rateLimits,
-    queueLimit,
-    cors,
-    keepReleases,
-    keepFailed,
-    tls,
-    publicUrl,
-    workerMemory,
-  } = options;
-  return [
-    "server",
-    "start",
-    "--foreground",
-    ...(port === undefined ? [] : ["--port", String(port)]),
-    ...(host === undefined ? [] : ["--host", host]),
-    ...(durability === undefined ? [] : ["--durability", durability]),
-    ...(privateWebhooks === true ? ["--private-webhooks"] : []),
-    ...(rateLimits === true ? ["--rate-limits"] : []),
-    ...(queueLimit === undefined
-      ? []
-      : ["--queue-limit", `${queueLimit.free},${queueLimit.perWorker}`]),
-    ...(cors === undefined ? [] : ["--cors", cors.join(",")]),
-    ...(keepReleases === undefined ? [] : ["--keep-releases", String(keepReleases)]),
-    ...(keepFailed === undefined ? [] : ["--keep-failed", String(keepFailed)]),
-    ...(tls === undefined ? [] : ["--tls-cert", tls.cert, "--tls-key", tls.key]),
-    ...(publicUrl === undefined ? [] : ["--public-url", publicUrl]),
-    ...(options.trustProxy === true ? ["--trust-proxy"] : []),
-    ...(workerMemory === undefined ? [] : ["--worker-memory", String(workerMemory)]),
-  ];
 }

@@ -6,7 +6,6 @@
 import { mkdir, realpath } from "node:fs/promises";
 import { FlashError } from "../contract/errors.ts";
 import { DEFAULTS } from "../contract/limits.ts";
-import type { Durability } from "../contract/store.ts";
 import type { Log } from "../kit/log.ts";
 import {
   FlashServer,
@@ -17,38 +16,13 @@ import {
 import { ownVersion } from "./package.ts";
 import { serverLog } from "./server-log.ts";
 import { removeRecord, writeRecord } from "./server-record.ts";
+import type { ServerSettings } from "./server-settings.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-export interface ServerProcessOptions {
+export interface ServerProcessOptions extends ServerSettings {
   /** FLASH_HOME. */
   home: string;
-  /** Default 127.0.0.1. */
-  host?: string | undefined;
-  /** Default 4747; 0 chooses a free one. */
-  port?: number | undefined;
-  /** Default `strict`. */
-  durability?: Durability | undefined;
-  /** Lets webhooks reach loopback and private networks. Default false. */
-  privateWebhooks?: boolean | undefined;
-  /** Limits requests to queue endpoints as the platform does. Default false. */
-  rateLimits?: boolean | undefined;
-  /** Jobs that may wait then. Default: 50, or 500 for each worker. */
-  queueLimit?: { free: number; perWorker: number } | undefined;
-  /** Origins of web pages that may read answers. Default: none. */
-  cors?: readonly string[] | undefined;
-  /** Releases of an environment that can come back. Default 10. */
-  keepReleases?: number | undefined;
-  /** Days that failed jobs are kept. Default 7. */
-  keepFailed?: number | undefined;
-  /** Certificate and key, PEM files: speak TLS. */
-  tls?: { cert: string; key: string } | undefined;
-  /** Base URL that clients use, when a proxy is in front. */
-  publicUrl?: string | undefined;
-  /** Believe X-Forwarded-For. Default false. */
-  trustProxy?: boolean | undefined;
-  /** Memory that one worker may use at most, MiB. Default: the machine's. */
-  workerMemory?: number | undefined;
   /** Default: JSON lines on stderr. */
   log?: Log;
 }

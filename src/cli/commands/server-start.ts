@@ -9,6 +9,7 @@ import { failureDocument } from "../failure.ts";
 import { serverUrl } from "../../clouds/clouds.ts";
 import { flashHome } from "../home.ts";
 import type { StartMessage } from "../background.ts";
+import type { ServerSettings } from "../server-settings.ts";
 import { stopSignals } from "../stop-signals.ts";
 import { parsePort, portOf } from "../target.ts";
 
@@ -16,22 +17,10 @@ import { parsePort, portOf } from "../target.ts";
 const MIN_MEMORY_MIB = 64;
 const MAX_MEMORY_MIB = 16 * 1024 * 1024;
 
-interface Options {
-  port?: number;
-  host?: string;
+interface Options extends Omit<ServerSettings, "tls"> {
   foreground?: true;
-  durability?: Durability;
-  privateWebhooks?: true;
-  rateLimits?: true;
-  queueLimit?: { free: number; perWorker: number };
-  cors?: readonly string[];
-  keepReleases?: number;
-  keepFailed?: number;
   tlsCert?: string;
   tlsKey?: string;
-  publicUrl?: string;
-  trustProxy?: true;
-  workerMemory?: number;
 }
 
 const MAX_KEPT_DAYS = 365;
@@ -90,35 +79,24 @@ export const serverStart: CommandDefinition = {
     ],
   ],
   async run(invocation) {
-    const { tlsCert, tlsKey, ...options } = invocation.options as Options;
+    const { foreground, tlsCert, tlsKey, ...options } = invocation.options as Options;
     const tls = tlsOf({ tlsCert, tlsKey }, invocation.cwd);
     const port = options.port ?? portOf(invocation.env);
     const kept = invocation.env.FLASH_KEEP_RELEASES?.trim();
     const keepReleases = options.keepReleases ?? (kept ? parseKept(kept) : undefined);
     const days = invocation.env.FLASH_KEEP_FAILED?.trim();
     const keepFailed = options.keepFailed ?? (days ? parseDays(days) : undefined);
-    const settings: Settings = {
-      ...options,
-      port,
-      tls,
-      ...(keepReleases === undefined ? {} : { keepReleases }),
-      ...(keepFailed === undefined ? {} : { keepFailed }),
-    };
-    if (options.foreground === true) await serve(settings, invocation);
+    const settings: ServerSettings = { ...options, port, tls, keepReleases, keepFailed };
+    if (foreground === true) await serve(settings, invocation);
     else await startInBackground(settings, invocation);
   },
 };
 
-type Settings = Omit<Options, "port" | "tlsCert" | "tlsKey"> & {
-  port: number | undefined;
-  tls: { cert: string; key: string } | undefined;
-};
-
-async function startInBackground(options: Settings, invocation: Invocation): Promise<void> {
+async function startInBackground(settings: ServerSettings, invocation: Invocation): Promise<void> {
   const { env, output, shellEnv, signal } = invocation;
   const { LocalServer } = await import("../local-server.ts");
   const local = new LocalServer(flashHome(env));
-  const { url, isNew } = await local.start({ ...options, env: shellEnv, signal });
+  const { url, isNew } = await local.start({ ...settings, env: shellEnv, signal });
   output.print(
     isNew
       ? `${output.colors.green("✓")} the Flash server runs at ${url}`
@@ -128,20 +106,20 @@ async function startInBackground(options: Settings, invocation: Invocation): Pro
   output.document({ url, home: local.home, log: local.logFile, started: isNew });
 }
 
-async function serve(options: Settings, invocation: Invocation): Promise<void> {
+async function serve(settings: ServerSettings, invocation: Invocation): Promise<void> {
   const { env, output } = invocation;
   let server: ServerProcess | undefined;
   // With a certificate a hang-up asks for a renewed one, but for a server in a terminal that is closed.
-  const reloads = options.tls !== undefined && !process.stdin.isTTY;
+  const reloads = settings.tls !== undefined && !process.stdin.isTTY;
   const stop = stopSignals(
     invocation,
     "stopped at once; interrupted work runs again after the next start",
     reloads ? () => void server?.reload() : undefined,
   );
   try {
-    await refuseSecondServer(invocation, options.port);
+    await refuseSecondServer(invocation, settings.port);
     const program = await import("../server-process.ts");
-    server = await program.ServerProcess.start({ ...options, home: flashHome(env) });
+    server = await program.ServerProcess.start({ ...settings, home: flashHome(env) });
     await tellStarter({ url: server.url });
     output.print(`${output.colors.green("✓")} the Flash server runs at ${server.url}`);
     output.document({ url: server.url, home: server.home, log: null, started: true });
@@ -159,7 +137,7 @@ async function serve(options: Settings, invocation: Invocation): Promise<void> {
 function tlsOf(
   { tlsCert, tlsKey }: { tlsCert: string | undefined; tlsKey: string | undefined },
   cwd: string,
-): Settings["tls"] {
+): ServerSettings["tls"] {
   if (tlsCert === undefined && tlsKey === undefined) return undefined;
   if (tlsCert !== undefined && tlsKey !== undefined) {
     return { cert: path.resolve(cwd, tlsCert), key: path.resolve(cwd, tlsKey) };
@@ -245,7 +223,7 @@ function parseDays(text: string): number {
   );
 }
 
-function parseQueueLimit(text: string): NonNullable<Options["queueLimit"]> {
+function parseQueueLimit(text: string): NonNullable<ServerSettings["queueLimit"]> {
   const [, free, perWorker] = /^(\d{1,9}),(\d{1,9})$/.exec(text) ?? [];
   if (free !== undefined && perWorker !== undefined) {
     return { free: Number(free), perWorker: Number(perWorker) };

@@ -4,7 +4,7 @@ import path from "node:path";
 import { DEFAULTS, LIMITS } from "../../contract/limits.ts";
 import { FlashError } from "../../contract/errors.ts";
 import type { CommandDefinition } from "../command.ts";
-import { ENTRY_FILE } from "../package.ts";
+import { serverCommand } from "../server-settings.ts";
 import { parsePort } from "../target.ts";
 
 interface Options {
@@ -46,16 +46,8 @@ function unitText({ user, home, port, host }: Options): string {
   if (!isDefaultHome && user === undefined) {
     throw new FlashError("INVALID_USAGE", "--home needs --user: somebody has to own the folder.");
   }
-  const command = [
-    process.execPath,
-    ENTRY_FILE,
-    "server",
-    "start",
-    "--foreground",
-    "--port",
-    String(port ?? DEFAULTS.serverPort),
-    ...(host === undefined ? [] : ["--host", host]),
-  ];
+  const settings = { port: port ?? DEFAULTS.serverPort, host };
+  const command = [process.execPath, ...serverCommand(settings)];
   const stopSeconds = LIMITS.workerGraceMs / 1000 + 15;
   return `[Unit]
 Description=Flash server
