@@ -8,7 +8,7 @@ import { CONFIG_FILE, layersOf, type ProjectConfig } from "./config.ts";
 import { lineOfKey, type KeyPath } from "./config-mistakes.ts";
 import { flashHome } from "./home.ts";
 import type { Project } from "./project.ts";
-import { wantedEnvironment, type TargetOptions } from "./target.ts";
+import { THIS_MACHINE, wantedEnvironment, type TargetOptions } from "./target.ts";
 
 export interface Setting {
   key: string;
@@ -61,11 +61,11 @@ export function projectSettings({ project, options, ...variables }: Surroundings
     mustBeServer(
       first("target", [
         [options.port === undefined ? options.target : undefined, "--target"],
-        [options.port === undefined ? undefined : "local", "--port"],
+        [options.port === undefined ? undefined : THIS_MACHINE, "--port"],
         variable("FLASH_URL"),
         [own, from(["env", environment ?? "", "target"])],
         [config.target, from(["deploy", "target"])],
-        ["local", "default: the server of this machine"],
+        [THIS_MACHINE, "default: the server of this machine"],
       ]),
     ),
     first("key", [
@@ -125,7 +125,7 @@ function addVariables(
 }
 
 function mustBeServer(setting: Setting): Setting {
-  if (setting.value !== "local") serverUrl(String(setting.value));
+  if (setting.value !== THIS_MACHINE) serverUrl(String(setting.value));
   return setting;
 }
 

@@ -1,6 +1,6 @@
 /** Where a command goes: which cloud, with which key, to which environment. */
 
-import type { Cloud } from "../contract/cloud.ts";
+import type { Cloud, Target } from "../contract/cloud.ts";
 import { FlashError } from "../contract/errors.ts";
 import { DEFAULTS } from "../contract/limits.ts";
 import { isLoopback } from "../contract/server-proof.ts";
@@ -9,6 +9,9 @@ import type { Invocation, OptionDefinition } from "./command.ts";
 import { flashHome } from "./home.ts";
 import { LocalServer } from "./local-server.ts";
 import { mustBeName, openProject, type Project } from "./project.ts";
+
+/** The target that is the server of this machine, whatever its port. */
+export const THIS_MACHINE = "local";
 
 /** The options that every command about a deployment has. */
 export interface TargetOptions {
@@ -74,6 +77,25 @@ export async function openDestination(
   return destination(running.localUrl, givenKey ?? (await local.key()), { isLocal: true });
 }
 
+/** A destination, and what it is asked about there. */
+export interface OpenTarget extends Destination {
+  project: Project;
+  target: Target;
+}
+
+/**
+ * The environment that a command is about, on a server that runs. Throws `SERVER_NOT_RUNNING`, and
+ * `CONFLICT` when there are several environments to choose from.
+ */
+export async function openTarget(invocation: Invocation): Promise<OpenTarget> {
+  const { cwd, env } = invocation;
+  const { app } = invocation.options as TargetOptions;
+  const project = openProject({ cwd, env, app });
+  const destination = await openDestination(invocation, project, { start: false });
+  const { environment } = await chooseEnvironment(invocation, project, destination.cloud);
+  return { ...destination, project, target: { app: project.app, environment } };
+}
+
 /** The server that is named, as by --target. Throws `INVALID_USAGE` when it is this machine's. */
 export function remoteServer(invocation: Invocation): string {
   const { cwd, env } = invocation;
@@ -109,7 +131,7 @@ function namedTarget(
   const { environments, target } = project.config;
   const own = environment === undefined ? undefined : environments[environment]?.target;
   const named = options.target ?? (env.FLASH_URL?.trim() || (own ?? target));
-  return named === "local" ? undefined : named;
+  return named === THIS_MACHINE ? undefined : named;
 }
 
 /** The environment that is asked for: `--env`, FLASH_ENV, flash.toml. Throws `INVALID_USAGE`. */

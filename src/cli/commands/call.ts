@@ -19,13 +19,7 @@ import {
 } from "../calling.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
 import type { Output } from "../output.ts";
-import { openProject } from "../project.ts";
-import {
-  chooseEnvironment,
-  openDestination,
-  TARGET_OPTIONS,
-  type TargetOptions,
-} from "../target.ts";
+import { openTarget, TARGET_OPTIONS, type TargetOptions } from "../target.ts";
 
 interface Options extends TargetOptions {
   data?: string;
@@ -57,14 +51,11 @@ export const call: CommandDefinition = {
     ...TARGET_OPTIONS,
   ],
   async run(invocation) {
-    const { args, cwd, env, signal } = invocation;
+    const { args, signal } = invocation;
     const options = invocation.options as unknown as Options;
     const wanted = readWanted(args);
     const data = await readData(options.data);
-    const project = openProject({ cwd, env, app: options.app });
-    const { cloud, key } = await openDestination(invocation, project, { start: false });
-    const { environment } = await chooseEnvironment(invocation, project, cloud);
-    const target = { app: project.app, environment };
+    const { cloud, key, target } = await openTarget(invocation);
     const { endpoints } = await cloud.status(target, { signal });
     const endpoint = choose(wanted, endpoints);
     const limit =

@@ -2,20 +2,11 @@
 
 import { EVENT_KINDS, type EventDocument } from "../../contract/events.ts";
 import type { CommandDefinition } from "../command.ts";
+import { follow, parseSince, parseTail, type FollowOptions } from "../follow.ts";
 import type { Output } from "../output.ts";
-import { openProject } from "../project.ts";
-import {
-  chooseEnvironment,
-  openDestination,
-  TARGET_OPTIONS,
-  type TargetOptions,
-} from "../target.ts";
-import { MOST_LINES, parseSince, parseTail } from "../log-options.ts";
+import { TARGET_OPTIONS } from "../target.ts";
 
-interface Options extends TargetOptions {
-  follow?: true;
-  tail?: number;
-  since?: number;
+interface Options extends FollowOptions {
   kind?: string;
   worker?: string;
 }
@@ -40,34 +31,18 @@ export const events: CommandDefinition = {
     ...TARGET_OPTIONS,
   ],
   async run(invocation) {
-    const { args, cwd, env, output, signal } = invocation;
-    const options = invocation.options as Options;
-    const { app, follow = false, tail, since, kind, worker } = options;
-    const [endpoint] = args;
-    const project = openProject({ cwd, env, app });
-    const { cloud } = await openDestination(invocation, project, { start: false });
-    const { environment } = await chooseEnvironment(invocation, project, cloud);
-    const found = cloud.events(
-      { app: project.app, environment },
-      {
-        tail: tail ?? (since === undefined ? DEFAULT_TAIL : MOST_LINES),
-        follow,
-        ...(endpoint === undefined ? {} : { endpoint }),
-        ...(since === undefined ? {} : { since }),
-        ...(kind === undefined ? {} : { kind }),
-        ...(worker === undefined ? {} : { worker }),
-      },
-      { signal },
-    );
-    let isNothing = true;
-    for await (const event of found) {
-      isNothing = false;
-      output.data(output.json ? JSON.stringify(event) : eventText(event, output));
-    }
-    if (isNothing)
-      output.say(
-        `No events of ${[project.app, environment, endpoint].filter(Boolean).join(" / ")} fit.`,
-      );
+    const { kind, worker } = invocation.options as Options;
+    const filter = {
+      ...(kind === undefined ? {} : { kind }),
+      ...(worker === undefined ? {} : { worker }),
+    };
+    await follow(invocation, {
+      what: "events",
+      tail: DEFAULT_TAIL,
+      read: (cloud, target, { range, options }) =>
+        cloud.events(target, { ...range, ...filter }, options),
+      text: eventText,
+    });
   },
 };
 

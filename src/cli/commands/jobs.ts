@@ -12,13 +12,7 @@ import { JOB_STATES } from "../../contract/states.ts";
 import type { Cloud, JobMove, Target } from "../../contract/cloud.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
 import { columns, count, seconds, type Output } from "../output.ts";
-import { openProject } from "../project.ts";
-import {
-  chooseEnvironment,
-  openDestination,
-  TARGET_OPTIONS,
-  type TargetOptions,
-} from "../target.ts";
+import { openTarget, TARGET_OPTIONS, type TargetOptions } from "../target.ts";
 
 const DEFAULT_LIMIT = 20;
 /** In one line of a list. */
@@ -152,12 +146,8 @@ interface Opened {
 }
 
 async function open(invocation: Invocation): Promise<Opened> {
-  const { args, cwd, env } = invocation;
-  const { app } = invocation.options as TargetOptions;
-  const project = openProject({ cwd, env, app });
-  const { cloud } = await openDestination(invocation, project, { start: false });
-  const { environment } = await chooseEnvironment(invocation, project, cloud);
-  return { cloud, target: { app: project.app, environment }, endpoint: args[0] ?? "" };
+  const { cloud, target } = await openTarget(invocation);
+  return { cloud, target, endpoint: invocation.args[0] ?? "" };
 }
 
 function filterOf({ kind, key }: FilterOptions): { kinds?: FailureKind[]; key?: string } {

@@ -4,21 +4,12 @@ import type { LogLine } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { isLogLevel, LOG_LEVELS, type LogLevel } from "../../contract/logs.ts";
 import { fieldsText } from "../../kit/log.ts";
-import { MOST_LINES, parseSince, parseTail } from "../log-options.ts";
 import type { CommandDefinition } from "../command.ts";
+import { follow, MOST_LINES, parseSince, parseTail, type FollowOptions } from "../follow.ts";
 import type { Output } from "../output.ts";
-import { openProject } from "../project.ts";
-import {
-  chooseEnvironment,
-  openDestination,
-  TARGET_OPTIONS,
-  type TargetOptions,
-} from "../target.ts";
+import { TARGET_OPTIONS } from "../target.ts";
 
-interface Options extends TargetOptions {
-  follow?: true;
-  tail?: number;
-  since?: number;
+interface Options extends FollowOptions {
   worker?: string;
   job?: string;
   request?: string;
@@ -53,44 +44,20 @@ export const logs: CommandDefinition = {
     ...TARGET_OPTIONS,
   ],
   async run(invocation) {
-    const { args, cwd, env, output, signal } = invocation;
-    const {
-      app,
-      follow = false,
-      tail,
-      since,
-      worker,
-      job,
-      request,
-      level,
-    } = invocation.options as Options;
-    const [endpoint] = args;
-    const project = openProject({ cwd, env, app });
-    const { cloud } = await openDestination(invocation, project, { start: false });
-    const { environment } = await chooseEnvironment(invocation, project, cloud);
-    const lines = cloud.logs(
-      { app: project.app, environment },
-      {
-        tail: tail ?? (since === undefined ? DEFAULT_TAIL : MOST_LINES),
-        follow,
-        ...(endpoint === undefined ? {} : { endpoint }),
-        ...(since === undefined ? {} : { since }),
-        ...(worker === undefined ? {} : { worker }),
-        ...(job === undefined ? {} : { job }),
-        ...(request === undefined ? {} : { request }),
-        ...(level === undefined ? {} : { level }),
-      },
-      { signal },
-    );
-    let isNothing = true;
-    for await (const line of lines) {
-      isNothing = false;
-      output.data(output.json ? JSON.stringify(line) : lineText(line, output));
-    }
-    if (isNothing)
-      output.say(
-        `No lines of ${[project.app, environment, endpoint].filter(Boolean).join(" / ")} fit.`,
-      );
+    const { worker, job, request, level } = invocation.options as Options;
+    const filter = {
+      ...(worker === undefined ? {} : { worker }),
+      ...(job === undefined ? {} : { job }),
+      ...(request === undefined ? {} : { request }),
+      ...(level === undefined ? {} : { level }),
+    };
+    await follow(invocation, {
+      what: "lines",
+      tail: DEFAULT_TAIL,
+      read: (cloud, target, { range, options }) =>
+        cloud.logs(target, { ...range, ...filter }, options),
+      text: lineText,
+    });
   },
 };
 

@@ -7,8 +7,8 @@ import { canShow, show } from "../browser.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
 import { openProject } from "../project.ts";
 import {
-  chooseEnvironment,
   openDestination,
+  openTarget,
   portOf,
   TARGET_OPTIONS,
   type TargetOptions,
@@ -67,12 +67,8 @@ async function isDevServer(url: string): Promise<boolean> {
 }
 
 async function urlOf(name: string, invocation: Invocation): Promise<string> {
-  const { cwd, env, signal } = invocation;
-  const { app } = invocation.options as TargetOptions;
-  const project = openProject({ cwd, env, app });
-  const { cloud } = await openDestination(invocation, project, { start: false });
-  const { environment } = await chooseEnvironment(invocation, project, cloud);
-  const { endpoints } = await cloud.status({ app: project.app, environment }, { signal });
+  const { cloud, target } = await openTarget(invocation);
+  const { endpoints } = await cloud.status(target, { signal: invocation.signal });
   const found = endpoints.find((one) => one.name === name || one.id === name);
   if (found !== undefined)
     return `${found.url}${found.kind === "qb" ? "/health" : "/openapi.json"}`;

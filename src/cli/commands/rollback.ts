@@ -4,13 +4,7 @@ import type { ReleaseDocument, ReleasesDocument } from "../../contract/control.t
 import { FlashError } from "../../contract/errors.ts";
 import type { CommandDefinition } from "../command.ts";
 import { columns, type Output } from "../output.ts";
-import { openProject } from "../project.ts";
-import {
-  chooseEnvironment,
-  openDestination,
-  TARGET_OPTIONS,
-  type TargetOptions,
-} from "../target.ts";
+import { openTarget, TARGET_OPTIONS, type TargetOptions } from "../target.ts";
 
 interface Options extends TargetOptions {
   list?: true;
@@ -29,12 +23,9 @@ export const rollback: CommandDefinition = {
   arguments: [["[release]", "number or id of an earlier release"]],
   options: [["--list", "list the releases and change nothing"], ...TARGET_OPTIONS],
   async run(invocation) {
-    const { args, cwd, env, output, signal } = invocation;
+    const { args, output, signal } = invocation;
     const options = invocation.options as Options;
-    const project = openProject({ cwd, env, app: options.app });
-    const { cloud } = await openDestination(invocation, project, { start: false });
-    const { environment } = await chooseEnvironment(invocation, project, cloud);
-    const target = { app: project.app, environment };
+    const { cloud, target } = await openTarget(invocation);
     const document = await cloud.releases(target, { signal });
     if (options.list === true) {
       output.document(document);
@@ -45,7 +36,7 @@ export const rollback: CommandDefinition = {
     const deployed = await cloud.rollback(target, chosen.build, { signal });
     output.document(deployed);
     output.print(
-      `${output.colors.green("✓")} ${environment} runs the build of release ${chosen.version} again  ${output.colors.dim(deployed.release)}`,
+      `${output.colors.green("✓")} ${target.environment} runs the build of release ${chosen.version} again  ${output.colors.dim(deployed.release)}`,
     );
   },
 };

@@ -4,13 +4,7 @@ import type { ScalingDocument, ScalingTarget } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import type { CommandDefinition } from "../command.ts";
 import { columns, type Output } from "../output.ts";
-import { openProject } from "../project.ts";
-import {
-  chooseEnvironment,
-  openDestination,
-  TARGET_OPTIONS,
-  type TargetOptions,
-} from "../target.ts";
+import { openTarget, TARGET_OPTIONS } from "../target.ts";
 
 export const scaleExplain: CommandDefinition = {
   description:
@@ -23,14 +17,11 @@ export const scaleExplain: CommandDefinition = {
   arguments: [["<endpoint>", "name of an endpoint"]],
   options: TARGET_OPTIONS,
   async run(invocation) {
-    const { args, cwd, env, output, signal } = invocation;
+    const { args, output, signal } = invocation;
     const [endpoint] = args;
     if (endpoint === undefined) throw new FlashError("INVALID_USAGE", "specify an endpoint");
-    const { app } = invocation.options as TargetOptions;
-    const project = openProject({ cwd, env, app });
-    const { cloud } = await openDestination(invocation, project, { start: false });
-    const { environment } = await chooseEnvironment(invocation, project, cloud);
-    const document = await cloud.scaling({ app: project.app, environment }, endpoint, { signal });
+    const { cloud, target } = await openTarget(invocation);
+    const document = await cloud.scaling(target, endpoint, { signal });
     output.document(document);
     if (!output.json) print(document, output);
   },

@@ -4,13 +4,7 @@ import type { EndpointStatus, StatusDocument } from "../../contract/control.ts";
 import { driftText } from "../changes.ts";
 import type { CommandDefinition } from "../command.ts";
 import { columns, type Output } from "../output.ts";
-import { openProject } from "../project.ts";
-import {
-  chooseEnvironment,
-  openDestination,
-  TARGET_OPTIONS,
-  type TargetOptions,
-} from "../target.ts";
+import { openTarget, TARGET_OPTIONS } from "../target.ts";
 
 export const status: CommandDefinition = {
   description:
@@ -22,12 +16,9 @@ export const status: CommandDefinition = {
   ],
   options: TARGET_OPTIONS,
   async run(invocation) {
-    const { cwd, env, output, signal } = invocation;
-    const { app } = invocation.options as TargetOptions;
-    const project = openProject({ cwd, env, app });
-    const { cloud } = await openDestination(invocation, project, { start: false });
-    const { environment } = await chooseEnvironment(invocation, project, cloud);
-    const document = await cloud.status({ app: project.app, environment }, { signal });
+    const { output, signal } = invocation;
+    const { cloud, target } = await openTarget(invocation);
+    const document = await cloud.status(target, { signal });
     output.document(document);
     if (!output.json) print(document, output);
   },

@@ -6,14 +6,8 @@ import { FlashError } from "../../contract/errors.ts";
 import { closest } from "../../contract/options.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
 import { columns, count, type Output } from "../output.ts";
-import { openProject } from "../project.ts";
 import { confirm, confirmPhrase } from "../prompt.ts";
-import {
-  chooseEnvironment,
-  openDestination,
-  TARGET_OPTIONS,
-  type TargetOptions,
-} from "../target.ts";
+import { openTarget, TARGET_OPTIONS, type TargetOptions } from "../target.ts";
 
 interface Options extends TargetOptions {
   all?: true;
@@ -47,14 +41,11 @@ export const undeploy: CommandDefinition = {
     ...TARGET_OPTIONS,
   ],
   async run(invocation) {
-    const { args, cwd, env } = invocation;
+    const { args } = invocation;
     const options = invocation.options as Options;
     const [name] = args;
     mustNameOne(name, options);
-    const project = openProject({ cwd, env, app: options.app });
-    const { cloud } = await openDestination(invocation, project, { start: false });
-    const { environment } = await chooseEnvironment(invocation, project, cloud);
-    const target = { app: project.app, environment };
+    const { cloud, target } = await openTarget(invocation);
     const { endpoints, stale } = await deployed(cloud, target, invocation);
     const removal = { cloud, target, endpoints };
     if (name === "list") list(target, endpoints, invocation.output);

@@ -1,13 +1,7 @@
 /** `flash worker env`: what a container needs to work for an image endpoint. */
 
 import type { CommandDefinition } from "../command.ts";
-import { openProject } from "../project.ts";
-import {
-  chooseEnvironment,
-  openDestination,
-  TARGET_OPTIONS,
-  type TargetOptions,
-} from "../target.ts";
+import { openTarget, TARGET_OPTIONS, type TargetOptions } from "../target.ts";
 
 interface Options extends TargetOptions {
   url?: string;
@@ -29,13 +23,11 @@ export const workerEnv: CommandDefinition = {
     ...TARGET_OPTIONS,
   ],
   async run(invocation) {
-    const { args, cwd, env, output, signal } = invocation;
-    const { app, url } = invocation.options as Options;
-    const project = openProject({ cwd, env, app });
-    const { cloud } = await openDestination(invocation, project, { start: false });
-    const { environment } = await chooseEnvironment(invocation, project, cloud);
+    const { args, output, signal } = invocation;
+    const { url } = invocation.options as Options;
+    const { cloud, target } = await openTarget(invocation);
     const request = { endpoint: args[0] ?? "", url: url ?? cloud.target };
-    const document = await cloud.addWorker({ app: project.app, environment }, request, { signal });
+    const document = await cloud.addWorker(target, request, { signal });
     output.document(document);
     const lines = Object.entries(document.env).map(([name, value]) => exportLine(name, value));
     output.print(lines.join("\n"));

@@ -1,13 +1,7 @@
 /** `flash worker remove`: lets a worker that somebody else started finish, and voids its key. */
 
 import type { CommandDefinition } from "../command.ts";
-import { openProject } from "../project.ts";
-import {
-  chooseEnvironment,
-  openDestination,
-  TARGET_OPTIONS,
-  type TargetOptions,
-} from "../target.ts";
+import { openTarget, TARGET_OPTIONS } from "../target.ts";
 
 export const workerRemove: CommandDefinition = {
   description:
@@ -21,13 +15,9 @@ export const workerRemove: CommandDefinition = {
   ],
   options: TARGET_OPTIONS,
   async run(invocation) {
-    const { args, cwd, env, output, signal } = invocation;
-    const { app } = invocation.options as TargetOptions;
+    const { args, output, signal } = invocation;
     const [endpoint = "", worker = ""] = args;
-    const project = openProject({ cwd, env, app });
-    const { cloud } = await openDestination(invocation, project, { start: false });
-    const { environment } = await chooseEnvironment(invocation, project, cloud);
-    const target = { app: project.app, environment };
+    const { cloud, target } = await openTarget(invocation);
     const document = await cloud.removeWorker(target, { endpoint, worker }, { signal });
     output.document(document);
     output.print(`${output.colors.green("✓")} removed worker ${worker} of ${endpoint}`);
