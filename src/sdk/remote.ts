@@ -25,7 +25,7 @@ import {
   type LoadBalancerSlsResource,
   type ServerlessEndpoint,
 } from "./resources.ts";
-import type { QueueClass, QueueFunction, RouteFunction } from "./types.ts";
+import type { QueueClass, QueueFunction, RouteFunction, RouteMethod, RoutePath } from "./types.ts";
 
 type LiveRoutes = LiveLoadBalancer | CpuLiveLoadBalancer;
 type DeployedRoutes = LoadBalancerSlsResource | CpuLoadBalancerSlsResource;
@@ -43,9 +43,9 @@ export interface RemoteOptions {
 
 export interface RouteOptions extends RemoteOptions {
   /** GET, POST, PUT, DELETE or PATCH, in any case. */
-  method: string;
+  method: RouteMethod;
   /** Starts with `/`; may hold parameters such as `/users/{user_id}`. Not `/ping`, not `/execute`. */
-  path: string;
+  path: RoutePath;
 }
 
 /** Applied to one function or class of a queue resource. */
@@ -55,43 +55,48 @@ export interface QueueApplication {
   <F extends AnyFunction>(handler: F): QueueFunction<F>;
 }
 
+/** What `remote` takes beside a resource. */
+export type OptionsAt<R extends AnyResource> = R extends Queue ? RemoteOptions : RouteOptions;
+
+/** What `remote` makes of a function or class at a resource. */
+export type RemoteAt<R extends AnyResource, T> = R extends LiveRoutes
+  ? T
+  : R extends DeployedRoutes
+    ? T extends AnyFunction
+      ? RouteFunction<T>
+      : never
+    : T extends AnyClass
+      ? QueueClass<T>
+      : T extends AnyFunction
+        ? QueueFunction<T>
+        : never;
+
+/** Classes are for queues alone. */
+type TakenBy<R extends AnyResource> = R extends Queue ? AnyClass : never;
+
+/** What `remote` without a function returns. */
+export type RemoteCurried<R extends AnyResource> = R extends Queue
+  ? QueueApplication
+  : <F extends AnyFunction>(handler: F) => RemoteAt<R, F>;
+
 /**
  * Makes a function run at a resource: `remote(resource, { method, path }, fn)`, or
  * `remote(resource, fn)` for queue resources; without the function it returns what takes it.
  * A route of a `Live…` resource keeps the type and behaviour of the function, also a synchronous
  * one's; every other call gives a promise. Throws `INVALID_USAGE`.
  */
-export function remote<F extends AnyFunction>(
-  resource: LiveRoutes,
-  options: RouteOptions,
-  handler: F,
-): F;
-export function remote(
-  resource: LiveRoutes,
-  options: RouteOptions,
-): <F extends AnyFunction>(handler: F) => F;
-export function remote<F extends AnyFunction>(
-  resource: DeployedRoutes,
-  options: RouteOptions,
-  handler: F,
-): RouteFunction<F>;
-export function remote(
-  resource: DeployedRoutes,
-  options: RouteOptions,
-): <F extends AnyFunction>(handler: F) => RouteFunction<F>;
-export function remote<C extends AnyClass>(resource: Queue, type: C): QueueClass<C>;
-export function remote<F extends AnyFunction>(resource: Queue, handler: F): QueueFunction<F>;
-export function remote<C extends AnyClass>(
-  resource: Queue,
-  options: RemoteOptions,
-  type: C,
-): QueueClass<C>;
-export function remote<F extends AnyFunction>(
-  resource: Queue,
-  options: RemoteOptions,
-  handler: F,
-): QueueFunction<F>;
-export function remote(resource: Queue, options?: RemoteOptions): QueueApplication;
+// One overload for each number of arguments, as far as it goes: of several the compiler tells about the last.
+export function remote<R extends AnyResource, T extends AnyFunction | TakenBy<R>>(
+  resource: R,
+  options: OptionsAt<R>,
+  target: T,
+): RemoteAt<R, T>;
+export function remote<R extends Queue, T extends AnyFunction | AnyClass>(
+  resource: R,
+  target: T,
+): RemoteAt<R, T>;
+export function remote<R extends AnyResource>(resource: R, options: OptionsAt<R>): RemoteCurried<R>;
+export function remote(resource: Queue): QueueApplication;
 export function remote(
   resource: AnyResource,
   optionsOrTarget?: RemoteOptions | AnyFunction | AnyClass,

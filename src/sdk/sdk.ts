@@ -86,6 +86,8 @@ export type {
   RequestOptions,
   ResultOf,
   RouteFunction,
+  RouteMethod,
+  RoutePath,
   RouteRegistrar,
   JobPolicyRequest,
   SubmitOptions,

@@ -4,6 +4,7 @@ import type { EndpointKind, EndpointOptions } from "../contract/options.ts";
 import type { AnyClass, AnyFunction } from "../contract/registry.ts";
 import type { ServerlessScalerType } from "../contract/hardware.ts";
 import type { JobCounts } from "../contract/job.ts";
+import type { HttpMethod } from "../contract/routes.ts";
 import type { EndpointJob, WaitOptions } from "./job.ts";
 
 /** What a function's stream consists of; `never` when it does not stream. */
@@ -93,10 +94,16 @@ export interface RouteFunction<F extends AnyFunction> {
   readonly endpoint: EndpointInfo;
 }
 
+/** GET, POST, PUT, DELETE or PATCH; upper case, lower case, or one capital. */
+export type RouteMethod = HttpMethod | Lowercase<HttpMethod> | Capitalize<Lowercase<HttpMethod>>;
+
+/** Starts with `/`; may hold parameters such as `/users/{user_id}`. Not `/ping`, not `/execute`. */
+export type RoutePath = `/${string}`;
+
 /** Registers a route: at once, or curried when the handler is left out. */
 export interface RouteRegistrar {
-  <F extends AnyFunction>(path: string, handler: F): RouteFunction<F>;
-  (path: string): <F extends AnyFunction>(handler: F) => RouteFunction<F>;
+  <F extends AnyFunction>(path: RoutePath, handler: F): RouteFunction<F>;
+  (path: RoutePath): <F extends AnyFunction>(handler: F) => RouteFunction<F>;
 }
 
 interface EndpointFacts {
@@ -122,7 +129,7 @@ export interface EndpointBuilder extends EndpointFacts {
   readonly delete: RouteRegistrar;
   readonly patch: RouteRegistrar;
   /** Registers a route of any method, written in any case. */
-  route<F extends AnyFunction>(method: string, path: string, handler: F): RouteFunction<F>;
+  route<F extends AnyFunction>(method: RouteMethod, path: RoutePath, handler: F): RouteFunction<F>;
 }
 
 /** Settings of a client's HTTP call. */

@@ -106,6 +106,7 @@ describe("while describing", () => {
   test("every mistake is noted with its place, and evaluation goes on", () => {
     mode("describe");
     const api = Endpoint({ name: "a b", workers: [2, 1] });
+    // @ts-expect-error -- the compiler finds it as well
     api.get("nope", () => 1);
     api.get("/ping", () => 1);
     api.get("/x", () => 1);

@@ -185,6 +185,21 @@ export async function olderSurface(): Promise<void> {
   remote(production, {}, () => 1);
   // @ts-expect-error -- no such option
   remote(production, { method: "GET", path: "/x", pathh: "/y" }, () => 1);
+  // @ts-expect-error -- no such method
+  remote(production, { method: "PTACH", path: "/x" }, () => 1);
+  // @ts-expect-error -- it starts with a slash
+  remote(live, { method: "patch", path: "x" }, () => 1);
+  // @ts-expect-error -- a route is a function
+  remote(production, { method: "GET", path: "/x" }, class {});
+  const prefix = "/api";
+  remote(live, { method: "Patch", path: `${prefix}/x` }, () => 1);
+  // The seeds' advice: one of them for production, the other for development.
+  const either = remote(
+    Math.random() < 0.5 ? live : production,
+    { method: "GET", path: "/n" },
+    async (n: number) => n,
+  );
+  same<ReturnType<typeof either>, Promise<number>>(true);
 
   const queue = new LiveServerless({ name: "q" });
   const work = remote(queue, (x: number) => x);
