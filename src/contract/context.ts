@@ -14,7 +14,10 @@ export interface ContextLog {
 }
 
 export interface Context {
-  /** Aborts when the caller is gone, the job is cancelled, or the time is over. */
+  /**
+   * Aborts when the caller is gone, the job is cancelled, or the time is over. On a worker the child
+   * processes that the call has started get SIGTERM then, whether or not they were given this signal.
+   */
   readonly signal: AbortSignal;
   /** The job, on queue endpoints. */
   readonly job?: { readonly id: string; readonly endpoint: string };
@@ -44,6 +47,8 @@ export interface Context {
 export interface ContextStorage {
   getStore(): Context | undefined;
   run<R>(context: Context, work: () => R): R;
+  /** Runs `work` as nobody's. */
+  exit<R>(work: () => R): R;
 }
 
 const KEY = Symbol.for("runpod-flash.context");
@@ -58,4 +63,16 @@ export function provideContextStorage(create: () => ContextStorage): ContextStor
   const holder = globalThis as { [KEY]?: ContextStorage };
   holder[KEY] ??= create();
   return holder[KEY];
+}
+
+const OUTER = Symbol.for("runpod-flash.outer-context");
+
+/** Says that `inner` belongs to a call in process, made by code that runs in `outer`. */
+export function nestContext(inner: Context, outer: Context | undefined): Context {
+  return outer === undefined ? inner : Object.assign(inner, { [OUTER]: outer });
+}
+
+/** The context of the code that made this call in process; undefined when something else made it. */
+export function outerContext(context: Context): Context | undefined {
+  return (context as { [OUTER]?: Context })[OUTER];
 }

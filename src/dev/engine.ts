@@ -64,8 +64,6 @@ export class Engine implements FrontEngine {
         version,
         log,
         allowPrivateWebhooks: true,
-        // A front end on another local port: access.ts keeps all other pages out.
-        cors: ["local"],
         // `.env` and the shell are where a developer has them.
         secretFallback: (name) => process.env[name],
       });

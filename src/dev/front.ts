@@ -18,6 +18,7 @@ import type { Duplex } from "node:stream";
 import { FlashError, PROBLEM_TYPE, problemOf } from "../contract/errors.ts";
 import { findEndpoint, type EndpointManifest, type Manifest } from "../contract/manifest.ts";
 import { answerHalfClosed } from "../server/edge/half-closed.ts";
+import { Cors } from "../server/gateway/cors.ts";
 import { isUpgrade } from "../server/gateway/lb-upgrade.ts";
 import { checkLocal, isLoopback } from "./access.ts";
 import { sendApiBrowser, apiBrowserPrefix } from "./api-browser.ts";
@@ -56,6 +57,8 @@ const REQUEST_TIMEOUT_MS = 30 * 60_000;
 export class Front {
   readonly #server: Server;
   readonly #engine: FrontEngine;
+  /** A front end on another local port may read everything, refusals included; access keeps other pages out. */
+  readonly #cors = new Cors(["local"]);
   /** No key is needed. */
   readonly isOpen: boolean;
   /** Base URL, without a slash at the end. */
@@ -108,6 +111,7 @@ export class Front {
     try {
       const { pathname } = targetOf(request);
       if (this.isOpen) checkLocal(request);
+      if (this.#cors.answers(request, response)) return;
       if (pathname !== "/" && pathname !== "/ping") await this.#engine.settled;
       if (this.#answerOwn(pathname, request, response)) return;
       const { live } = this.#engine;

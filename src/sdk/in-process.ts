@@ -2,6 +2,7 @@
 
 import {
   contextStorage,
+  nestContext,
   provideContextStorage,
   type Context,
   type ContextStorage,
@@ -89,7 +90,7 @@ function newContext({ job, signal, onProgress }: Surroundings): Context {
   const outer = callerContext();
   const signals = [outer?.signal, signal].filter((one) => one !== undefined);
   let trace: Trace | undefined;
-  return {
+  const inner: Context = {
     signal: AbortSignal.any(signals),
     attempt: 1,
     log: outer?.log ?? stderrLog,
@@ -102,6 +103,7 @@ function newContext({ job, signal, onProgress }: Surroundings): Context {
     ...(outer?.caller === undefined ? {} : { caller: outer.caller }),
     chain: outer?.chain ?? [],
   };
+  return nestContext(inner, outer);
 }
 
 const stderrLog = /* @__PURE__ */ createLog({

@@ -5,8 +5,14 @@
  */
 
 import { AsyncLocalStorage } from "node:async_hooks";
+import type { ChildProcess } from "node:child_process";
 import { encodeJson } from "../contract/carry.ts";
-import { provideContextStorage, type Context, type ContextLog } from "../contract/context.ts";
+import {
+  outerContext,
+  provideContextStorage,
+  type Context,
+  type ContextLog,
+} from "../contract/context.ts";
 import { sentence } from "../contract/binder.ts";
 import { FlashError, reportOf, type Issue } from "../contract/errors.ts";
 import { LOG_LEVELS, type LineFacts, type LogLevel } from "../contract/logs.ts";
@@ -14,6 +20,7 @@ import type { Origin } from "../contract/origin.ts";
 import type { Trace } from "../contract/trace.ts";
 import { systemClock, type Clock } from "../kit/clock.ts";
 import { newSpanId, newTrace } from "../kit/ids.ts";
+import { Children, type Parent } from "./children.ts";
 import { writeEntry, writeSpan } from "./output.ts";
 
 export interface CallOptions {
@@ -42,7 +49,7 @@ export function traceCalls(): void {
 
 const storage = provideContextStorage(() => new AsyncLocalStorage<Context>());
 
-export class Call {
+export class Call implements Parent {
   readonly context: Context;
   readonly #options: CallOptions;
   readonly #running: RunningContext;
@@ -50,6 +57,9 @@ export class Call {
   /** Made when somebody asks for the signal: most calls end without anybody having done so. */
   #controller: AbortController | undefined;
   #ended: { because: unknown } | undefined;
+  /** The function, or its answer, has come to its end. */
+  #isOver = false;
+  #children: Children | undefined;
   /** Whoever waits for the result. */
   #reject: ((reason: unknown) => void) | undefined;
   #unsettled: Promise<unknown> | undefined;
@@ -70,8 +80,17 @@ export class Call {
 
   /** The call that the running code belongs to, when it is known. */
   static current(): Call | undefined {
-    const context = storage.getStore();
-    return context instanceof RunningContext ? context.call : undefined;
+    let context = storage.getStore();
+    // A function that runs in the process of its caller has a context of its own, within this one.
+    while (context !== undefined && !(context instanceof RunningContext)) {
+      context = outerContext(context);
+    }
+    return context?.call;
+  }
+
+  /** Runs `work`, which other calls will have something of, as no call's. */
+  static outside<T>(work: () => T): T {
+    return storage.exit(work);
   }
 
   /** Names this call in logs. */
@@ -100,9 +119,23 @@ export class Call {
   abort(reason: unknown): void {
     if (this.#ended !== undefined) return;
     this.#ended = { because: reason };
+    // What a function that has ended left behind was left on purpose.
+    const stopChildren = this.#isOver ? undefined : this.#children?.stop();
     // Listeners of the signal are user code of this call, whoever ends it.
     if (this.#controller !== undefined) this.enter(() => this.#controller?.abort(reason));
+    stopChildren?.();
     this.#reject?.(reason);
+  }
+
+  /** Code of this call starts a child process, which ends when the call is aborted. */
+  started(child: ChildProcess): void {
+    const isAborted = this.#ended !== undefined;
+    if (this.#isOver && !isAborted) return;
+    if (this.#children === undefined) {
+      this.#children = new Children(this.#options.clock ?? systemClock);
+      if (isAborted) this.#children.stop();
+    }
+    this.#children.add(child);
   }
 
   /** Runs `work` with the context. Rejects with the reason as soon as the call is aborted. */
@@ -132,8 +165,9 @@ export class Call {
     this.#error = error;
   }
 
-  /** The call is over: its deadline no longer matters. */
+  /** The call is over: its deadline no longer matters, and what it has started is left alone. */
   end(): void {
+    this.#isOver = true;
     this.#cancelTimer?.();
     if (isTraced) this.#tell();
   }

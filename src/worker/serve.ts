@@ -8,6 +8,7 @@ import type { EndpointDeclaration } from "../contract/registry.ts";
 import { systemClock } from "../kit/clock.ts";
 import type { Log } from "../kit/log.ts";
 import { Call, traceCalls } from "./call.ts";
+import { watchChildren } from "./children.ts";
 import { keepCompiled } from "./compiled.ts";
 import { Life } from "./life.ts";
 import { tagOutput, workerLog } from "./output.ts";
@@ -66,6 +67,7 @@ export async function serveWorker(options: WorkerOptions): Promise<void> {
   const { env, runtimeUrl, declarations = importDeclarations } = options;
   if (env[WORKER_ENV.output] === "tagged") tagOutput(() => Call.current());
   if (env[WORKER_ENV.traces] === "1") traceCalls();
+  watchChildren(() => Call.current());
   const log = workerLog();
   const life = new Life(log);
   if (options.onEnd !== undefined) life.onEnd(options.onEnd);

@@ -10,6 +10,7 @@
  *   callable        one function: arguments in, result out
  *   standard-schema inputs and results under a schema of the options
  *   call            one running call: context, signal, deadline
+ *   children        the processes that functions start, which end with an aborted call
  *   output          what is written, named after the call that writes it; the worker's own log
  *   failure, stack  what went wrong, as callers and logs are told
  *   life            signals, the server's channel, uncaught errors, the exit

@@ -226,6 +226,43 @@ test("foreign hosts and foreign pages are refused, local ones are not", async (t
   assert.equal(page.status, 200);
 });
 
+test("local pages may read all answers, refusals too, whatever has written them", async (t) => {
+  const { front } = await open(t);
+  const origin = "http://localhost:5173";
+  const paths = ["/api/users", "/queue/run", "/", "/openapi.json", "/nothing", "/v2/flash/run"];
+  for (const path of paths) {
+    const preflight = await fetch(front.url + path, {
+      method: "OPTIONS",
+      headers: {
+        origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type",
+      },
+    });
+    const { headers } = preflight;
+    assert.equal(preflight.status, 204, path);
+    assert.equal(headers.get("access-control-allow-origin"), origin, path);
+    assert.equal(headers.get("access-control-allow-headers"), "content-type", path);
+    assert.match(headers.get("access-control-allow-methods") ?? "", /POST/, path);
+    const answer = await fetch(front.url + path, { headers: { origin } });
+    assert.equal(answer.headers.get("access-control-allow-origin"), origin, path);
+    assert.equal(answer.headers.get("vary"), "Origin", path);
+    const foreign = { origin: "https://evil.example", "access-control-request-method": "POST" };
+    for (const method of ["OPTIONS", "GET"]) {
+      const refused = await fetch(front.url + path, { method, headers: foreign });
+      assert.equal(refused.status, 403, path);
+      assert.equal(refused.headers.get("access-control-allow-origin"), null, path);
+    }
+  }
+});
+
+test("what asks without being a page of another port is answered as ever", async (t) => {
+  const { front } = await open(t);
+  const asked = await fetch(`${front.url}/api/users`, { method: "OPTIONS" });
+  assert.equal(((await asked.json()) as { url: string }).url, "/lb/a1/users", "the function's own");
+  assert.equal(asked.headers.get("access-control-allow-origin"), null);
+});
+
 test("images and scripts of foreign pages are refused, links to follow are not", async (t) => {
   const { front } = await open(t);
   const get = async (site: string, mode: string): Promise<number> => {

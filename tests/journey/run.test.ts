@@ -75,6 +75,56 @@ test("serves queue and load-balanced endpoints by name, without a key", async (t
   assert.equal((accepted as { status: string }).status, "IN_QUEUE");
 });
 
+test("a page on another local port uses both kinds of endpoints; pages of other sites neither", async (t) => {
+  const { url } = await runProject(t, { ...adder("adder"), ...QUEUE });
+  const origin = "http://localhost:5173";
+  /** As a browser does it: first the question, then the request, and the answer only if it may be read. */
+  const ask = async (path: string, body: unknown, as = origin): Promise<[number, unknown]> => {
+    const preflight = await fetch(url + path, {
+      method: "OPTIONS",
+      headers: {
+        origin: as,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type",
+      },
+    });
+    const allows = (answer: Response, header: string, value: string): boolean =>
+      answer.ok && (answer.headers.get(header) ?? "").split(/, */).includes(value);
+    assert.ok(allows(preflight, "access-control-allow-origin", as), `${path} for ${as}`);
+    assert.ok(allows(preflight, "access-control-allow-methods", "POST"));
+    assert.ok(allows(preflight, "access-control-allow-headers", "content-type"));
+    const answer = await fetch(url + path, {
+      method: "POST",
+      headers: { origin: as, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    assert.equal(answer.headers.get("access-control-allow-origin"), as, path);
+    return [answer.status, await answer.json()];
+  };
+  assert.deepEqual(await ask("/adder/api/process", { x: 5, y: 3 }), [200, 8]);
+  assert.equal((await ask("/adder/api/process", { x: "a", y: 3 }))[0], 422);
+  assert.equal((await ask("/nope/run", {}))[0], 404);
+  const [status, done] = await ask("/double/runsync", { input: { value: 21 } });
+  const { id, output } = done as { id: string; output: number };
+  assert.deepEqual([status, output], [200, 42]);
+  // Simple requests, which browsers send without asking.
+  for (const path of ["/adder/who", `/double/status/${id}`, "/openapi.json", "/nope"]) {
+    const answer = await fetch(url + path, { headers: { origin } });
+    assert.equal(answer.headers.get("access-control-allow-origin"), origin, path);
+    assert.equal(answer.status, path === "/nope" ? 404 : 200, path);
+  }
+  await assert.rejects(
+    ask("/double/runsync", { input: { value: 1 } }, "https://evil.example"),
+    /evil/,
+  );
+  const plain = await fetch(`${url}/double/runsync`, {
+    method: "POST",
+    headers: { origin: "https://evil.example", "content-type": "text/plain" },
+    body: JSON.stringify({ input: { value: 1 } }),
+  });
+  assert.equal(plain.status, 403, "nothing runs for it either");
+});
+
 test("an unknown endpoint is a 404 that lists the known ones", async (t) => {
   const { call } = await runProject(t, adder("adder"));
   const answer = await call("GET /nope/users");

@@ -4,14 +4,21 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
+import { cpuMsOf, isAlive } from "../support/processes.ts";
 import { ROOT, temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { deployCode, Queue, type CodeEndpoint } from "./code-support.ts";
-import { backwards, isAlive, TestServer } from "./server-support.ts";
+import { backwards, TestServer } from "./server-support.ts";
 
 /** Longer than two leases, so that a worker that fell silent would have lost its job. */
 const BUSY_MS = Number(process.env["FLASH_BUSY_MS"] ?? 12_000);
 const LIMIT_MS = 5000;
+/** How much longer a loop may have computed by the time it is ended. On an idle machine about 100 ms. */
+const LATE_MS = 800;
+/** What "at once" is measured with: jobs that run one after the other in about 100 ms, if nothing else happens. */
+const SOON_JOBS = 30;
+/** A worker that falls silent loses its jobs after this time. */
+const LEASE_MS = 5000;
 
 const NOTE = `
 import { appendFileSync } from "node:fs";
@@ -35,8 +42,8 @@ queue((input: { file: string; ms: number }) => {
     options: { retries: 2, executionTimeoutMs: LIMIT_MS },
     code: `${NOTE}
 queue((input: { file: string }) => {
-  const child = spawn("sleep", ["600"], { stdio: "ignore" });
-  note(input.file, process.pid, child.pid, Date.now());
+  note(input.file, process.pid, spawn("sleep", ["600"], { stdio: "ignore" }).pid);
+
   return spin();
 });
 function spin(): number {
@@ -69,18 +76,31 @@ queue((input: { file: string; mood: string }) => {
   return context().attempt;
 });`,
   },
-  ...["polite", "patient"].map((name) => ({
-    name,
-    options: { executionTimeoutMs: LIMIT_MS },
+  {
+    name: "polite",
     code: `${NOTE}
 queue(async (input: { file: string }) => {
   const { signal } = context();
-  spawn("sleep", ["600"], { stdio: "ignore", signal }).on("error", () => undefined)
-    .on("spawn", function () { note(input.file, process.pid, this.pid, Date.now()); });
+  note(input.file, process.pid, spawn("sleep", ["600"], { stdio: "ignore" }).pid);
   await new Promise((resolve) => signal.addEventListener("abort", resolve));
-  note(input.file, "heard", signal.reason.code, Date.now());
+  note(input.file, "heard", signal.reason.code);
 });`,
-  })),
+  },
+  {
+    name: "patient",
+    options: { executionTimeoutMs: LIMIT_MS },
+    // Its own timers say when: they come in their order, however late all of them are.
+    code: `${NOTE}
+queue(async (input: { file: string }) => {
+  const { signal } = context();
+  setTimeout(() => note(input.file, "halfway", process.pid), ${LIMIT_MS / 2});
+  const late = setTimeout(() => note(input.file, "100 ms late"), ${LIMIT_MS + 100});
+  await new Promise((resolve) => signal.addEventListener("abort", resolve));
+  clearTimeout(late);
+  note(input.file, "heard", signal.reason.code);
+});`,
+  },
+  { name: "quick", options: { workers: [1, 1] }, code: `queue(() => "done");` },
 ];
 
 describe("functions that misbehave", { concurrency: true }, () => {
@@ -124,15 +144,17 @@ describe("functions that misbehave", { concurrency: true }, () => {
 
   test("an endless loop ends at its limit, with its children, and the error names the line", async () => {
     const file = path.join(folder, "endless");
-    const job = await queueOf("endless").finished(await queueOf("endless").submit({ file }));
-    const [note = [], ...more] = notes(file);
-    const [worker, child] = note.map(Number) as [number, number];
-    await until(() => !isAlive(worker) && !isAlive(child), { what: "the processes to end" });
-    const endedAfterMs = Date.now() - Number(note[2]);
-    assert.deepEqual([job.status, more], ["FAILED", []]);
+    const submittedAt = performance.now();
+    const id = await queueOf("endless").submit({ file });
+    const [worker, child] = (await firstNote(file)).map(Number) as [number, number];
+    const computedMs = await untilEnded(worker, child);
+    const endedAfterMs = performance.now() - submittedAt;
+    const job = await queueOf("endless").finished(id);
+    assert.deepEqual([job.status, notes(file).length], ["FAILED", 1]);
     assert.match(job.error ?? "", /Execution timeout on endless after 5s/);
     assert.match(job.error ?? "", /It was busy at spin \([^)]*src\/endless\.ts:12:/);
-    assert.ok(Math.abs(endedAfterMs - LIMIT_MS) < 400, `ended after ${endedAfterMs} ms`);
+    assert.ok(computedMs < LIMIT_MS + LATE_MS, `it went on for ${computedMs} ms`);
+    assert.ok(endedAfterMs >= LIMIT_MS, `ended after ${endedAfterMs} ms`);
   });
 
   test("a cancelled loop is ended with its children", async () => {
@@ -140,27 +162,25 @@ describe("functions that misbehave", { concurrency: true }, () => {
     const queue = queueOf("busy");
     const id = await queue.submit({ file, ms: 600_000 });
     const [worker, child] = (await firstNote(file)).map(Number) as [number, number];
-    const since = performance.now();
     await queue.cancel(id);
     assert.equal((await queue.status(id)).status, "CANCELLED");
-    await until(() => !isAlive(worker) && !isAlive(child), { what: "the processes to end" });
-    const tookMs = performance.now() - since;
-    assert.ok(tookMs < 8000, `ended after ${tookMs} ms`);
+    const computedMs = await untilEnded(worker, child);
+    assert.ok(computedMs < 8000, `it went on for ${computedMs} ms`);
   });
 
-  test("cancellation reaches the function and its children within 100 ms", async () => {
-    const file = path.join(folder, "polite");
-    const queue = queueOf("polite");
-    const id = await queue.submit({ file });
-    const [pid, child] = (await firstNote(file)).map(Number) as [number, number];
-    const cancelledAt = Date.now();
-    await queue.cancel(id);
-    const [, heard] = await until(() => notes(file)[1] && notes(file), { what: "the signal" });
-    assert.equal(heard?.[1], "CANCELLED");
-    const tookMs = Number(heard?.[2]) - cancelledAt;
-    assert.ok(tookMs < 100, `heard after ${tookMs} ms`);
-    await until(() => !isAlive(child), { what: "its child to end" });
-    assert.ok(isAlive(pid), "a worker whose function listens stays");
+  test("cancellation reaches the function and its children at once", async () => {
+    const [queue, quick] = [queueOf("polite"), queueOf("quick")];
+    await quick.finished(await quick.submit({}));
+    for (const name of ["polite-1", "polite-2", "polite-3"]) {
+      const file = path.join(folder, name);
+      const id = await queue.submit({ file });
+      const [pid, child] = (await firstNote(file)).map(Number) as [number, number];
+      await queue.cancel(id);
+      for (let count = 0; count < SOON_JOBS; count++) await quick.finished(await quick.submit({}));
+      assert.deepEqual(notes(file).slice(1), [["heard", "CANCELLED"]]);
+      assert.equal(isAlive(child), false, "its child, which was not given the signal");
+      assert.ok(isAlive(pid), "a worker whose function listens stays");
+    }
   });
 
   test("the deadline reaches the function within 100 ms of its limit, and its worker stays", async () => {
@@ -169,11 +189,10 @@ describe("functions that misbehave", { concurrency: true }, () => {
     const job = await queue.finished(await queue.submit({ file }));
     assert.equal(job.status, "FAILED");
     assert.match(job.error ?? "", /EXECUTION_TIMEOUT/);
-    const [started = [], heard = []] = notes(file);
-    const tookMs = Number(heard[2]) - Number(started[2]) - LIMIT_MS;
-    assert.equal(heard[1], "EXECUTION_TIMEOUT");
-    assert.ok(tookMs < 100, `heard ${tookMs} ms late`);
-    assert.ok(isAlive(Number(started[0])), "a worker whose function listens stays");
+    await until(() => notes(file).length > 1, { what: "the signal" });
+    const [halfway = [], ...more] = notes(file);
+    assert.deepEqual([halfway[0], more], ["halfway", [["heard", "EXECUTION_TIMEOUT"]]]);
+    assert.ok(isAlive(Number(halfway[1])), "a worker whose function listens stays");
   });
 
   test("a job that kills its workers fails with how they died, and holds up nobody", async () => {
@@ -186,7 +205,8 @@ describe("functions that misbehave", { concurrency: true }, () => {
       /^job timed out after 1 retries: worker \w+ was killed by SIGKILL, having used up to \d+ MiB of memory; its last output:\n {2}about to die/,
     );
     const [first, second] = notes(file).map(([time]) => Number(time)) as [number, number];
-    assert.ok(second - first < 1200 + 1000, `the second attempt came ${second - first} ms later`);
+    // Seen by the exit, and not by the silence.
+    assert.ok(second - first < 1200 + LEASE_MS, `${second - first} ms between the attempts`);
   });
 
   test("stop() ends a job with its reason", async () => {
@@ -217,3 +237,20 @@ describe("functions that misbehave", { concurrency: true }, () => {
     assert.match(job.error ?? "", /the service is closed.*later than its time to live/s);
   });
 });
+
+/**
+ * Waits until both have ended; how long the worker's main thread has computed meanwhile, ms. A machine
+ * with other work makes a loop end later, but compute less: so the time of a clock says nothing.
+ */
+async function untilEnded(worker: number, child: number): Promise<number> {
+  const before = cpuMsOf(worker) ?? 0;
+  let after = before;
+  await until(
+    () => {
+      after = cpuMsOf(worker) ?? after;
+      return !isAlive(worker) && !isAlive(child);
+    },
+    { what: "the processes to end" },
+  );
+  return after - before;
+}

@@ -20,6 +20,8 @@ import {
 import { temporaryFolder, type Owner } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 
+export { isAlive } from "../support/processes.ts";
+
 const WORKER = readFileSync(path.join(import.meta.dirname, "fixture-worker.mjs"));
 
 export interface EndpointSpec {
@@ -238,15 +240,5 @@ function parse(text: string): unknown {
     return JSON.parse(text);
   } catch {
     return undefined;
-  }
-}
-
-/** True while a process of that id runs (a zombie does not). */
-export function isAlive(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return !stat.slice(stat.lastIndexOf(")") + 2).startsWith("Z");
-  } catch {
-    return false;
   }
 }

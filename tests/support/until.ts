@@ -8,6 +8,9 @@ export interface UntilOptions {
   everyMs?: number;
 }
 
+/** A pause that lasts longer is none of ours: the machine, or this process, stood still. */
+const STANDSTILL_MS = 1000;
+
 type Truthy<T> = T extends false | 0 | "" | null | undefined ? never : T;
 
 /** Resolves with the first truthy value of `probe`; rejects at the deadline with the last error seen. */
@@ -15,7 +18,7 @@ export async function until<T>(
   probe: () => T | Promise<T>,
   { what, withinMs = 20_000, everyMs = 25 }: UntilOptions,
 ): Promise<Truthy<T>> {
-  const deadline = performance.now() + withinMs;
+  let deadline = performance.now() + withinMs;
   let last: unknown;
   for (;;) {
     try {
@@ -29,6 +32,8 @@ export async function until<T>(
       const seen = last instanceof Error ? last.message : JSON.stringify(last);
       throw new Error(`Waited ${withinMs} ms for ${what}; last seen: ${seen}`);
     }
+    const before = performance.now();
     await new Promise((resolve) => setTimeout(resolve, everyMs));
+    deadline += Math.max(0, performance.now() - before - everyMs - STANDSTILL_MS);
   }
 }

@@ -149,7 +149,8 @@ export class Execution {
         const text = `Method '${method}' not found in class '${target.type.name}'`;
         throw new FlashError("NOT_FOUND", text);
       }
-      const self = await instanceOf(target.type).catch((error: unknown) => {
+      // Other calls use it too: what it starts, and what it says, is not of this one.
+      const self = await Call.outside(() => instanceOf(target.type)).catch((error: unknown) => {
         throw loadFailure(error, this.#name);
       });
       instances.add(self);

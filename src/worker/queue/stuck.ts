@@ -52,8 +52,11 @@ const ANSWER_MS = 60;
  * answer is there in time, however slow the machine is.
  */
 const AHEAD_MS = 400;
-/** No answer by then (native code cannot be interrupted): it ends without a place, ms after its time. */
-const LATE_MS = 80;
+/**
+ * No place by then: it ends without one, ms after its time. So it is for native code, which cannot be
+ * interrupted. A loop on a busy machine needs a part of this; the server itself ends workers after 1 s.
+ */
+const LATE_MS = 500;
 const POST_AGAIN_MS = 100;
 /** Frames of the stack that are told. */
 const MAX_FRAMES = 10;
@@ -105,16 +108,18 @@ export class StuckWatch {
     this.look();
     const overAt = this.#held.get(key)?.overAt;
     if (overAt === undefined) return;
-    let frames: string[] = [];
-    if (!(await this.#answers())) frames = await placeOfMainThread(report, overAt + LATE_MS);
+    const askPlace = (): Promise<string[]> =>
+      placeOfMainThread(report, Math.max(overAt, threadTime()) + LATE_MS);
+    let frames: string[] | undefined;
+    if (!(await this.#answers())) frames = await askPlace();
     await sleep(systemClock, Math.max(0, overAt - threadTime()));
     if ((await this.#answers()) || this.#isEnding) return;
     this.look();
     const job = this.#held.get(key);
     if (job === undefined) return;
     this.#isEnding = true;
-    // It may have come back in between, and be busy with something else now.
-    if (frames.length === 0) frames = await placeOfMainThread(report, threadTime() + LATE_MS);
+    // It was not busy then. Who has been asked in vain is not asked again.
+    frames ??= await askPlace();
     await this.#end(job, frames);
   }
 
