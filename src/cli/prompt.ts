@@ -1,12 +1,18 @@
 /** Questions to a person. Without a terminal nothing is asked: the command fails and says which flag helps. */
 
-import { createInterface } from "node:readline/promises";
+import { createInterface, type Interface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { FlashError } from "../contract/errors.ts";
+import type { Invocation } from "./command.ts";
 
 /** True when a person can answer. */
 export function hasTerminal(): boolean {
   return process.stdin.isTTY && process.stderr.isTTY;
+}
+
+/** True when `--yes` or `--force` has answered already. */
+export function isForced({ options: { yes, force } }: Invocation): boolean {
+  return yes === true || force === true;
 }
 
 /** Yes or no; Enter alone means no. Throws `INVALID_USAGE` without a terminal. */
@@ -39,22 +45,7 @@ async function ask(question: string, { action, flag, signal }: PromptOptions): P
     );
   }
   const reader = createInterface({ input: process.stdin, output: process.stderr });
-  const closed = new AbortController();
-  // End of input means no answer. Without this the question would wait for ever.
-  reader.on("close", () => closed.abort());
-  // A terminal in raw mode turns Ctrl-C into a key; the command's own handling must see it.
-  reader.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
-  try {
-    return (
-      await reader.question(question, { signal: AbortSignal.any([signal, closed.signal]) })
-    ).trim();
-  } catch (error) {
-    if (signal.aborted) throw signal.reason;
-    if (closed.signal.aborted) return "";
-    throw error;
-  } finally {
-    reader.close();
-  }
+  return (await answerOf(reader, question, signal)).trim();
 }
 
 /** A text that nobody looking on may read. Empty when the input ends. Needs a terminal. */
@@ -63,17 +54,27 @@ export async function secretAnswer(question: string, signal: AbortSignal): Promi
   // What readline would show goes nowhere.
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const reader = createInterface({ input: process.stdin, output: nowhere, terminal: true });
+  try {
+    return await answerOf(reader, "", signal);
+  } finally {
+    process.stderr.write("\n");
+  }
+}
+
+/** One line; empty when the input ends. Throws the signal's reason. */
+async function answerOf(reader: Interface, question: string, signal: AbortSignal): Promise<string> {
   const closed = new AbortController();
+  // End of input means no answer. Without this the question would wait for ever.
   reader.on("close", () => closed.abort());
+  // A terminal in raw mode turns Ctrl-C into a key; the command's own handling must see it.
   reader.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
   try {
-    return await reader.question("", { signal: AbortSignal.any([signal, closed.signal]) });
+    return await reader.question(question, { signal: AbortSignal.any([signal, closed.signal]) });
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     if (closed.signal.aborted) return "";
     throw error;
   } finally {
     reader.close();
-    process.stderr.write("\n");
   }
 }

@@ -190,17 +190,25 @@ export interface ReleasesDocument {
   releases: ReleaseDocument[];
 }
 
-/** What the scaler saw of one version of an endpoint, and what it decided. */
-export interface ScalingTarget {
+/** The load and the workers of one version of an endpoint. */
+export interface VersionView {
+  /** The release that the version is known by. */
   releaseId: string;
   isActive: boolean;
   /** Due jobs, or requests held. */
   waiting: number;
+  /** How long the oldest of them has waited, ms; 0 when none waits. */
   oldestWaitMs: number;
+  /** Jobs or requests that workers have now. */
   running: number;
-  /** Workers that were up or on their way, and those of them that could take work. */
+  /** Workers that are up or on their way: not draining, not unhealthy. */
   workers: number;
+  /** Those of them that can take work now. */
   ready: number;
+}
+
+/** What the scaler saw of a version, and what it decided. */
+export interface ScalingTarget extends VersionView {
   /** Workers there should be. */
   target: number;
   reason: string;

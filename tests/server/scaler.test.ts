@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import * as fc from "fast-check";
+import type { VersionView } from "../../src/contract/control.ts";
 import {
   STEP_MS,
   decide,
   type ScalePolicy,
   type ScaleView,
-  type VersionView,
 } from "../../src/server/scaler/decide.ts";
 
 const POLICY: ScalePolicy = {

@@ -6,7 +6,7 @@ import type { CommandDefinition } from "../command.ts";
 import { localTime } from "../dates.ts";
 import { columns, count } from "../output.ts";
 import { mustBeName } from "../project.ts";
-import { confirmPhrase } from "../prompt.ts";
+import { confirmPhrase, isForced } from "../prompt.ts";
 import { environmentRow } from "./env.ts";
 import { openForApp, SERVER_OPTIONS } from "../server-options.ts";
 
@@ -79,10 +79,9 @@ export const appDelete: CommandDefinition = {
     const { args, output, signal } = invocation;
     const name = args[0] ?? "";
     const { cloud } = await openForApp(invocation);
-    const { yes, force } = invocation.options;
     // Unknown names are told before anybody is asked.
     const app = await cloud.app(name, { signal });
-    if (yes !== true && force !== true) {
+    if (!isForced(invocation)) {
       output.say(appText(app, output.talkColors.bold));
       const action = `Deleting the app '${name}'`;
       if (!(await confirmPhrase(name, { action, flag: "--yes", signal }))) {

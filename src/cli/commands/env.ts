@@ -5,7 +5,7 @@ import type { CommandDefinition } from "../command.ts";
 import { localTime } from "../dates.ts";
 import { columns, count, type Output } from "../output.ts";
 import { mustBeName } from "../project.ts";
-import { confirm } from "../prompt.ts";
+import { confirm, isForced } from "../prompt.ts";
 import { APP_OPTIONS, openForApp } from "../server-options.ts";
 
 export const envList: CommandDefinition = {
@@ -70,9 +70,8 @@ export const envDelete: CommandDefinition = {
     const { args, output, signal } = invocation;
     const environment = args[0] ?? "";
     const { cloud, app } = await openForApp(invocation);
-    const { yes, force } = invocation.options;
     const found = await cloud.environment({ app, environment }, { signal });
-    if (yes !== true && force !== true) {
+    if (!isForced(invocation)) {
       output.say(`deleting ${environment}\n${endpointRows(found)}`);
       const question = `are you sure? this will delete all resources in '${environment}'`;
       const action = `Deleting the environment '${environment}'`;

@@ -6,15 +6,13 @@ import { FlashError } from "../../contract/errors.ts";
 import { closest } from "../../contract/options.ts";
 import type { CommandDefinition, Invocation } from "../command.ts";
 import { columns, count, type Output } from "../output.ts";
-import { confirm, confirmPhrase } from "../prompt.ts";
+import { confirm, confirmPhrase, isForced } from "../prompt.ts";
 import { openTarget, TARGET_OPTIONS, type TargetOptions } from "../target.ts";
 
 interface Options extends TargetOptions {
   all?: true;
   interactive?: true;
   cleanupStale?: true;
-  force?: true;
-  yes?: true;
 }
 
 /** What has to be typed before everything is removed. */
@@ -221,11 +219,6 @@ async function removeEach(
   if (failures.length > 0) throw failures[0];
   output.document({ ...target, removed });
   return removed;
-}
-
-function isForced(invocation: Invocation): boolean {
-  const { force, yes } = invocation.options as Options;
-  return force === true || yes === true;
 }
 
 function unknown(

@@ -15,6 +15,7 @@
  * versions overlap during a release, and neither starves.
  */
 
+import type { VersionView } from "../../contract/control.ts";
 import {
   requestsPerWorker,
   type EndpointKind,
@@ -25,23 +26,6 @@ export type ScalePolicy = Pick<
   ResolvedOptions,
   "workersMin" | "workersMax" | "scalerType" | "scalerValue" | "maxConcurrency"
 >;
-
-/** The load and the workers of one version of an endpoint. */
-export interface VersionView {
-  /** The release that the version is known by. */
-  releaseId: string;
-  isActive: boolean;
-  /** Due jobs, or requests held. */
-  waiting: number;
-  /** How long the oldest of them has waited, ms; 0 when none waits. */
-  oldestWaitMs: number;
-  /** Jobs or requests that workers have now. */
-  running: number;
-  /** Workers that are up or on their way: not draining, not unhealthy. */
-  workers: number;
-  /** Those of them that can take work now. */
-  ready: number;
-}
 
 export interface ScaleView {
   kind: EndpointKind;

@@ -8,10 +8,11 @@
 
 import type { Clock } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
+import type { VersionView } from "../../contract/control.ts";
 import type { EndpointRow, Store } from "../../contract/store.ts";
 import type { Fleet } from "../workers/fleet.ts";
 import type { Pool } from "../workers/pool.ts";
-import { decide, type ScaleView, type Target, type VersionView } from "./decide.ts";
+import { decide, type ScaleView, type Target } from "./decide.ts";
 
 const TICK_MS = 1000;
 /** Between two looks at one endpoint, ms: under load something happens to it all the time. */
