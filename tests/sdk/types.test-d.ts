@@ -190,7 +190,7 @@ export async function olderSurface(): Promise<void> {
   // @ts-expect-error -- it starts with a slash
   remote(live, { method: "patch", path: "x" }, () => 1);
   // @ts-expect-error -- a route is a function
-  remote(production, { method: "GET", path: "/x" }, class {});
+  remote(production, { method: "GET", path: "/x" }, Map);
   const prefix = "/api";
   remote(live, { method: "Patch", path: `${prefix}/x` }, () => 1);
   // The seeds' advice: one of them for production, the other for development.
