@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
 import { describe, test, type TestContext } from "node:test";
+import type { FlashServerOptions } from "../../src/server/server.ts";
 import { until } from "../support/until.ts";
 import { TestServer, type Answer } from "./server-support.ts";
 
@@ -17,8 +18,8 @@ interface Setting {
   routes: string;
 }
 
-async function start(t: TestContext): Promise<Setting> {
-  const server = await TestServer.start(t);
+async function start(t: TestContext, options: Partial<FlashServerOptions> = {}): Promise<Setting> {
+  const server = await TestServer.start(t, options);
   const { endpoints } = await server.deploy("shop", [IMAGE, API]);
   const id = (name: string): string => endpoints.find((one) => one.name === name)?.id ?? "";
   return { server, queue: `/v2/${id("whisper")}`, routes: `/lb/${id("api")}` };
@@ -130,6 +131,19 @@ describe("a client that ends its side after its request", () => {
     await until(async () => (await server.request(`${routes}/aborted`)).json.aborted === 1, {
       what: "the worker to notice",
     });
+  });
+
+  test("takes nobody's place while it waits", async (t) => {
+    const { server, queue } = await start(t, { rateLimits: true });
+    const { id } = (await server.request(`${queue}/run`, { method: "POST", body })).json;
+    const line = `GET ${queue}/status-sync/${id}`;
+    const many = Array.from({ length: 400 }, () => connect(server, `${line}?wait=300000`));
+    t.after(() => many.forEach((socket) => socket.destroy()));
+    const look = async (): Promise<number> =>
+      (await server.request(`${queue}/status-sync/${id}?wait=1000`)).status;
+    await until(async () => (await look()) === 429, { what: "every place to be taken" });
+    for (const socket of many) socket.end();
+    await until(async () => (await look()) === 200, { what: "a place" });
   });
 
   test("is handed no job, but an answer", async (t) => {

@@ -161,6 +161,8 @@ async function enterLimits(
   const leave = limits.enter({ endpointId: endpoint.row.id, operation: name, running });
   if (response.closed) leave();
   else response.once("close", leave);
+  // Who may have gone takes nobody's place.
+  onClientEnd(response, leave);
   if (!SUBMITTING.has(name)) return;
   const { inQueue } = await jobs.counts(endpoint.row.id);
   limits.checkQueue(inQueue, endpoint.manifest.options.workersMax);

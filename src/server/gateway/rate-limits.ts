@@ -64,7 +64,7 @@ export class RateLimits {
     this.#queueLimit = queueLimit;
   }
 
-  /** Counts a request; call the returned function when it is over. Throws `OVERLOADED`. */
+  /** Counts a request; call the returned function when it is over, once or more often. Throws `OVERLOADED`. */
   enter({ endpointId, operation, running }: LimitedRequest): () => void {
     const limit = LIMITS.get(operation);
     if (limit === undefined) return () => undefined;
@@ -79,7 +79,11 @@ export class RateLimits {
     }
     use.count += 1;
     use.open += 1;
-    return () => void (use.open -= 1);
+    let isOpen = true;
+    return () => {
+      if (isOpen) use.open -= 1;
+      isOpen = false;
+    };
   }
 
   /** Before a job is accepted. Throws `OVERLOADED` when too many wait for too few workers. */
