@@ -7,6 +7,7 @@
  *   commands      the table of commands; commands/ has a file for each
  *   command       what a command is
  *   output        stdout, stderr, colours, columns; progress: what long work is doing
+ *   lost-output   readers that leave, disks that are full
  *   failure       errors in words, exit codes
  *   interrupt     Ctrl-C
  *   stop-signals  Ctrl-C and SIGTERM for commands that run until stopped
@@ -36,12 +37,13 @@
 
 import { INTERRUPTED, reportFailure, withAdvice } from "./failure.ts";
 import { Interrupt, Interrupted } from "./interrupt.ts";
+import { endWithOutput } from "./lost-output.ts";
 import { Output } from "./output.ts";
 import { ownVersion } from "./package.ts";
 import { plan, type Plan } from "./program.ts";
 import { readSurroundings } from "./surroundings.ts";
 
-stopWritingWhenNobodyReads();
+endWithOutput();
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -111,20 +113,6 @@ function outputFor(flags: Readonly<Record<string, unknown>>): Output {
     verbose: flags.verbose === true,
     env: process.env,
   });
-}
-
-/** `flash logs -f | head` is no failure. A full disk is one, and not a mistake of ours. */
-function stopWritingWhenNobodyReads(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "EPIPE") process.exit(0);
-      // stderr may be what cannot be written.
-      if (stream === process.stdout) {
-        process.stderr.write(`✗ The output cannot be written: ${error.message}\n`);
-      }
-      process.exit(1);
-    });
-  }
 }
 
 function titleCase(word: string): string {

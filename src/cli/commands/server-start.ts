@@ -8,6 +8,7 @@ import path from "node:path";
 import { failureDocument } from "../failure.ts";
 import { serverUrl } from "../../clouds/clouds.ts";
 import { flashHome } from "../home.ts";
+import { outliveLog } from "../lost-output.ts";
 import type { StartMessage } from "../background.ts";
 import type { ServerSettings } from "../server-settings.ts";
 import { stopSignals } from "../stop-signals.ts";
@@ -119,6 +120,7 @@ async function serve(settings: ServerSettings, invocation: Invocation): Promise<
   try {
     await refuseSecondServer(invocation, settings.port);
     const program = await import("../server-process.ts");
+    outliveLog();
     server = await program.ServerProcess.start({ ...settings, home: flashHome(env) });
     await tellStarter({ url: server.url });
     output.print(`${output.colors.green("✓")} the Flash server runs at ${server.url}`);

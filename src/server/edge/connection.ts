@@ -4,7 +4,6 @@
  */
 
 import type { Socket } from "node:net";
-import { probe } from "./half-closed.ts";
 import { LAST_CHUNK, chunkHead, headText, type AnswerHead } from "./answer.ts";
 import type { PlainExchange, Responder } from "./exchange.ts";
 import { MAX_BODY_BYTES, MAX_HEAD_BYTES, readPlainHead, type PlainHead } from "./head.ts";
@@ -224,7 +223,6 @@ export class Connection {
   /** Requests that are there are answered; a part of one is none. */
   #ended(): void {
     this.#hasEnded = true;
-    probe(this.socket);
     if (this.#exchange !== undefined) this.#exchange.clientEnded();
     else this.#finish();
   }

@@ -4,10 +4,6 @@
  */
 
 import type { Server } from "node:http";
-import type { Socket } from "node:net";
-
-/** After this a connection whose client has ended its side is looked at, ms, and then every second. */
-const PROBE_MS = 1000;
 
 /**
  * Has a server answer them. Node itself drops every answer that comes later than the client's end, unless
@@ -15,12 +11,4 @@ const PROBE_MS = 1000;
  */
 export function answerHalfClosed(server: Server): void {
   Object.assign(server, { httpAllowHalfOpen: true });
-}
-
-/**
- * Finds out in the end whether such a client is still there: a minute after it has gone, its system answers
- * a probe with a reset.
- */
-export function probe(socket: Socket): void {
-  socket.setKeepAlive(true, PROBE_MS);
 }

@@ -11,12 +11,12 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { systemClock } from "../../kit/clock.ts";
-import { probe } from "../edge/half-closed.ts";
 import { clientSignal } from "./http.ts";
 
 /**
- * So long a client that has ended its side may wait for the beginning of an answer that is made for it
- * alone, ms. One that has gone, such as an interrupted curl, stops its function this much later.
+ * So long a client that has ended its side may wait for the next bytes of an answer that is made for it
+ * alone, ms. One that has gone, such as an interrupted curl, stops its function this much later. While
+ * bytes flow, writing them tells whether it is there.
  */
 const PATIENCE_MS = 1000;
 
@@ -40,7 +40,6 @@ function listenTo(socket: Socket): Set<() => void> {
   const runs = new Set<() => void>();
   waiting.set(socket, runs);
   socket.once("end", () => {
-    probe(socket);
     for (const run of runs) run();
   });
   return runs;
@@ -57,24 +56,27 @@ export interface Caller {
   socket: Socket;
   /** Of its request. */
   connection: string | undefined;
-  /** It is being answered: writing will tell whether it is there. */
-  isBegun: () => boolean;
 }
 
 export function callerOf(response: ServerResponse): Caller {
   const { socket, headers } = response.req;
-  return { socket, connection: headers.connection, isBegun: () => response.headersSent };
+  return { socket, connection: headers.connection };
 }
 
 /** The client of a route has ended its side: its connection ends at once, soon, or with the answer. */
-export function endWithClient({ socket, connection, isBegun }: Caller): void {
+export function endWithClient({ socket, connection }: Caller): void {
   // Who has asked for the connection to be kept and then ends it has changed its mind.
   if (connection !== undefined && /\bkeep-alive\b/i.test(connection)) {
     socket.destroy();
     return;
   }
-  const cancel = systemClock.after(PATIENCE_MS, () => {
-    if (!isBegun()) socket.destroy();
-  });
-  socket.once("close", cancel);
+  let written = socket.bytesWritten;
+  const look = (): void => {
+    if (socket.destroyed) return;
+    const isQuiet = socket.bytesWritten === written && socket.writableLength === 0;
+    if (isQuiet) socket.destroy();
+    else systemClock.after(PATIENCE_MS, look);
+    written = socket.bytesWritten;
+  };
+  systemClock.after(PATIENCE_MS, look);
 }

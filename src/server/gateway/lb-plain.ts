@@ -94,7 +94,7 @@ class Serving implements LinkClient {
     const { exchange } = request;
     exchange.onEnded = () => {
       const { connection } = exchange.head.headers;
-      endWithClient({ socket: exchange.socket, connection, isBegun: () => exchange.isBegun });
+      endWithClient({ socket: exchange.socket, connection });
     };
   }
 
