@@ -1,96 +1,10 @@
 /** A job's stream as server-sent events: many readers, each with its own place. */
 
 import assert from "node:assert/strict";
-import http from "node:http";
-import { once } from "node:events";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { until } from "../support/until.ts";
+import { EventReader } from "./event-reader.ts";
 import { serveApi, type Api } from "./http-support.ts";
-
-interface Event {
-  id?: string;
-  event?: string;
-  data: unknown;
-}
-
-class Reader {
-  readonly events: Event[] = [];
-  comments = 0;
-  isOver = false;
-  readonly #request: http.ClientRequest;
-
-  private constructor(request: http.ClientRequest, response: http.IncomingMessage) {
-    this.#request = request;
-    let rest = "";
-    response.setEncoding("utf8").on("data", (text: string) => {
-      const blocks = (rest + text).split("\n\n");
-      rest = blocks.pop() ?? "";
-      for (const block of blocks) this.#add(block);
-    });
-    response.on("error", () => undefined);
-    response.on("close", () => (this.isOver = true));
-  }
-
-  static async open(t: TestContext, api: Api, id: string, lastEventId?: string): Promise<Reader> {
-    const request = http.get(`${api.base}/stream/${id}`, {
-      agent: false,
-      headers: {
-        accept: "text/event-stream",
-        ...(lastEventId === undefined ? {} : { "last-event-id": lastEventId }),
-      },
-    });
-    request.on("error", () => undefined);
-    t.after(() => request.destroy());
-    const [response] = (await once(request, "response")) as [http.IncomingMessage];
-    assert.equal(response.statusCode, 200);
-    assert.equal(response.headers["content-type"], "text/event-stream");
-    return new Reader(request, response);
-  }
-
-  get data(): unknown[] {
-    return this.events.filter(({ event }) => event === undefined).map(({ data }) => data);
-  }
-
-  get lastId(): string | undefined {
-    return this.events.findLast(({ id }) => id !== undefined)?.id;
-  }
-
-  close(): void {
-    this.#request.destroy();
-  }
-
-  async untilData(count: number): Promise<void> {
-    await until(() => this.data.length >= count, { what: `${count} chunks` });
-  }
-
-  async end(): Promise<Event> {
-    await until(() => this.isOver, { what: "the end" });
-    const last = this.events.at(-1);
-    assert.equal(last?.event, "end");
-    return last;
-  }
-
-  #add(block: string): void {
-    const fields = block.split("\n").map((line): [string, string] => {
-      const cut = line.indexOf(":");
-      return [line.slice(0, cut), line.slice(cut + 1).trimStart()];
-    });
-    const valueOf = (name: string): string[] =>
-      fields.filter(([field]) => field === name).map(([, value]) => value);
-    const data = valueOf("data");
-    if (data.length === 0) {
-      this.comments += 1;
-      return;
-    }
-    const [id] = valueOf("id");
-    const [event] = valueOf("event");
-    this.events.push({
-      ...(id === undefined ? {} : { id }),
-      ...(event === undefined ? {} : { event }),
-      data: JSON.parse(data.join("\n")),
-    });
-  }
-}
 
 async function start(
   api: Api,
@@ -105,7 +19,7 @@ async function start(
 test("chunks come as they are made, the end with the job's document", async (t) => {
   const api = await serveApi(t);
   const { id, chunk } = await start(api);
-  const reader = await Reader.open(t, api, id);
+  const reader = await EventReader.open(t, `${api.base}/stream/${id}`);
   await chunk({ token: "a" });
   await reader.untilData(1);
   await chunk("b\nc");
@@ -120,11 +34,14 @@ test("chunks come as they are made, the end with the job's document", async (t) 
 test("several readers see everything, and so does one that comes late", async (t) => {
   const api = await serveApi(t);
   const { id, chunk } = await start(api);
-  const readers = [await Reader.open(t, api, id), await Reader.open(t, api, id)];
+  const readers = [
+    await EventReader.open(t, `${api.base}/stream/${id}`),
+    await EventReader.open(t, `${api.base}/stream/${id}`),
+  ];
   for (const output of [1, 2, 3]) await chunk(output);
   await api.ok(`/stream/${id}`);
   await api.jobs.done({ jobId: id, workerId: "wk1", body: { output: [] } });
-  readers.push(await Reader.open(t, api, id));
+  readers.push(await EventReader.open(t, `${api.base}/stream/${id}`));
   for (const reader of readers) {
     await reader.end();
     assert.deepEqual(reader.data, [1, 2, 3]);
@@ -134,7 +51,7 @@ test("several readers see everything, and so does one that comes late", async (t
 test("a reader that lost its connection goes on where it was", async (t) => {
   const api = await serveApi(t);
   const { id, chunk } = await start(api);
-  const first = await Reader.open(t, api, id);
+  const first = await EventReader.open(t, `${api.base}/stream/${id}`);
   for (const output of [1, 2]) await chunk(output);
   await first.untilData(2);
   const place = first.events[0]?.id;
@@ -142,10 +59,10 @@ test("a reader that lost its connection goes on where it was", async (t) => {
   first.close();
   await chunk(3);
   await api.jobs.done({ jobId: id, workerId: "wk1", body: { output: [] } });
-  const second = await Reader.open(t, api, id, place);
+  const second = await EventReader.open(t, `${api.base}/stream/${id}`, { lastEventId: place });
   await second.end();
   assert.deepEqual(second.data, [2, 3]);
-  const third = await Reader.open(t, api, id, "what?");
+  const third = await EventReader.open(t, `${api.base}/stream/${id}`, { lastEventId: "what?" });
   await third.end();
   assert.deepEqual(third.data, [1, 2, 3], "an id of somebody else means from the beginning");
 });
@@ -153,7 +70,7 @@ test("a reader that lost its connection goes on where it was", async (t) => {
 test("a new attempt tells its readers to begin again", async (t) => {
   const api = await serveApi(t);
   const { id, chunk } = await start(api);
-  const reader = await Reader.open(t, api, id);
+  const reader = await EventReader.open(t, `${api.base}/stream/${id}`);
   for (const output of ["old 1", "old 2"]) await chunk(output);
   await reader.untilData(2);
   const away = reader.lastId;
@@ -166,7 +83,7 @@ test("a new attempt tells its readers to begin again", async (t) => {
   await reader.end();
   const told = reader.events.map(({ event, data }) => event ?? data);
   assert.deepEqual(told, ["old 1", "old 2", "restart", "new 1", "new 2", "new 3", "end"]);
-  const late = await Reader.open(t, api, id, away);
+  const late = await EventReader.open(t, `${api.base}/stream/${id}`, { lastEventId: away });
   await late.end();
   const toldLate = late.events.map(({ event, data }) => event ?? data);
   assert.deepEqual(toldLate, ["restart", "new 1", "new 2", "new 3", "end"]);
@@ -182,7 +99,7 @@ test("a job without a stream gives its result at the end; a failed one its error
     ],
   ] as const) {
     const { id } = await start(api);
-    const reader = await Reader.open(t, api, id);
+    const reader = await EventReader.open(t, `${api.base}/stream/${id}`);
     await api.jobs.done({ jobId: id, workerId: "wk1", body });
     const { data } = await reader.end();
     const { status, output, error } = data as Record<string, unknown>;
@@ -196,7 +113,7 @@ test("a job without a stream gives its result at the end; a failed one its error
 test("a quiet stream is kept alive", async (t) => {
   const api = await serveApi(t);
   const { id } = await start(api);
-  const reader = await Reader.open(t, api, id);
+  const reader = await EventReader.open(t, `${api.base}/stream/${id}`);
   await until(
     async () => {
       await api.pass(5000);
@@ -212,7 +129,7 @@ test("an unknown job is 404, and the end of the server is no end of the job", as
   const headers = { accept: "text/event-stream" };
   assert.equal((await api.ask("/stream/nothing", { headers })).status, 404);
   const { id, chunk } = await start(api);
-  const reader = await Reader.open(t, api, id);
+  const reader = await EventReader.open(t, `${api.base}/stream/${id}`);
   await chunk(1);
   await reader.untilData(1);
   await api.jobs.close();

@@ -10,7 +10,9 @@ import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { parameter, signature, writeArtifact } from "../worker/artifact.ts";
 import { WorkerProcess } from "../worker/worker-process.ts";
-import { deployCode, Queue } from "./code-support.ts";
+import { deployCode, Queue, type JobAnswer } from "./code-support.ts";
+import { EventReader } from "./event-reader.ts";
+import { RecordingProxy } from "./recording-proxy.ts";
 import { backwards, isAlive, manifestOf, pack, TestServer } from "./server-support.ts";
 
 /** Says who runs it until 'gate' exists: as chunks of its stream, and in the file 'log'. */
@@ -44,6 +46,37 @@ function talk(t: TestContext): Talk {
   };
 }
 
+const WORDS = ["progress", "chunk", "result"];
+
+/** Each says who runs it, and then, when there is a file for its process, something more of its kind. */
+const SPEAKER = `
+import { existsSync } from "node:fs";
+const by = () => ({ by: process.pid });
+const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
+const opened = async (gate) => {
+  while (!existsSync(gate + process.pid)) await pause();
+};
+const words = {
+  async progress(gate) {
+    context().progress(by());
+    await opened(gate);
+    context().progress(by());
+    await pause();
+    return by();
+  },
+  async *chunk(gate) {
+    yield by();
+    await opened(gate);
+    yield by();
+  },
+  async result(gate) {
+    context().progress(by());
+    await opened(gate);
+    return by();
+  },
+};
+queue((input) => words[input.word](input.gate));`;
+
 /** A server whose only endpoint is an image, and a way to start workers for it as others would. */
 async function serveImage(t: TestContext) {
   const owner = backwards(t);
@@ -64,63 +97,133 @@ async function serveImage(t: TestContext) {
   const { endpoints } = await control.deploy({ ...where, build: id });
   const code = writeArtifact(owner, {
     kind: "qb",
-    functions: [signature("demo", [parameter("input")], { streams: true })],
-    code: CODE,
+    functions: [signature("demo", [parameter("input")])],
+    options: { maxConcurrency: 3 },
+    code: SPEAKER,
   });
+  const startWorker = async (carrier: Carrier) => {
+    const { env } = await control.addWorker({ ...where, endpoint: "demo" });
+    const proxy = await RecordingProxy.start(owner, server.url);
+    const through = Object.entries(env).map(([name, value]) => [
+      name,
+      value.replaceAll(server.url, proxy.url),
+    ]);
+    const worker = await WorkerProcess.startReady(owner, code, {
+      env: {
+        ...(Object.fromEntries(through) as Record<string, string>),
+        RUNPOD_PING_INTERVAL: "500",
+        ...(carrier === "HTTP" ? { FLASH_JOB_LINK: "" } : {}),
+      },
+    });
+    return { proxy, child: worker.child, pid: worker.child.pid ?? 0 };
+  };
+  const streamUrl = (job: string): string => `${server.url}/v2/${endpoints[0]?.id}/stream/${job}`;
   return {
     queue: new Queue(server, endpoints[0]),
-    server,
-    startWorker: async () => {
-      const { env } = await control.addWorker({ ...where, endpoint: "demo" });
-      const options = { env: { ...env, RUNPOD_PING_INTERVAL: "500" } };
-      return await WorkerProcess.startReady(owner, code, options);
-    },
+    startWorker,
+    read: (job: string) => EventReader.open(owner, streamUrl(job), { key: server.server.key }),
   };
 }
 
-/** For the message when it takes too long: who has run it so far. */
-function said(lines: readonly string[]): never {
-  throw new Error([...new Set(lines)].join(", "));
+type Carrier = "link" | "HTTP";
+type Worker = Awaited<ReturnType<Awaited<ReturnType<typeof serveImage>>["startWorker"]>>;
+
+function hasPinged({ proxy }: Worker, jobs: readonly string[]): boolean {
+  const lines = proxy.connections.flatMap(({ sent }) => sent.match(/^GET \S*\/ping\S*/gm) ?? []);
+  return lines.some((line) => jobs.every((job) => line.includes(job)));
 }
 
-function isEndOf(line: string, pid: number | undefined): boolean {
-  return line.startsWith(`${pid} `) && line.endsWith(" done");
-}
-
-describe("a frozen worker", { concurrency: true }, () => {
-  test("of somebody else's writes nothing when it wakes up after its job was done elsewhere", async (t) => {
-    const { queue, startWorker } = await serveImage(t);
-    const { input, lines, open } = talk(t);
-    const first = await startWorker();
-    const id = await queue.submit(input);
-    // Long enough for it to have said that it lives.
-    await until(() => lines().length > 20, { what: "the first attempt" });
-    first.child.kill("SIGSTOP");
-    const second = await startWorker();
-    // Usually the second attempt; a machine that is slow enough loses leases of its own accord.
-    const by = await until(
-      () => lines().find((line) => line.startsWith(`${second.child.pid} `)) ?? said(lines()),
-      { what: "another attempt", withinMs: 60_000 },
-    );
-    open();
-    const done = await queue.finished(id);
-    assert.equal(done.status, "COMPLETED");
-
-    first.child.kill("SIGCONT");
-    await until(() => lines().some((line) => isEndOf(line, first.child.pid)), {
-      what: "the zombie's end",
+/** Waits until this worker has said something about each of the jobs, and the server has heard it. */
+async function untilHeard({ proxy }: Worker, jobs: readonly string[]): Promise<void> {
+  const isHeard = (job: string): boolean =>
+    proxy.connections.some(({ sent, answered }) => {
+      const link = new RegExp(`"(chunk|progress|done)":"${job}","attempt":1,`);
+      if (link.test(sent)) return answered.includes(`{"ack":"${job}"}`);
+      return (
+        new RegExp(`POST \\S+/job-(done|stream)/\\S*${job}`).test(sent) &&
+        answered.includes("HTTP/1.1 200 ")
+      );
     });
-    // Its result has been posted, or it was told: either way it is free for the next job.
-    second.child.kill("SIGKILL");
-    await second.exited;
-    const next = await queue.finished(await queue.submit(input));
-    assert.deepEqual([next.status, first.child.exitCode], ["COMPLETED", null]);
-    assert.deepEqual(await queue.status(id), done);
-    const chunks = await queue.chunks(id);
-    assert.ok(chunks.length > 0);
-    const strangers = chunks.filter((chunk) => chunk !== by);
-    assert.deepEqual(strangers, [], "chunks of the attempt that was lost");
+  await until(() => jobs.every(isHeard), {
+    what: `words about ${jobs.filter((job) => !isHeard(job)).join(", ")}`,
   });
+}
+
+describe("a frozen worker", { concurrency: 2 }, () => {
+  for (const carrier of ["link", "HTTP"] as const) {
+    for (const when of ["while its jobs run elsewhere", "after they have ended"]) {
+      test(`changes nothing by what it says over ${carrier} ${when}`, async (t) => {
+        const { queue, startWorker, read } = await serveImage(t);
+        const gate = path.join(temporaryFolder(t, "flash-gate"), "over-");
+        const zombie = await startWorker(carrier);
+        const jobs = await Promise.all(WORDS.map((word) => queue.submit({ word, gate })));
+        const [progress = "", chunk = "", result = ""] = jobs;
+        const reader = await read(chunk);
+        await untilHeard(zombie, jobs);
+        // Its silence counts from when it has said which jobs are alive.
+        await until(() => hasPinged(zombie, jobs), { what: "a ping with all jobs" });
+
+        // It hears nothing from here on, and so is not told that its jobs are not its own any more.
+        zombie.proxy.hold();
+        zombie.child.kill("SIGSTOP");
+        // Jobs that lost a worker together have one each from then on.
+        const heirs = await Promise.all(jobs.map(() => startWorker("link")));
+        const open = (): void => heirs.forEach(({ pid }) => writeFileSync(`${gate}${pid}`, ""));
+        const heirOf = (job: string): Promise<number> =>
+          until(
+            async () => {
+              const by = whoseOutput(await queue.status(job));
+              return by !== zombie.pid && by;
+            },
+            { what: "the next attempt", withinMs: 60_000 },
+          );
+        const ofHeir = (): unknown[] => {
+          const from = reader.events.findLastIndex(({ event }) => event === "restart");
+          const later = from === -1 ? [] : reader.events.slice(from + 1);
+          return later.filter(({ event }) => event === undefined).map(({ data }) => data);
+        };
+        const owners = [await heirOf(progress), await heirOf(result)];
+        await until(() => ofHeir().length > 0, {
+          what: "the first value of the next attempt",
+          withinMs: 60_000,
+        });
+        const [value] = ofHeir();
+        if (when === "after they have ended") {
+          open();
+          for (const job of jobs) assert.equal((await queue.finished(job)).status, "COMPLETED");
+        }
+        const before = await Promise.all(jobs.map((job) => queue.status(job)));
+
+        // What it computes now it says: some progress, a value, a result.
+        writeFileSync(`${gate}${zombie.pid}`, "");
+        zombie.proxy.mark();
+        zombie.child.kill("SIGCONT");
+        await untilHeard(zombie, jobs);
+        const after = await Promise.all(jobs.map((job) => queue.status(job)));
+        assert.deepEqual(after.map(lasting), before.map(lasting));
+
+        open();
+        const ends = await Promise.all(jobs.map((job) => queue.finished(job)));
+        assert.deepEqual(
+          ends.map(({ status }) => status),
+          jobs.map(() => "COMPLETED"),
+        );
+        const [ofProgress, ofChunk, ofResult] = ends as [JobAnswer, JobAnswer, JobAnswer];
+        assert.deepEqual([whoseOutput(ofProgress), whoseOutput(ofResult)], owners);
+        await reader.end();
+        assert.notDeepEqual(value, { by: zombie.pid });
+        for (const values of [ofHeir(), ofChunk.output, await queue.chunks(chunk)]) {
+          assert.deepEqual(values, [value, value]);
+        }
+
+        // It is told, and free for the next one.
+        zombie.proxy.release();
+        for (const { child } of heirs) child.kill("SIGKILL");
+        const next = await queue.finished(await queue.submit({ word: "result", gate }));
+        assert.deepEqual([next.status, whoseOutput(next)], ["COMPLETED", zombie.pid]);
+      });
+    }
+  }
 
   test("of ours is ended, and its job runs again", async (t) => {
     const owner = backwards(t);
@@ -141,3 +244,13 @@ describe("a frozen worker", { concurrency: true }, () => {
     assert.deepEqual([done.status, done.retries], ["COMPLETED", 1]);
   });
 });
+
+/** The process that has made it. */
+function whoseOutput({ output }: JobAnswer): number | undefined {
+  return (output as { by?: number } | undefined)?.by;
+}
+
+/** Without the times that tell how long it has run. */
+function lasting(job: JobAnswer): JobAnswer {
+  return { ...job, executionTime: 0 };
+}
