@@ -17,23 +17,26 @@
 
 import { FlashError, type Issue } from "./errors.ts";
 import { encodeJson, fromText, fromTexts, isSameKind, toText, toTexts } from "./carry.ts";
+import {
+  fitBytes,
+  formFields,
+  formValue,
+  groupFields,
+  isBytes,
+  isFile,
+  objectOfTexts,
+  pairs,
+  queryOfObject,
+  type FieldValue,
+} from "./binder-fields.ts";
 import { isPlainJsonObject, joinPath, ownValue, show, withKey } from "./json.ts";
 import type { Parameter, Signature } from "./manifest.ts";
-import { pathParameters, type Route } from "./routes.ts";
-import {
-  BASE64,
-  Definitions,
-  alternativesWithParts,
-  closeObject,
-  holdsRich,
-  isKnownKey,
-  isObjectSchema,
-  propertyNames,
-  propertyParts,
-  unknownKey,
-  type JsonSchema,
-} from "./schema.ts";
-import { MAX_ISSUES, compileSchema, type Validator } from "./validator.ts";
+import type { Route } from "./routes.ts";
+import { closeObject, isKnownKey, propertyNames, unknownKey, type JsonSchema } from "./schema.ts";
+import { objectSchema, sourcesOf, type Bound, type Source } from "./binder-sources.ts";
+import { MAX_ISSUES } from "./validator.ts";
+
+export type { Source } from "./binder-sources.ts";
 
 /** A call on its way out. */
 export interface EncodedCall {
@@ -58,19 +61,6 @@ export interface RequestParts {
   request?: unknown;
 }
 
-/** Where a parameter comes from; `whole` is the object that is the body, query or input itself. */
-export type Source = "path" | "query" | "body" | "whole" | "form" | "request";
-
-interface Bound {
-  parameter: Parameter;
-  source: Source;
-  /** What the parameter is as JSON: base64 text for bytes. */
-  schema: JsonSchema;
-  validate: Validator;
-  /** Decoding changes some values, which must then be told apart from plain ones. */
-  isRich: boolean;
-}
-
 export class Binder {
   readonly #signature: Signature;
   readonly #route: Route | undefined;
@@ -81,17 +71,9 @@ export class Binder {
   constructor(signature: Signature, route?: Route) {
     this.#signature = signature;
     this.#route = route;
-    this.single = singleOf(signature, route);
-    this.#bound = signature.parameters.map((parameter) => {
-      const schema = parameter.carrier === "bytes" ? base64Schema(parameter) : parameter.schema;
-      return {
-        parameter,
-        source: sourceOf(parameter, { signature, route, single: this.single }),
-        schema,
-        validate: compileSchema(schema),
-        isRich: holdsRich(schema, schema),
-      };
-    });
+    const { bound, single } = sourcesOf(signature, route);
+    this.#bound = bound;
+    this.single = single;
   }
 
   /**
@@ -361,39 +343,6 @@ export class Binder {
   }
 }
 
-/** The one parameter left for the body, when it is an object. */
-function singleOf(signature: Signature, route: Route | undefined): string | undefined {
-  const inPath = pathParameters(route?.path ?? "/");
-  const free = signature.parameters.filter(
-    ({ name, carrier }) => carrier !== "request" && !inPath.includes(name),
-  );
-  const [only] = free;
-  if (free.length !== 1 || only === undefined || only.rest === true) return undefined;
-  if (only.carrier === "bytes") return undefined;
-  return isObjectSchema(only.schema, only.schema) ? only.name : undefined;
-}
-
-function sourceOf(
-  parameter: Parameter,
-  {
-    signature,
-    route,
-    single,
-  }: { signature: Signature; route: Route | undefined; single: string | undefined },
-): Source {
-  if (parameter.carrier === "request") return "request";
-  if (route !== undefined && pathParameters(route.path).includes(parameter.name)) return "path";
-  if (parameter.name === single) return "whole";
-  if (route === undefined) return "body";
-  if (signature.parameters.some(({ carrier }) => carrier === "bytes")) return "form";
-  return route.method === "GET" || route.method === "DELETE" ? "query" : "body";
-}
-
-function base64Schema({ schema, rest }: Parameter): JsonSchema {
-  const isList = schema.type === "array" || rest === true;
-  return isList ? { type: "array", items: BASE64 } : BASE64;
-}
-
 function encodeArgument(
   { parameter, source, schema, validate, isRich }: Bound,
   value: unknown,
@@ -446,120 +395,10 @@ export function inputParts(input: unknown): RequestParts {
   };
 }
 
-function pairs(name: string, texts: readonly string[]): [string, string][] {
-  return texts.map((text) => [name, text]);
-}
-
 /** The object without keys its type does not name: a value may be wider than its type. */
 function ownKeys(value: unknown, schema: JsonSchema): Record<string, unknown> {
   const entries = Object.entries(value as Record<string, unknown>);
   return Object.fromEntries(entries.filter(([key]) => isKnownKey(key, schema, schema)));
-}
-
-/** An object parameter as query pairs: one key a property. */
-function queryOfObject(value: Record<string, unknown>, schema: JsonSchema): [string, string][] {
-  return Object.entries(value).flatMap(([key, item]) =>
-    pairs(key, toTexts(item, propertySchema(schema, key), schema)),
-  );
-}
-
-function objectOfTexts(
-  given: readonly (readonly [string, string])[],
-  schema: JsonSchema,
-): Record<string, unknown> {
-  const result: Record<string, unknown> = {};
-  for (const [key, texts] of groupFields(given)) {
-    withKey(result, key, fromTexts(texts, propertySchema(schema, key), schema));
-  }
-  return result;
-}
-
-/** What an object schema, or any of its alternatives, says about a property. */
-function propertySchema(schema: JsonSchema, key: string): JsonSchema {
-  const found = alternativesWithParts(schema, schema).flatMap((branch) =>
-    propertyParts(branch, key),
-  );
-  const [only] = found;
-  return found.length > 1 ? { anyOf: found } : (only ?? {});
-}
-
-type FieldValue = string | Blob;
-
-function groupFields<T>(fields: readonly (readonly [string, T])[]): [string, T[]][] {
-  const groups = new Map<string, T[]>();
-  for (const [name, value] of fields) {
-    const group = groups.get(name);
-    if (group === undefined) groups.set(name, [value]);
-    else group.push(value);
-  }
-  return [...groups];
-}
-
-function isBytes(value: unknown): boolean {
-  const list: unknown[] = Array.isArray(value) ? value : [value];
-  return list.every((one) => one instanceof Uint8Array || one instanceof Blob);
-}
-
-/** A file as a form brings it: not text that would have to be base64. */
-function isFile(value: unknown, { carrier }: Parameter): boolean {
-  return carrier === "bytes" && typeof value === "object" && isBytes(value);
-}
-
-function formFields(
-  name: string,
-  value: unknown,
-  parameter: Parameter,
-): [string, string | Uint8Array | Blob][] {
-  if (parameter.carrier !== "bytes") return pairs(name, toTexts(value, parameter.schema));
-  const files = Array.isArray(value) ? value : [value];
-  return files.map((file) => [name, file as Uint8Array | Blob]);
-}
-
-function formValue(found: readonly FieldValue[], bound: Bound, issues: Issue[]): unknown {
-  const { parameter, schema } = bound;
-  const texts = found.filter((one) => typeof one === "string");
-  if (parameter.carrier !== "bytes") {
-    if (texts.length === found.length) return fromTexts(texts, schema);
-    issues.push({ path: parameter.name, message: "must be a text field, not a file" });
-    return undefined;
-  }
-  // Text in place of a file is a file that holds the text.
-  const files = found.map((one) => (typeof one === "string" ? new Blob([one]) : one));
-  return schema.type === "array" ? files : files.at(-1);
-}
-
-async function fitBytes(value: unknown, parameter: Parameter): Promise<unknown> {
-  if (Array.isArray(value)) return Promise.all(value.map((one) => fitBytes(one, parameter)));
-  const { schema } = parameter;
-  const isPlainBytes = holdsRich(schema, schema);
-  if (isPlainBytes && value instanceof Blob) return new Uint8Array(await value.arrayBuffer());
-  if (!isPlainBytes && value instanceof Uint8Array) {
-    return new File([value as Uint8Array<ArrayBuffer>], parameter.name);
-  }
-  return value;
-}
-
-function objectSchema(inBody: readonly Bound[]): JsonSchema {
-  const definitions = new Definitions("#/$defs/");
-  const properties: Record<string, JsonSchema> = {};
-  for (const { parameter, schema } of inBody) {
-    const { description } = parameter;
-    const own = definitions.add(schema);
-    withKey(properties, parameter.name, {
-      ...own,
-      ...(description === undefined ? {} : { description }),
-    });
-  }
-  const $defs = definitions.all();
-  return {
-    type: "object",
-    properties,
-    required: inBody
-      .filter(({ parameter }) => parameter.required && parameter.rest !== true)
-      .map(({ parameter }) => parameter.name),
-    additionalProperties: false,
-    ...(Object.keys($defs).length === 0 ? {} : { $defs }),
-  };
 }
 
 /** More than these in one sentence are only counted. */

@@ -12,15 +12,15 @@
  *   json        JSON values and paths into them
  *   schema      the JSON Schema subset
  *   formats     the string formats that are checked
- *   validator   the one validator of schemas
+ *   validator   the one validator of schemas; validator-rules, -unions, -run: its parts
  *   carry       JavaScript values ↔ JSON ↔ text
  *   rich        JavaScript values ↔ JSON without a schema, for live workers; rich-types: its classes
  *   live        what `flash run --remote` and a live worker say to each other
- *   binder      arguments ↔ request or job input
+ *   binder      arguments ↔ request or job input; binder-sources: where each comes from; binder-fields: queries and forms
  *   methods     which method of a class a job calls
  *   sample      sample values for schemas
  *   platform    what workers run on
- *   openapi     endpoints → OpenAPI document
+ *   openapi     endpoints → OpenAPI document; openapi-routes, -queue, -parts: its parts
  *   manifest    what the compiler found; the artifact's layout
  *   registry    where declared endpoints meet compiler and worker
  *   context     what a running function can ask about its call
