@@ -5,8 +5,8 @@
  *   errors      what is known about each code, problem documents, error reports
  *   limits      limits that are promises, with unit and reason
  *   hardware    GPU and CPU catalogue, CUDA versions, data centres
- *   options     endpoint options and their resolved form
- *   option-checks   what is wrong with options
+ *   options     endpoint options and their resolved form; option-types: as they are written
+ *   option-checks   what is wrong with options; option-placement, -template, -values: its parts
  *   names       names of apps and endpoints; the closest known word
  *   routes      methods, paths, reserved paths, conflicts, the route table
  *   json        JSON values and paths into them
