@@ -37,7 +37,7 @@
 import { Project, type BuildRequest, type BuildResult } from "./project.ts";
 
 export { explainSizes, type EndpointSize, type SizePart } from "./explain.ts";
-export { formatDiagnostics, type Diagnostic } from "./diagnostics.ts";
+export { formatDiagnostics, frameOfStack, type Diagnostic } from "./diagnostics.ts";
 export { liveBuild, type LiveBuild } from "./live.ts";
 export { Project, type BuildRequest, type BuildResult } from "./project.ts";
 export type { BuildStep } from "./step-clock.ts";

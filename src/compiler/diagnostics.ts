@@ -104,9 +104,18 @@ export function codeFrame(lines: readonly string[], line: number, column: number
   return rows.join("\n");
 }
 
+/** The frame of the first place that a stack names in a file of the project; undefined when there is none. */
+export function frameOfStack(root: string, stack: string): string | undefined {
+  const found = /([^\s():]+):(\d+):(\d+)\)?$/m.exec(stack);
+  if (found === null) return undefined;
+  const [, file = "", line, column] = found;
+  const place = { file, line: Number(line), column: Number(column) };
+  return frameOf(root, place, new Map());
+}
+
 function frameOf(
   root: string,
-  { file, line, column }: Finding,
+  { file, line, column }: Pick<Finding, "file" | "line" | "column">,
   sources: Map<string, string[] | undefined>,
 ): string | undefined {
   if (file === undefined || line === undefined) return undefined;

@@ -24,17 +24,18 @@ import path from "node:path";
 import pc from "picocolors";
 import {
   formatDiagnostics,
+  frameOfStack,
   type BuildRequest,
   type BuildResult,
   type BuildStep,
 } from "../compiler/compiler.ts";
 import { FlashError } from "../contract/errors.ts";
-import { createLog, fieldsText } from "../kit/log.ts";
+import { createLog, entryText } from "../kit/log.ts";
 import { keyFile } from "../server/server.ts";
 import { Engine } from "./engine.ts";
 import { Front } from "./front.ts";
 import { LiveWorkers, type LiveOptions } from "./live.ts";
-import { describeEvent, type DevEvent } from "./talk.ts";
+import { describeEvent, type DevEvent, type OutputStream } from "./talk.ts";
 import { SourceWatcher } from "./watch.ts";
 import { RELAY_ENV } from "../worker/relay/relay.ts";
 
@@ -173,7 +174,15 @@ class RunningDev implements DevServer {
     this.#tell({ kind: "warning", text });
   }
 
-  #tellOutput(endpoint: string, stream: "stdout" | "stderr", output: string): void {
+  /** An error of a function with the lines around it, as they are in the editor. */
+  #framed(fields: Record<string, unknown>): Record<string, unknown> {
+    const { stack } = (fields["error"] ?? {}) as { stack?: unknown };
+    if (typeof stack !== "string" || fields["frame"] !== undefined) return fields;
+    const frame = frameOfStack(this.#options.root, stack);
+    return frame === undefined ? fields : { ...fields, frame };
+  }
+
+  #tellOutput(endpoint: string, stream: OutputStream, output: string): void {
     for (const text of output.replace(/\n$/, "").split("\n")) {
       this.#tell({ kind: "output", endpoint, stream, text });
     }
@@ -203,7 +212,7 @@ class RunningDev implements DevServer {
         write: (text) => this.#tell({ kind: "warning", text: text.trimEnd() }),
       }),
       onLine: ({ endpoint, stream, message, fields = {} }) =>
-        this.#tell({ kind: "output", endpoint, stream, text: message + fieldsText(fields) }),
+        this.#tellOutput(endpoint, stream, entryText(message, this.#framed(fields))),
       ...(this.#live === undefined
         ? {}
         : { remote: { live: this.#live, env: () => this.#relayEnvironment() } }),

@@ -3,6 +3,9 @@
 import pc from "picocolors";
 import type { EndpointManifest, Manifest } from "../contract/manifest.ts";
 
+/** `system`: what the server says about a worker. */
+export type OutputStream = "stdout" | "stderr" | "system";
+
 /** What happens while a project runs, in order. */
 export type DevEvent =
   | { kind: "port-taken"; wanted: number; used: number }
@@ -22,7 +25,7 @@ export type DevEvent =
   /** Something that does not stop the build. */
   | { kind: "warning"; text: string }
   /** A worker wrote a line. */
-  | { kind: "output"; endpoint: string; stream: "stdout" | "stderr" | "system"; text: string }
+  | { kind: "output"; endpoint: string; stream: OutputStream; text: string }
   | { kind: "stopping" };
 
 export type Colors = ReturnType<typeof pc.createColors>;

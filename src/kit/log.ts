@@ -64,8 +64,32 @@ function jsonLine(time: string, { level, message, fields }: LogEntry): string {
 /** A log that says nothing, for tests and embedding. */
 export const silentLog: Log = createLog({ write: () => undefined, level: "error" });
 
+/**
+ * A message for people: the fields behind it, as ` key=value`, and the stack of an error, with what it was caused
+ * by, and a code frame on lines of their own.
+ */
+export function entryText(message: string, fields: Record<string, unknown>): string {
+  const { error, frame, ...others } = fields;
+  const stack = stackText(error);
+  const rest = stack === undefined && error !== undefined ? { ...others, error } : others;
+  const below = [stack, frame].filter((one) => typeof one === "string");
+  return [message + fieldsText(rest), ...below.map(indented)].join("\n");
+}
+
+/** Undefined for what is no error, or has no stack to show. */
+function stackText(error: unknown): string | undefined {
+  const { stack, cause } = (error ?? {}) as { stack?: unknown; cause?: unknown };
+  if (typeof stack !== "string" || !stack.includes("\n")) return undefined;
+  const reason = stackText(cause);
+  return reason === undefined ? stack : `${stack}\ncaused by: ${reason}`;
+}
+
+function indented(text: string): string {
+  return text.replaceAll(/^/gm, "  ");
+}
+
 /** Fields behind a message, for people: ` key=value`. */
-export function fieldsText(fields: Record<string, unknown>): string {
+function fieldsText(fields: Record<string, unknown>): string {
   return Object.entries(fields)
     .map(([key, value]) => ` ${key}=${typeof value === "string" ? value : jsonOf(value)}`)
     .join("");

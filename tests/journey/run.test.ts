@@ -242,6 +242,24 @@ export const talk = api.post("/talk", async (words: string) => { console.log("I 
   await program.says(/talker \| I say hello there/);
 });
 
+test("what a function throws is shown with its stack and the lines around it", async (t) => {
+  const { call, program } = await runProject(t, {
+    "api.ts": `
+import { Endpoint } from "runpod-flash";
+const api = Endpoint({ name: "thrower", cpu: "cpu3c-1-2" });
+interface Wide { a: number }
+export const fall = api.get("/fall", (n: number): Wide => {
+  throw new RangeError("kaputt " + n);
+});
+`,
+  });
+  assert.equal((await call("GET /thrower/fall?n=3")).status, 500);
+  await program.says(/thrower \| GET \/fall failed: kaputt 3 status=500\n/);
+  await program.says(/thrower \| {3}RangeError: kaputt 3\n/);
+  await program.says(/thrower \| {7}at .*\(api\.ts:6:9\)\n/);
+  await program.says(/thrower \| {3}> 6 \| {3}throw new RangeError\("kaputt " \+ n\);\n/);
+});
+
 test("on a network address it needs the key", async (t) => {
   const { call, url, folder, program } = await runProject(t, adder("adder"), "--host", "0.0.0.0");
   assert.equal((await call("GET /adder/who")).status, 401);

@@ -6,6 +6,7 @@ import {
   abortable,
   backoffMs,
   createLog,
+  entryText,
   deferred,
   newId,
   newJobId,
@@ -248,6 +249,26 @@ describe("abortable", () => {
 
 describe("log", () => {
   const now = (): number => Date.UTC(2026, 0, 31, 13, 45, 7);
+
+  test("people read stacks, causes and frames on lines of their own", () => {
+    const cause = { name: "E", message: "why", stack: "E: why\n    at b (b.ts:2:1)" };
+    const error = { name: "E", message: "no", stack: "E: no\n    at a (a.ts:1:1)", cause };
+    assert.equal(
+      entryText("it failed", { status: 500, error, frame: "> 1 | x" }),
+      [
+        "it failed status=500",
+        "  E: no",
+        "      at a (a.ts:1:1)",
+        "  caused by: E: why",
+        "      at b (b.ts:2:1)",
+        "  > 1 | x",
+      ].join("\n"),
+    );
+    // Whatever else somebody calls `error` stays where it was.
+    assert.equal(entryText("m", { error: "plain", n: 1 }), "m n=1 error=plain");
+    assert.equal(entryText("m", { error: { stack: "one line" } }), 'm error={"stack":"one line"}');
+    assert.equal(entryText("m", {}), "m");
+  });
 
   test("one JSON object a line, with the fields of all its ancestors", () => {
     const lines: string[] = [];

@@ -3,7 +3,7 @@
 import type { LogLine } from "../../contract/control.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { isLogLevel, LOG_LEVELS, type LogLevel } from "../../contract/logs.ts";
-import { fieldsText } from "../../kit/log.ts";
+import { entryText } from "../../kit/log.ts";
 import type { CommandDefinition } from "../command.ts";
 import { follow, MOST_LINES, parseSince, parseTail, type FollowOptions } from "../follow.ts";
 import type { Output } from "../output.ts";
@@ -65,7 +65,7 @@ function lineText(line: LogLine, output: Output): string {
   const { time, endpoint, worker, job, request, stream, level, message, fields = {} } = line;
   const { dim, red, yellow } = output.colors;
   const where = [time, endpoint, worker, job ?? request].filter((part) => part).join(" ");
-  const text = message + fieldsText(fields) + (line.cut === true ? "…" : "");
+  const text = entryText(message, fields) + (line.cut === true ? "…" : "");
   const paint = level === "error" ? red : stream === "system" || level === "warn" ? yellow : String;
   return `${dim(where)} ${paint(text)}`;
 }
