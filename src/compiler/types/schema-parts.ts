@@ -1,6 +1,6 @@
 /** Building and rebuilding schemas, without regard to where they come from. */
 
-import { canonical } from "../../contract/json.ts";
+import { canonical, withKey } from "../../contract/json.ts";
 import type { JsonSchema, SchemaType } from "../../contract/schema.ts";
 
 export function literalSchema(values: readonly unknown[]): JsonSchema {
@@ -69,7 +69,7 @@ export function mapSchema(
     const parts = schema[key];
     if (parts === undefined) continue;
     const mapped: Record<string, JsonSchema> = {};
-    for (const [name, part] of Object.entries(parts)) define(mapped, name, map(part));
+    for (const [name, part] of Object.entries(parts)) withKey(mapped, name, map(part));
     copy[key] = mapped;
   }
   for (const key of ["anyOf", "allOf", "prefixItems"] as const) {
@@ -81,14 +81,4 @@ export function mapSchema(
     copy.additionalProperties = map(schema.additionalProperties);
   }
   return copy;
-}
-
-/** A property called `__proto__` is a property. */
-export function define<T>(object: Record<string, T>, name: string, value: T): void {
-  Object.defineProperty(object, name, {
-    value,
-    enumerable: true,
-    writable: true,
-    configurable: true,
-  });
 }

@@ -5,12 +5,14 @@
  */
 
 import { CHECKED_FORMATS, formatOf } from "../../contract/formats.ts";
-import { show } from "../../contract/json.ts";
+import { show, withKey } from "../../contract/json.ts";
 import { BASE64, type JsonSchema } from "../../contract/schema.ts";
 import { Definitions } from "./definitions.ts";
 import { constrain, hasConstraints, docsOf, docsOfDeclaration, type Docs } from "./docs.ts";
 import { INSTEAD, knownType, type KnownType } from "./known.ts";
-import { define, literalSchema, uniteSchemas } from "./schema-parts.ts";
+import { literalSchema, uniteSchemas } from "./schema-parts.ts";
+import { BIGINT, simpleSchema } from "./simple-types.ts";
+import { templatePattern } from "./template-pattern.ts";
 import { isClassType, isHidden, isOptional, isPrimitive } from "./type-facts.ts";
 import {
   elementFlagsOf,
@@ -23,6 +25,7 @@ import {
   type TsSymbol,
   type Type,
 } from "./typescript.ts";
+import { TypeProblems, type TypeProblem } from "./type-problems.ts";
 
 /** Types that are built from themselves without end are cut here. */
 const MAX_DEPTH = 60;
@@ -32,24 +35,23 @@ const MAX_TYPES = 20_000;
 /** An object with more functions than this is one mistake, not one for each of them. */
 const MAX_FUNCTIONS = 3;
 
-export interface TypeProblem {
-  severity: "error" | "warning";
-  message: string;
-  hint?: string;
-}
-
 export class SchemaWriter {
-  readonly problems: TypeProblem[] = [];
   readonly #checker: Checker;
   readonly #isInput: boolean;
   readonly #definitions = new Definitions();
-  readonly #reported = new Set<string>();
+  readonly #problems: TypeProblems;
   #depth = 0;
   #visited = 0;
 
   constructor(checker: Checker, direction: "input" | "output") {
     this.#checker = checker;
     this.#isInput = direction === "input";
+    this.#problems = new TypeProblems(direction);
+  }
+
+  /** What was wrong with the types that have been written. */
+  get problems(): readonly TypeProblem[] {
+    return this.#problems.all;
   }
 
   /** A self-contained schema. `at` names the value in messages, such as `user`. */
@@ -71,7 +73,7 @@ export class SchemaWriter {
     if (++this.#visited > MAX_TYPES || this.#depth > MAX_DEPTH) {
       // Named by its root alone, so that it is told once and not at every place it is cut.
       const root = at.split(/[.[]/)[0] ?? at;
-      return this.#refuse(root, "has a type that is too large to be described");
+      return this.#problems.refuse(root, "has a type that is too large to be described");
     }
     this.#depth++;
     try {
@@ -92,10 +94,12 @@ export class SchemaWriter {
     const simple = simpleSchema(flags);
     if (simple !== undefined) return simple;
     if (type.isLiteralType()) return literalSchema([type.value]);
-    if (flags & TypeFlags.Never) return this.#refuse(at, "has the type never: no value fits");
+    if (flags & TypeFlags.Never)
+      return this.#problems.refuse(at, "has the type never: no value fits");
     if (flags & TypeFlags.ESSymbolLike)
-      return this.#refuse(at, "is a symbol, which JSON cannot carry");
-    if (type.isTemplateLiteralType()) return { type: "string", pattern: this.#pattern(type, at) };
+      return this.#problems.refuse(at, "is a symbol, which JSON cannot carry");
+    if (type.isTemplateLiteralType())
+      return { type: "string", pattern: templatePattern(type, () => this.#anyCase(at)) };
     if (flags & TypeFlags.StringMapping) return this.#anyCase(at);
     if (type.isUnionType()) return this.#defined(type, () => this.#union(type.getTypes(), at));
     if (type.isIntersectionType()) return this.#intersection(type, at);
@@ -135,7 +139,7 @@ export class SchemaWriter {
         break;
       default:
     }
-    return this.#refuse(at, `is a ${name}, which JSON cannot carry`, INSTEAD[name]);
+    return this.#problems.refuse(at, `is a ${name}, which JSON cannot carry`, INSTEAD[name]);
   }
 
   #union(types: readonly Type[], at: string): JsonSchema {
@@ -196,10 +200,10 @@ export class SchemaWriter {
       return isNamed ? this.#defined(type, () => this.#list(type, at)) : this.#list(type, at);
     }
     if (this.#isFunction(type)) {
-      return this.#refuse(at, "is a function, which JSON cannot carry");
+      return this.#problems.refuse(at, "is a function, which JSON cannot carry");
     }
     if (checker.getSignaturesOfType(type, SignatureKind.Construct).length > 0) {
-      return this.#refuse(at, "is a class, which JSON cannot carry");
+      return this.#problems.refuse(at, "is a class, which JSON cannot carry");
     }
     return this.#defined(type, () => this.#properties(type, at));
   }
@@ -226,7 +230,7 @@ export class SchemaWriter {
     }
     // JSON Schema counts from the front only: elements behind the rest may be any of the tail's types.
     if (items.length > rest + 1)
-      this.#leaveUnchecked(at, "the order of the elements behind the rest");
+      this.#problems.leaveUnchecked(at, "the order of the elements behind the rest");
     const tail = uniteSchemas(items.slice(rest), false);
     return rest === 0
       ? { ...base, items: tail }
@@ -243,7 +247,7 @@ export class SchemaWriter {
       this.#isInput &&
       types.filter((one) => one && this.#isFunction(one)).length > MAX_FUNCTIONS
     ) {
-      return this.#refuse(at, "is an object with methods, which JSON cannot carry");
+      return this.#problems.refuse(at, "is an object with methods, which JSON cannot carry");
     }
     const properties: Record<string, JsonSchema> = {};
     const required: string[] = [];
@@ -255,7 +259,7 @@ export class SchemaWriter {
       const { name } = symbol;
       const place = /^[A-Za-z_$][\w$]*$/.test(name) ? `${at}.${name}` : `${at}[${show(name)}]`;
       const schema = this.#convert(propertyType, place);
-      define(
+      withKey(
         properties,
         name,
         this.#constrained(schema, place, this.#docsOf(symbol, propertyType)),
@@ -294,7 +298,8 @@ export class SchemaWriter {
       const value = this.#convert(valueType, `${at}[]`);
       if (keyType.flags & TypeFlags.String) result.additionalProperties = value;
       else if (keyType.flags & TypeFlags.Number) patterns[NUMBER_KEY] = value;
-      else if (keyType.isTemplateLiteralType()) patterns[this.#pattern(keyType, at)] = value;
+      else if (keyType.isTemplateLiteralType())
+        patterns[templatePattern(keyType, () => this.#anyCase(at))] = value;
       else if (keyType.flags & TypeFlags.StringMapping) this.#anyCase(at);
       else result.additionalProperties = value;
     }
@@ -318,7 +323,7 @@ export class SchemaWriter {
 
   #warnClass(type: Type): void {
     const name = type.getSymbol()?.name ?? "a class";
-    this.#warnInput(
+    this.#problems.warnInput(
       `'${name}' is a class with methods; what arrives is a plain object with its public fields, without them.`,
       "Declare an interface for the data, and create the instance inside the function.",
     );
@@ -340,7 +345,7 @@ export class SchemaWriter {
     const own = hasConstraints(docs) ? this.#definitions.writtenOut(schema) : undefined;
     const target = own ?? schema;
     const described = constrain(target, docs, (message) =>
-      this.#report({ severity: "error", message: `${at}: ${message}` }),
+      this.#problems.error(`${at}: ${message}`),
     );
     this.#warnFormat(described.format, at);
     if (docs.description === undefined) return described;
@@ -350,32 +355,10 @@ export class SchemaWriter {
   /** Other validators may check formats that ours does not. */
   #warnFormat(format: string | undefined, at: string): void {
     if (format === undefined || formatOf(format) !== undefined || format === "password") return;
-    this.#warnInput(
+    this.#problems.warnInput(
       `${at}: the format '${format}' is unchecked, it only documents.`,
       `Checked are ${CHECKED_FORMATS.join(", ")}; @pattern can say anything else.`,
     );
-  }
-
-  /** A regular expression for a template literal type. */
-  #pattern(
-    type: Type & { texts: readonly string[]; getTypes(): readonly Type[] },
-    at: string,
-  ): string {
-    const types = type.getTypes();
-    const parts = type.texts.map((text, index) => {
-      const part = types[index];
-      return escape(text) + (part === undefined ? "" : this.#patternPart(part, at));
-    });
-    return `^${parts.join("")}$`;
-  }
-
-  #patternPart(type: Type, at: string): string {
-    if (type.flags & TypeFlags.Number) return String.raw`-?\d+(\.\d+)?([eE][+-]?\d+)?`;
-    if (type.flags & TypeFlags.BigInt) return String.raw`-?\d+`;
-    if (type.isTemplateLiteralType()) return this.#pattern(type, at).slice(1, -1);
-    if (type.isLiteralType()) return escape(String(type.value));
-    if (type.flags & TypeFlags.StringMapping) this.#anyCase(at);
-    return String.raw`[\s\S]*`;
   }
 
   #defined(type: Type, make: () => JsonSchema): JsonSchema {
@@ -410,7 +393,7 @@ export class SchemaWriter {
   #lost(type: Type, at: string): JsonSchema {
     const name = type.getAliasSymbol()?.name;
     const what = name === undefined ? "its type" : `its type '${name}'`;
-    this.#warnInput(
+    this.#problems.warnInput(
       `${at} is unchecked, because ${what} is not found.`,
       "Is the name right, and is the package installed that declares it?",
     );
@@ -419,37 +402,8 @@ export class SchemaWriter {
 
   /** `Uppercase<string>` and its like. */
   #anyCase(at: string): JsonSchema {
-    this.#leaveUnchecked(at, "the case of the letters");
+    this.#problems.leaveUnchecked(at, "the case of the letters");
     return { type: "string" };
-  }
-
-  /** For what a type says and no schema can. */
-  #leaveUnchecked(at: string, what: string): void {
-    this.#warnInput(
-      `${at}: ${what} is unchecked, because JSON Schema cannot express it.`,
-      "Check it inside the function.",
-    );
-  }
-
-  #warnInput(message: string, hint: string): void {
-    if (this.#isInput) this.#report({ severity: "warning", message, hint });
-  }
-
-  #refuse(at: string, message: string, hint?: string): JsonSchema {
-    if (this.#isInput) {
-      this.#report({
-        severity: "error",
-        message: `${at} ${message}`,
-        ...(hint === undefined ? {} : { hint }),
-      });
-    }
-    return {};
-  }
-
-  #report(problem: TypeProblem): void {
-    if (this.#reported.has(problem.message)) return;
-    this.#reported.add(problem.message);
-    this.problems.push(problem);
   }
 }
 
@@ -458,27 +412,3 @@ const NUMBER_KEY = String.raw`^-?\d+(\.\d+)?$`;
 
 /** Symbols whose name is the user's own. */
 const NAMED = SymbolFlags.Class | SymbolFlags.Interface | SymbolFlags.TypeAlias | SymbolFlags.Enum;
-
-const BIGINT: Readonly<JsonSchema> = {
-  type: "string",
-  pattern: String.raw`^-?\d+$`,
-  "x-flash-type": "bigint",
-};
-
-function simpleSchema(flags: TypeFlags): JsonSchema | undefined {
-  if (flags & TypeFlags.AnyOrUnknown) return {};
-  if (flags & TypeFlags.String) return { type: "string" };
-  if (flags & TypeFlags.Number) return { type: "number" };
-  if (flags & TypeFlags.Boolean) return { type: "boolean" };
-  if (flags & TypeFlags.BigIntLike) return BIGINT;
-  if (flags & TypeFlags.Null) return { type: "null" };
-  if (flags & (TypeFlags.Undefined | TypeFlags.Void)) return {};
-  if (flags & TypeFlags.NonPrimitive) return { type: ["object", "array"] };
-  // An enum with computed members: its values are not known.
-  if (flags & TypeFlags.Enum && !(flags & TypeFlags.Union)) return { type: "number" };
-  return undefined;
-}
-
-function escape(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`);
-}

@@ -7,6 +7,9 @@
  *   schema-writer  TypeScript types → JSON Schema
  *   definitions    which types get a name in `$defs`
  *   schema-parts   building schemas
+ *   simple-types   types that are one schema
+ *   template-pattern   template literal types → regular expressions
+ *   type-problems  what is wrong with types
  *   type-facts     small questions about types
  *   known          platform types with a meaning of their own
  *   docs           doc comments and constraint tags
