@@ -4,6 +4,8 @@
  *   clouds         this file: a cloud for a target
  *   flash-server/  a Flash server, over its control API
  *     flash-server   the contract's `Cloud`
+ *     jobs           jobs, through the job API
+ *     lines          events and logs
  *     identity-client   keys, secrets, audit, logins
  *     client         HTTP: requests, uploads, streamed lines, errors
  *     upload            an artifact, in parts

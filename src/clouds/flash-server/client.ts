@@ -9,6 +9,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { errorOfProblem, ERRORS, FlashError } from "../../contract/errors.ts";
 import { backoffMs } from "../../kit/backoff.ts";
 
+/** What paths of the control API start with. */
+export const API = "/api/v1";
+
 /** A connection on which nothing moves for this long is given up, ms. */
 const IDLE_MS = 120_000;
 /** A request that may be repeated is tried this often in all. */

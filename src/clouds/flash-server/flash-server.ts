@@ -1,6 +1,5 @@
 /** A Flash server as a cloud: the contract's `Cloud` over the control API (`contract/control.ts`). */
 
-import { setTimeout as pause } from "node:timers/promises";
 import type {
   Artifact,
   Cloud,
@@ -33,33 +32,28 @@ import type {
   WorkerKeyDocument,
   WorkerRemovalDocument,
 } from "../../contract/control.ts";
-import { FlashError } from "../../contract/errors.ts";
 import { CONTAINER_PLATFORM, type WorkerPlatform } from "../../contract/platform.ts";
 import type { EventDocument, EventQuery } from "../../contract/events.ts";
 import type { JobDocument } from "../../contract/job.ts";
 import type { JobState } from "../../contract/states.ts";
 import type { FailedFilter } from "../../contract/store.ts";
-import { ControlClient } from "./client.ts";
+import { API, ControlClient } from "./client.ts";
+import { ServerJobs } from "./jobs.ts";
+import { ServerLines } from "./lines.ts";
 import { upload } from "./upload.ts";
-
-const API = "/api/v1";
 
 type Query = Readonly<Record<string, string | undefined>>;
 
-/** Failed jobs, too, whose results are over. */
-const KEPT = { kept: "true" };
-/** A server that is restarted is waited for this long by those who follow its logs, ms. */
-const AWAY_MS = 60_000;
-const LOOK_AGAIN_MS = 500;
-/** Lines that may have been written meanwhile. */
-const RESUMED_LINES = 10_000;
-
 export class FlashServerCloud implements Cloud {
   readonly #client: ControlClient;
+  readonly #jobs: ServerJobs;
+  readonly #lines: ServerLines;
 
   /** `url` is the base URL without a slash at the end; `key` opens the server. */
   constructor(options: { url: string; key: string | undefined }) {
     this.#client = new ControlClient(options);
+    this.#jobs = new ServerJobs(this.#client, (target, given) => this.status(target, given));
+    this.#lines = new ServerLines(this.#client);
   }
 
   get target(): string {
@@ -214,92 +208,39 @@ export class FlashServerCloud implements Cloud {
     request: JobsRequest,
     options: CloudOptions = {},
   ): Promise<{ requests: JobDocument[]; total: number }> {
-    const { endpoint, states, kinds, key, limit } = request;
-    return await this.#client.json({
-      method: "GET",
-      path: `${await this.#queue(target, endpoint, options)}/requests`,
-      query: {
-        limit: String(limit),
-        status: states.length === 0 ? undefined : states.join(","),
-        kind: kinds?.join(","),
-        key,
-        ...KEPT,
-      },
-      signal: options.signal,
-      isRepeatable: true,
-    });
+    return await this.#jobs.list(target, request, options);
   }
 
   async job(
     target: Target,
-    { endpoint, job }: { endpoint: string; job: string },
+    request: { endpoint: string; job: string },
     options: CloudOptions = {},
   ): Promise<JobDocument> {
-    return await this.#client.json<JobDocument>({
-      method: "GET",
-      path: `${await this.#queue(target, endpoint, options)}/status/${encodeURIComponent(job)}`,
-      query: KEPT,
-      signal: options.signal,
-      isRepeatable: true,
-    });
+    return await this.#jobs.get(target, request, options);
   }
 
   async moveJob(
     target: Target,
-    { endpoint, job, move }: { endpoint: string; job: string; move: JobMove },
+    request: { endpoint: string; job: string; move: JobMove },
     options: CloudOptions = {},
   ): Promise<{ id: string; status: JobState }> {
-    return await this.#client.json({
-      method: "POST",
-      path: `${await this.#queue(target, endpoint, options)}/${move}/${encodeURIComponent(job)}`,
-      ...(move === "cancel" ? {} : { query: KEPT }),
-      signal: options.signal,
-    });
+    return await this.#jobs.move(target, request, options);
   }
 
   async redriveJobs(
     target: Target,
-    { endpoint, states: status, kinds: kind, key }: FailedFilter & { endpoint: string },
+    request: FailedFilter & { endpoint: string },
     options: CloudOptions = {},
   ): Promise<{ moved: number }> {
-    return await this.#client.json({
-      method: "POST",
-      path: `${await this.#queue(target, endpoint, options)}/redrive`,
-      body: { kind: "json", value: { status, kind, key } },
-      signal: options.signal,
-    });
+    return await this.#jobs.redrive(target, request, options);
   }
 
-  /** Path of an endpoint's job API. */
-  async #queue(target: Target, name: string, options: CloudOptions): Promise<string> {
-    const { endpoints } = await this.status(target, options);
-    const endpoint = endpoints.find((one) => one.name === name);
-    if (endpoint?.kind === "qb") return `/v2/${endpoint.id}`;
-    const names = endpoints.filter(({ kind }) => kind === "qb").map((one) => one.name);
-    const hint = { hint: `Its queue endpoints are ${names.join(", ") || "none"}.` };
-    throw endpoint === undefined
-      ? new FlashError("ENDPOINT_NOT_FOUND", `'${target.app}' has no endpoint '${name}'.`, hint)
-      : new FlashError("WRONG_ENDPOINT_KIND", `'${name}' is load-balanced: it has no jobs.`, hint);
-  }
-
-  async *events(
+  events(
     target: Target,
-    { follow, ...query }: EventQuery,
+    query: EventQuery,
     options: CloudOptions = {},
   ): AsyncGenerator<EventDocument> {
-    const texts = Object.entries(query).map(([name, value]) => [name, String(value)]);
-    const lines = this.#client.lines({
-      method: "GET",
-      path: `${API}/events`,
-      query: {
-        ...(Object.fromEntries(texts) as Record<string, string>),
-        ...target,
-        follow: follow ? "1" : undefined,
-      },
-      signal: options.signal,
-      ...(follow ? { idleMs: 0 } : {}),
-    });
-    for await (const line of lines) yield JSON.parse(line) as EventDocument;
+    return this.#lines.events(target, query, options);
   }
 
   logs(
@@ -307,70 +248,7 @@ export class FlashServerCloud implements Cloud {
     query: LogQuery & { endpoint?: string },
     options: CloudOptions = {},
   ): AsyncGenerator<LogLine> {
-    return query.follow
-      ? this.#followLogs(target, query, options)
-      : this.#readLogs(target, query, options);
-  }
-
-  async *#readLogs(
-    target: Target,
-    { tail, follow, since, ...filter }: LogQuery & { endpoint?: string },
-    options: CloudOptions,
-  ): AsyncGenerator<LogLine> {
-    const lines = this.#client.lines({
-      method: "GET",
-      path: `${API}/logs`,
-      query: {
-        ...target,
-        ...filter,
-        tail: String(tail),
-        follow: follow ? "1" : undefined,
-        since: since === undefined ? undefined : String(since),
-      },
-      signal: options.signal,
-      ...(follow ? { idleMs: 0 } : {}),
-    });
-    for await (const line of lines) yield JSON.parse(line) as LogLine;
-  }
-
-  /** {@link logs} that go on when the server comes back: from its last line on, each line once. */
-  async *#followLogs(
-    target: Target,
-    query: LogQuery & { endpoint?: string },
-    options: CloudOptions,
-  ): AsyncGenerator<LogLine> {
-    let since = query.since;
-    /** Lines of the last moment: they come again. */
-    let known = new Set<string>();
-    let lostAt: number | undefined;
-    for (let isFirst = true; ; isFirst = false) {
-      const again = isFirst ? {} : { tail: RESUMED_LINES };
-      const from = since === undefined ? {} : { since };
-      try {
-        for await (const line of this.#readLogs(target, { ...query, ...again, ...from }, options)) {
-          lostAt = undefined;
-          const text = JSON.stringify(line);
-          if (known.has(text)) continue;
-          const time = Date.parse(line.time);
-          if (time !== since) known = new Set();
-          known.add(text);
-          since = time;
-          yield line;
-        }
-      } catch (error) {
-        if (isFirst && since === query.since) throw error;
-        if (options.signal?.aborted === true || !isAway(error)) throw error;
-      }
-      lostAt ??= Date.now();
-      if (Date.now() - lostAt > AWAY_MS) throw away(this.target);
-      options.onProgress?.("the server is away; waiting for it");
-      await pause(
-        LOOK_AGAIN_MS,
-        undefined,
-        options.signal === undefined ? {} : { signal: options.signal },
-      );
-      since ??= lostAt;
-    }
+    return this.#lines.logs(target, query, options);
   }
 
   async #get<T>(path: string, query: Query, { signal }: CloudOptions): Promise<T> {
@@ -409,15 +287,4 @@ export class FlashServerCloud implements Cloud {
     options.onProgress?.(isNew ? `uploaded ${size}` : "uploaded before");
     return build;
   }
-}
-
-function isAway(error: unknown): boolean {
-  const codes = ["CONNECTION_FAILED", "SERVER_NOT_RUNNING", "UNAVAILABLE"];
-  return FlashError.is(error) && codes.includes(error.code);
-}
-
-function away(target: string): FlashError {
-  return new FlashError("CONNECTION_FAILED", `${target} has been away for ${AWAY_MS / 1000} s.`, {
-    hint: "Is the server running?",
-  });
 }

@@ -15,9 +15,7 @@ import type {
   SecretsDocument,
 } from "../../contract/control.ts";
 import type { Target } from "../../contract/cloud.ts";
-import { ControlClient, type ControlRequest } from "./client.ts";
-
-const API = "/api/v1";
+import { API, ControlClient, type ControlRequest } from "./client.ts";
 
 type Query = NonNullable<ControlRequest["query"]>;
 

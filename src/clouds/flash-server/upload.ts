@@ -8,9 +8,9 @@ import type { Artifact, CloudOptions } from "../../contract/cloud.ts";
 import type { BuildDocument, UploadDocument } from "../../contract/control.ts";
 import { ERRORS, FlashError } from "../../contract/errors.ts";
 import { backoffMs } from "../../kit/backoff.ts";
-import type { ControlClient } from "./client.ts";
+import { API, type ControlClient } from "./client.ts";
 
-const PATH = "/api/v1/uploads";
+const PATH = `${API}/uploads`;
 /** One request carries this much at most: so much is lost when a proxy buffers and then fails. */
 const PART_BYTES = 8 * 1024 * 1024;
 /** Failures in a row without a byte of progress. */
