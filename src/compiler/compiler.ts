@@ -18,6 +18,7 @@
  *     types/            signatures and schemas, by the TypeScript compiler
  *   check            4  rules over the whole project
  *   bundle           5  one module for each endpoint
+ *     bundle-units      what goes into each
  *     assets            files that code reads from beside itself
  *   dependencies     6  which packages stay outside
  *     packages          installed for the workers' platform

@@ -11,10 +11,11 @@ import { MANIFEST_FILE, SDK_FILE, WORKER_FILE, type Manifest } from "../contract
 import type { EndpointOptions } from "../contract/options.ts";
 import type { WorkerPlatform } from "../contract/platform.ts";
 import { thisPlatform } from "../kit/platform.ts";
-import { Bundler, bundleSdk, type Bundle, type BundleUnit } from "./bundle.ts";
+import { Bundler, bundleSdk, type Bundle } from "./bundle.ts";
+import { unitsOf } from "./bundle-units.ts";
 import { CandidateScan, unreadableFolders, type Candidates } from "./candidates.ts";
 import { checkProject, type CheckedEndpoint } from "./check.ts";
-import { dependenciesOf, dependencyNames } from "./dependencies.ts";
+import { dependenciesOf } from "./dependencies.ts";
 import { DescribeProcesses } from "./describe.ts";
 import { DescribeBuild, sdkUrl } from "./describe-build.ts";
 import { Describer, type Described } from "./describer.ts";
@@ -26,9 +27,9 @@ import {
   type Finding,
   type Place,
 } from "./diagnostics.ts";
-import type { DerivedName, FoundEndpoint } from "./endpoints.ts";
+import type { FoundEndpoint } from "./endpoints.ts";
 import { refuseIgnored } from "./ignored-imports.ts";
-import { graphOf, importClosure } from "./imports.ts";
+import { graphOf } from "./imports.ts";
 import { includeFiles, type Included } from "./included.ts";
 import {
   assembleManifest,
@@ -375,36 +376,6 @@ export class Project {
   #throwIfAborted(): void {
     this.#request.signal?.throwIfAborted();
   }
-}
-
-/** Endpoints of the same files have the same bundle, so what it reaches is looked for once. */
-function unitsOf(
-  endpoints: readonly CheckedEndpoint[],
-  graph: ReadonlyMap<string, readonly string[]>,
-  derivedNames: readonly DerivedName[],
-): BundleUnit[] {
-  const declaredIn = new Map<string, CheckedEndpoint[]>();
-  for (const endpoint of endpoints) {
-    for (const file of endpoint.files)
-      declaredIn.set(file, [...(declaredIn.get(file) ?? []), endpoint]);
-  }
-  const known = new Map<string, Omit<BundleUnit, "endpoint">>();
-  return endpoints.map(({ name, files }) => {
-    const key = files.join("\n");
-    let unit = known.get(key);
-    if (unit === undefined) {
-      const reached = new Set(files.flatMap((file) => importClosure(file, graph)));
-      // Code of other endpoints comes along, and so do their outside packages.
-      const inside = [...reached].flatMap((file) => declaredIn.get(file) ?? []);
-      unit = {
-        files,
-        externals: dependencyNames(inside),
-        exports: derivedNames.filter(({ file }) => reached.has(file)),
-      };
-      known.set(key, unit);
-    }
-    return Object.assign({ endpoint: name }, unit);
-  });
 }
 
 function isError({ severity }: Finding): boolean {

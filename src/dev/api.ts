@@ -1,7 +1,7 @@
 /** The API description that the dev server gives at `/openapi.json`: every endpoint under its name. */
 
 import { openApiOf, type OpenApiDocument } from "../contract/openapi.ts";
-import type { Served } from "./front.ts";
+import type { Served } from "./served.ts";
 
 export function describeApi(
   served: Served,

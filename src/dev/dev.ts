@@ -2,7 +2,7 @@
  * `flash run`: the whole house on one machine, rebuilt on save.
  *
  *   dev          this file: starts the parts, reacts to changes, stops the parts
- *   engine       the production server with the newest good build on it
+ *   engine       the production server with the newest good build on it; served: that build
  *   front        HTTP with names instead of ids
  *   production   addresses of a deployment, on the dev port
  *   live         live workers of --remote: deployed, called, removed

@@ -17,7 +17,8 @@ import type { LogLine } from "../contract/control.ts";
 import { FlashError } from "../contract/errors.ts";
 import type { Log } from "../kit/log.ts";
 import { FlashServer, ProcessCompute, openStore, type SqliteStore } from "../server/server.ts";
-import { DEV_ENVIRONMENT, type FrontEngine, type Served } from "./front.ts";
+import { DEV_ENVIRONMENT, type FrontEngine } from "./front.ts";
+import type { Served } from "./served.ts";
 import type { LiveWorkers } from "./live.ts";
 import { RelayCompute } from "./relay-compute.ts";
 

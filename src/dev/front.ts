@@ -16,7 +16,7 @@ import { hash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { FlashError, PROBLEM_TYPE, problemOf } from "../contract/errors.ts";
-import { findEndpoint, type EndpointManifest, type Manifest } from "../contract/manifest.ts";
+import { findEndpoint, type EndpointManifest } from "../contract/manifest.ts";
 import { answerHalfClosed } from "../server/edge/half-closed.ts";
 import { Cors } from "../server/gateway/cors.ts";
 import { isUpgrade } from "../server/gateway/lb-upgrade.ts";
@@ -26,13 +26,7 @@ import { describeApi } from "./api.ts";
 import { answerLive, liveEndpointOf, type LiveEndpoints } from "./live-route.ts";
 import { listen, type ListenOptions } from "./port.ts";
 import { takesProductionPath } from "./production.ts";
-
-/** What is being served: the newest good build. */
-export interface Served {
-  manifest: Manifest;
-  /** Endpoint ids by name. */
-  ids: ReadonlyMap<string, string>;
-}
+import type { Served } from "./served.ts";
 
 /** What the front needs of the engine behind it. */
 export interface FrontEngine {

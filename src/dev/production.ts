@@ -14,7 +14,7 @@
 import type { IncomingMessage } from "node:http";
 import { FlashError } from "../contract/errors.ts";
 import { NAME_HEADERS } from "../contract/worker-env.ts";
-import type { Served } from "./front.ts";
+import type { Served } from "./served.ts";
 
 /** The pseudo id of calls by name. */
 const BY_NAME = "flash";

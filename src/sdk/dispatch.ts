@@ -13,13 +13,21 @@ import type { RemoteCall } from "./calls.ts";
 import { peerAtDevServer, peerByName, peerOf, type Peer } from "./connection.ts";
 import { nameOf, type Handle } from "./declare.ts";
 import { describingError } from "./describing.ts";
-import type { QueueTarget } from "./functions.ts";
 import { collect, runInProcess } from "./in-process.ts";
 import type { EndpointJob } from "./job.ts";
 import { startLocalJob } from "./local-job.ts";
 import type { LiveTarget } from "./live-calls.ts";
 import { notDeployedError, placeCall } from "./place.ts";
 import type { CallOptions, SubmitOptions } from "./types.ts";
+
+/** A function of a queue endpoint; `method` when it is one of a class. */
+export interface QueueTarget {
+  handle: Handle;
+  label: string;
+  method?: string;
+  /** What a call in process runs: the function, or the method of the class's one instance. */
+  run: { handler: AnyFunction } | { type: AnyClass };
+}
 
 interface RouteTarget {
   handle: Handle;

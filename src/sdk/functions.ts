@@ -8,6 +8,7 @@ import { privateMethods, publicMethods } from "../contract/method-names.ts";
 import type { AnyClass, AnyFunction, RouteDeclaration } from "../contract/registry.ts";
 import { declared, type Handle } from "./declare.ts";
 import { describingError, isDescribing, refusal } from "./describing.ts";
+import type { QueueTarget } from "./dispatch.ts";
 import type { EndpointJob } from "./job.ts";
 import type {
   CallOptions,
@@ -17,15 +18,6 @@ import type {
   RouteFunction,
   SubmitOptions,
 } from "./types.ts";
-
-/** A function of a queue endpoint; `method` when it is one of a class. */
-export interface QueueTarget {
-  handle: Handle;
-  label: string;
-  method?: string;
-  /** What a call in process runs: the function, or the method of the class's one instance. */
-  run: { handler: AnyFunction } | { type: AnyClass };
-}
 
 /** The function of a queue endpoint. */
 export function queueFunction<F extends AnyFunction>(handle: Handle, handler: F): QueueFunction<F> {

@@ -15,7 +15,7 @@
  *   failure, stack  what went wrong, as callers and logs are told
  *   life            signals, the server's channel, uncaught errors, the exit
  *   service         what both kinds offer to `life`
- *   routes/         load-balanced: route-server, exchange, request, answer, events; link-server, link-exchange
+ *   routes/         load-balanced: route-server, exchange, request, answer, delivery, events; link-server, link-exchange
  *   queue/          queue-based: queue-loop, job-run, target, heartbeat (board, stuck); channel (polling with protocol, link)
  *   live/           what runs on a live worker in place of a bundle: executor, execution, bundles, output
  *   relay/          what runs beside it under `flash run --remote`: calls, posted to the dev server

@@ -6,7 +6,8 @@ import { connect } from "node:net";
 import { test, type TestContext } from "node:test";
 import type { EndpointManifest, Manifest } from "../../src/contract/manifest.ts";
 import { resolveOptions } from "../../src/contract/options.ts";
-import { Front, type FrontEngine, type Served } from "../../src/dev/front.ts";
+import { Front, type FrontEngine } from "../../src/dev/front.ts";
+import type { Served } from "../../src/dev/served.ts";
 
 function endpoint(name: string, kind: "qb" | "lb"): EndpointManifest {
   const signature = { parameters: [], streams: false, checked: true };

@@ -17,7 +17,7 @@ import { jobDocument } from "../../contract/job.ts";
 import { FAILED_STATES, JOB_STATES, type JobState } from "../../contract/states.ts";
 import type { FailedFilter } from "../../contract/store.ts";
 import { pageOf, readBody, sendJson } from "./http.ts";
-import type { Call } from "./job-api.ts";
+import type { JobCall } from "./job-call.ts";
 import { asksForKept, jobOf, unknownJob } from "./job-of.ts";
 import { checkInput, parseJson } from "./submission.ts";
 
@@ -26,7 +26,7 @@ const REQUESTS_MAX = 1000;
 /** Of the filter of a redrive. */
 const MAX_FILTER_BYTES = 64 * 1024;
 
-export async function requests({ jobs, endpoint, query, response }: Call): Promise<void> {
+export async function requests({ jobs, endpoint, query, response }: JobCall): Promise<void> {
   const page = pageOf(query, { limit: REQUESTS_DEFAULT, most: REQUESTS_MAX });
   const asked = { status: listOf(query, "status"), kind: listOf(query, "kind") };
   const key = query.get("key");
@@ -48,7 +48,7 @@ export async function requests({ jobs, endpoint, query, response }: Call): Promi
   });
 }
 
-export async function retry(call: Call): Promise<void> {
+export async function retry(call: JobCall): Promise<void> {
   const { id } = await jobOf(call);
   const result = await call.jobs.retry(id, { kept: asksForKept(call.query) });
   if (result === undefined) throw unknownJob(id);
@@ -62,7 +62,7 @@ export async function retry(call: Call): Promise<void> {
   sendJson(call.response, 200, { id, status: result.job.state });
 }
 
-export async function redrive({ jobs, endpoint, request, response }: Call): Promise<void> {
+export async function redrive({ jobs, endpoint, request, response }: JobCall): Promise<void> {
   const text = (await readBody(request, MAX_FILTER_BYTES)).toString("utf8");
   const asked = text.trim() === "" ? {} : parseJson(text, REDRIVE_HINT);
   if (!isPlainJsonObject(asked)) {
@@ -77,7 +77,7 @@ export async function redrive({ jobs, endpoint, request, response }: Call): Prom
 const REDRIVE_HINT = 'Send {"status": ["FAILED"], "kind": ["signal"], "key": "…"}, or nothing.';
 
 /** The present release may want another input than the one that accepted the job. */
-export async function replay(call: Call): Promise<void> {
+export async function replay(call: JobCall): Promise<void> {
   const { jobs, endpoint, response } = call;
   const job = await jobOf(call);
   const { manifest, releaseId } = endpoint;

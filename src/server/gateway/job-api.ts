@@ -10,21 +10,16 @@
  *   openai/…   openai-api
  *   batch…     batch-api
  *
- * submission reads what is submitted, job-events is the stream as server-sent events, rate-limits
+ * job-call is what a handler gets; submission reads what is submitted, job-events is the stream as server-sent events, rate-limits
  * counts requests. Success is always exactly 200; failures are problem documents with the platform's `error` in them.
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { BatchStore } from "../../contract/batch.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { jobDocumentText, type Job } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
-import type { EndpointManifest } from "../../contract/manifest.ts";
 import { isFinal } from "../../contract/states.ts";
-import { ORIGIN_HEADERS, type Origin } from "../../contract/origin.ts";
-import type { EndpointRow } from "../../contract/store.ts";
-import type { Batches } from "../jobs/batches.ts";
-import type { Jobs } from "../jobs/jobs.ts";
+import { ORIGIN_HEADERS } from "../../contract/origin.ts";
 import { handleBatchApi } from "./batch-api.ts";
 import {
   clamped,
@@ -34,56 +29,20 @@ import {
   sendJson,
   sendJsonText,
   sendProblem,
-  type Principal,
 } from "./http.ts";
 import { endSignal, onClientEnd } from "./ended-side.ts";
+import type { JobApiContext, JobCall } from "./job-call.ts";
 import { jobOf, unknownJob } from "./job-of.ts";
 import { redrive, replay, requests, retry } from "./failed-api.ts";
 import { handleOpenAi } from "./openai-api.ts";
 import { sendJobEvents, wantsEvents } from "./job-events.ts";
-import type { RateLimits } from "./rate-limits.ts";
 import { askedOf, readSubmission, type Submission } from "./submission.ts";
-
-/** Workers as clients count them. */
-export type WorkerCounts = Record<
-  "idle" | "initializing" | "ready" | "running" | "throttled" | "unhealthy",
-  number
->;
-
-/** A queue endpoint and the release that accepts its jobs. */
-export interface ServedEndpoint {
-  row: EndpointRow;
-  releaseId: string;
-  manifest: EndpointManifest;
-  workerCounts(): WorkerCounts;
-  readyWorkers(): string[];
-}
-
-export interface JobApiContext {
-  jobs: Jobs;
-  batches: Batches;
-  batchStore: BatchStore;
-  endpoint: ServedEndpoint;
-  principal: Principal;
-  /** Undefined: no limits. */
-  limits?: RateLimits | undefined;
-  /** Where the request comes from. */
-  origin: () => Origin;
-}
-
-export interface Call extends JobApiContext {
-  /** The path segment after the operation. */
-  id: string;
-  query: URLSearchParams;
-  request: IncomingMessage;
-  response: ServerResponse;
-}
 
 interface Operation {
   methods: readonly string[];
   /** The path goes on with a job's id. */
   needsJob: boolean;
-  handle(call: Call): Promise<void>;
+  handle(call: JobCall): Promise<void>;
 }
 
 const PUT_RUN: Operation = { methods: ["PUT"], needsJob: true, handle: run };
@@ -200,13 +159,13 @@ async function batch(
 
 // --- submitting
 
-async function run(call: Call): Promise<void> {
+async function run(call: JobCall): Promise<void> {
   const { target, body } = await submissionOf(call, "run");
   const job = await call.jobs.submit(target, body, "run");
   sendJsonText(call.response, 200, acceptedText(job));
 }
 
-async function runsync(call: Call): Promise<void> {
+async function runsync(call: JobCall): Promise<void> {
   const { jobs, response } = call;
   const { target, body } = await submissionOf(call, "runsync");
   const wait = {
@@ -228,7 +187,7 @@ export function submittedText(job: Job): string {
   return isFinal(job.state) ? jobDocumentText(job) : acceptedText(job);
 }
 
-async function submissionOf(call: Call, via: "run" | "runsync"): Promise<Submission> {
+async function submissionOf(call: JobCall, via: "run" | "runsync"): Promise<Submission> {
   const { endpoint, request, query, id } = call;
   const maxBytes = via === "run" ? LIMITS.runBodyBytes : LIMITS.runsyncBodyBytes;
   const text = (await readBody(request, maxBytes)).toString("utf8");
@@ -239,7 +198,7 @@ async function submissionOf(call: Call, via: "run" | "runsync"): Promise<Submiss
 }
 
 /** A job that only its caller has use for ends with the connection on which the caller waits. */
-function attach({ jobs, request, response }: Call, id: string): void {
+function attach({ jobs, request, response }: JobCall, id: string): void {
   if (request.headers[ORIGIN_HEADERS.attached] !== "1") return;
   const onClose = (): void => {
     if (!response.writableFinished) void jobs.cancel(id);
@@ -251,11 +210,11 @@ function attach({ jobs, request, response }: Call, id: string): void {
 
 // --- asking
 
-async function status(call: Call): Promise<void> {
+async function status(call: JobCall): Promise<void> {
   sendJsonText(call.response, 200, jobDocumentText(await jobOf(call)));
 }
 
-async function statusSync(call: Call): Promise<void> {
+async function statusSync(call: JobCall): Promise<void> {
   const { jobs, response } = call;
   const { id } = await jobOf(call);
   attach(call, id);
@@ -264,7 +223,7 @@ async function statusSync(call: Call): Promise<void> {
   sendJsonText(response, 200, jobDocumentText(job));
 }
 
-async function stream(call: Call): Promise<void> {
+async function stream(call: JobCall): Promise<void> {
   const { jobs, request, response, query } = call;
   const { id } = await jobOf(call);
   if (wantsEvents(request)) return await sendJobEvents(jobs, id, { request, response });
@@ -275,27 +234,27 @@ async function stream(call: Call): Promise<void> {
   sendJsonText(response, 200, `{"status":"${answer.status}","stream":[${chunks}]}`);
 }
 
-async function health({ jobs, endpoint, response }: Call): Promise<void> {
+async function health({ jobs, endpoint, response }: JobCall): Promise<void> {
   const counts = await jobs.counts(endpoint.row.id);
   const flash = { durability: jobs.durability };
   sendJson(response, 200, { jobs: counts, workers: endpoint.workerCounts(), flash });
 }
 
-async function metrics({ endpoint, response }: Call): Promise<void> {
+async function metrics({ endpoint, response }: JobCall): Promise<void> {
   const readyWorkers = endpoint.readyWorkers();
   sendJson(response, 200, { readyWorkers, workers: endpoint.workerCounts() });
 }
 
 // --- changing
 
-async function cancel(call: Call): Promise<void> {
+async function cancel(call: JobCall): Promise<void> {
   const { id } = await jobOf(call);
   const job = await call.jobs.cancel(id);
   if (job === undefined) throw unknownJob(id);
   sendJson(call.response, 200, { id, status: job.state });
 }
 
-async function purge({ jobs, endpoint, response }: Call): Promise<void> {
+async function purge({ jobs, endpoint, response }: JobCall): Promise<void> {
   const removed = await jobs.purge(endpoint.row.id);
   sendJson(response, 200, { removed, status: "completed" });
 }

@@ -16,7 +16,7 @@ import { isFinal } from "../../contract/states.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import { callerOf, endWithClient, onClientEnd } from "./ended-side.ts";
 import { clientSignal, readBody, sendJson, sendJsonText } from "./http.ts";
-import type { Call } from "./job-api.ts";
+import type { JobCall } from "./job-call.ts";
 import { askedOf, parseJson, readSubmission } from "./submission.ts";
 
 /** Tells which job a request was. */
@@ -25,7 +25,7 @@ const JOB_HEADER = "x-flash-job";
 const KEEP_ALIVE_MS = 15_000;
 
 /** `path`: the segments after `openai`. */
-export async function handleOpenAi(call: Call, path: readonly string[]): Promise<void> {
+export async function handleOpenAi(call: JobCall, path: readonly string[]): Promise<void> {
   const { endpoint, jobs, request, response, query } = call;
   const body = (await readBody(request, LIMITS.runsyncBodyBytes)).toString("utf8");
   const asked = body.trim() === "" ? {} : parseJson(body, "Send a JSON object, or nothing.");

@@ -6,11 +6,12 @@ import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import { FlashError, PROBLEM_TYPE, problemOf, type Problem } from "../../contract/errors.ts";
 import { RESULT_HEADER } from "../../contract/worker-env.ts";
 import { systemClock } from "../../kit/clock.ts";
-import { isStream, type Callable } from "../callable.ts";
+import { isStream } from "../callable.ts";
 import { withoutStacks } from "../stack.ts";
+import type { Delivery } from "./delivery.ts";
 import { sendEvents } from "./events.ts";
 import type { RouteResponse } from "./exchange.ts";
-import { hasBody, type HasSignal } from "./request.ts";
+import { hasBody } from "./request.ts";
 
 /** A client that was refused may go on sending for this long, ms. */
 const LINGER_MS = 5000;
@@ -22,14 +23,6 @@ const HOP_HEADERS = new Set([
   "upgrade",
   "trailer",
 ]);
-
-export interface Delivery {
-  response: RouteResponse;
-  callable: Callable;
-  call: HasSignal;
-  /** How a failure is written once the answer has begun. */
-  describe: (error: FlashError) => Problem;
-}
 
 /**
  * Sends a result to its end. Rejects when nothing has been sent yet and the result cannot be;

@@ -13,7 +13,7 @@
 import type { FlashError } from "../../contract/errors.ts";
 import { abortable } from "../../kit/abort.ts";
 import { systemClock } from "../../kit/clock.ts";
-import type { Delivery } from "./answer.ts";
+import type { Delivery } from "./delivery.ts";
 import type { RouteResponse } from "./exchange.ts";
 
 /** Proxies close connections that are silent for longer, ms. */

@@ -1,0 +1,10 @@
+/** What `flash run` serves at the moment. */
+
+import type { Manifest } from "../contract/manifest.ts";
+
+/** The newest good build. */
+export interface Served {
+  manifest: Manifest;
+  /** Endpoint ids by name. */
+  ids: ReadonlyMap<string, string>;
+}
