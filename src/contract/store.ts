@@ -109,6 +109,11 @@ export interface JobStore {
     workerId: string;
     /** The worker holds no job. Default true. */
     isIdle?: boolean;
+    /**
+     * The worker does not outlive this machine: it gets its jobs without waiting for the disk to have the
+     * take. Default false.
+     */
+    isLocal?: boolean;
     limit: number;
     now: number;
     leaseUntil: number;

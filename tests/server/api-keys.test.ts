@@ -41,7 +41,7 @@ describe("keys", () => {
     const listed = await server.request("/api/v1/keys");
     assert.equal(listed.json.keys[0].name, "ci");
     assert.ok(!listed.text.includes(key));
-    for (const file of ["flash.db", "flash.db-wal"]) {
+    for (const file of ["flash.db", "flash.db-wal", "flash.journal"]) {
       const bytes = readFileSync(path.join(home, file));
       assert.equal(bytes.indexOf(key), -1, file);
       assert.equal(bytes.indexOf(key.slice(7)), -1, file);

@@ -7,6 +7,7 @@ import { FlashError } from "../../src/contract/errors.ts";
 import type { Manifest } from "../../src/contract/manifest.ts";
 import type { Job } from "../../src/contract/job.ts";
 import { Committer } from "../../src/server/store/commit.ts";
+import { Disk } from "../../src/server/store/disk.ts";
 import { openStore } from "../../src/server/store/store.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
@@ -94,6 +95,22 @@ describe("group commit", () => {
   });
 });
 
+/** A committer's surroundings when there are no jobs. */
+const NOTHING_RECENT = {
+  recent: {
+    size: 0,
+    isFull: false,
+    write: () => false,
+    undo() {},
+    prepare: () => false,
+    checkpoint() {},
+    forget() {},
+  },
+  beforeCommit() {},
+  afterCommit() {},
+  onRollback() {},
+};
+
 describe("flushing", () => {
   /** A committer whose flushes end when the test says so. */
   function withFlushes(t: Parameters<typeof temporaryFolder>[0]) {
@@ -107,14 +124,13 @@ describe("flushing", () => {
       flushes.push(one);
       return one.promise;
     };
-    const committer = new Committer({
-      db,
-      flush,
-      hasRoom: () => true,
-      beforeCommit() {},
-      onRollback() {},
-    });
-    return { committer, flushes, add: () => committer.commit(() => insert.run()) };
+    const file = { flush, flushNow: () => assert.fail("the group is too large to wait") };
+    const disk = new Disk({ journal: file, log: file });
+    const committer = new Committer({ db, disk, ...NOTHING_RECENT, hasRoom: () => true });
+    // So many that nobody waits for their flush.
+    const add = () =>
+      Promise.all(Array.from({ length: 10 }, () => committer.commit(() => insert.run())));
+    return { committer, flushes, add };
   }
 
   test("comes before every acknowledgement, and what arrives meanwhile is the next group", async (t) => {
@@ -162,10 +178,9 @@ describe("a full disk", () => {
     db.exec("PRAGMA max_page_count = 8");
     const committer = new Committer({
       db,
+      disk: undefined,
+      ...NOTHING_RECENT,
       hasRoom: () => true,
-      beforeCommit() {},
-      onRollback() {},
-      failpoints: {},
     });
     return { db, committer };
   }
@@ -188,10 +203,9 @@ describe("a full disk", () => {
     const { db } = smallDatabase(t);
     const committer = new Committer({
       db,
+      disk: undefined,
+      ...NOTHING_RECENT,
       hasRoom: () => false,
-      beforeCommit() {},
-      onRollback() {},
-      failpoints: {},
     });
     await assert.rejects(
       committer.commit(() => assert.fail("must not run"), { accepts: true }),
@@ -559,7 +573,7 @@ describe("the folder", () => {
     const home = temporaryFolder(t);
     const store = temporaryStore(t, { home });
     await submitOne(store);
-    for (const file of ["flash.db", "flash.db-wal"]) {
+    for (const file of ["flash.db", "flash.db-wal", "flash.journal"]) {
       assert.equal(statSync(join(home, file)).mode & 0o077, 0, file);
     }
   });

@@ -35,10 +35,15 @@ export interface JobLinkOptions {
   /** The worker's release: it gets no job of another one. */
   releaseId: string | undefined;
   workerId: string;
+  /** The worker runs on this machine. */
+  isLocal: boolean;
   /** The worker has called in. */
   onSeen: () => void;
   log: Log;
 }
+
+/** A worker keeps a result until it is acknowledged; to write for that alone wakes it once more. */
+const MAX_ACK_DELAY_MS = 5;
 
 const ACCEPTED = `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${LINK_PROTOCOL}\r\n\r\n`;
 
@@ -56,6 +61,8 @@ export class JobLink {
   #out = "";
   #outJobs: TakenJob[] = [];
   #isFlushPlanned = false;
+  /** Flushes what nobody is in a hurry for. */
+  #later: NodeJS.Timeout | undefined;
 
   constructor(options: JobLinkOptions) {
     this.#options = options;
@@ -79,6 +86,7 @@ export class JobLink {
 
   /** Idempotent. */
   close(): void {
+    clearTimeout(this.#later);
     this.#over.abort();
     this.#stopGiving();
     this.#options.socket.destroy();
@@ -143,7 +151,8 @@ export class JobLink {
       else if (post === "done") await jobs.done({ ...word, body: { outputText } });
       else if (post === "failed") await jobs.done({ ...word, body: value as DoneBody });
       else await jobs.done({ ...word, body: { status: "IN_PROGRESS", outputText } });
-      this.#send(ackFrame(jobId));
+      if (post === "done") this.#sendSoon(ackFrame(jobId));
+      else this.#send(ackFrame(jobId));
     } catch (error) {
       // Not on the disk: the worker offers it again on the next link.
       this.#fail(error);
@@ -160,13 +169,14 @@ export class JobLink {
   // What goes.
 
   async #giveJobs(): Promise<void> {
-    const { jobs, endpointId, releaseId, workerId } = this.#options;
+    const { jobs, endpointId, releaseId, workerId, isLocal } = this.#options;
     const { signal } = this.#full;
     const slots = (): number => this.#slots;
     const request = {
       endpointId,
       ...(releaseId === undefined ? {} : { releaseId }),
       workerId,
+      isLocal,
       // As many as there are slots when it comes to it.
       get limit() {
         return slots();
@@ -208,6 +218,13 @@ export class JobLink {
     }
   }
 
+  /** With what comes next, or alone: the worker has freed the slot and waits for nothing. */
+  #sendSoon(frame: string): void {
+    this.#out += frame;
+    if (this.#isFlushPlanned || this.#full.signal.aborted) this.#send("");
+    else this.#later ??= setTimeout(() => this.#flush(), MAX_ACK_DELAY_MS);
+  }
+
   #send(frame: string): void {
     this.#out += frame;
     if (this.#isFlushPlanned) return;
@@ -217,6 +234,8 @@ export class JobLink {
   }
 
   #flush(): void {
+    clearTimeout(this.#later);
+    this.#later = undefined;
     if (this.#out === "") return;
     const [out, sent] = [this.#out, this.#outJobs];
     [this.#out, this.#outJobs, this.#isFlushPlanned] = ["", [], false];

@@ -98,6 +98,7 @@ export class WorkerPlane {
       endpointId: pool.row.id,
       releaseId: worker?.version.releaseId,
       workerId,
+      isLocal: worker !== undefined,
       onSeen: () => pool.seen(workerId),
       log: log.with({ endpoint: pool.row.name, worker: workerId }),
     });

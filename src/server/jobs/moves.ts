@@ -149,7 +149,7 @@ export class Moves {
   }
 
   take(request: TakeRequest, poll: Poll): Promise<TakenJob[]> {
-    const { endpointId, releaseId, workerId, limit } = request;
+    const { endpointId, releaseId, workerId, isLocal = false, limit } = request;
     const isIdle = this.attempts.heldBy(workerId) === 0;
     if (!isIdle && this.attempts.isAlone(workerId)) {
       poll.deafen();
@@ -161,6 +161,7 @@ export class Moves {
       ...(releaseId === undefined ? {} : { releaseId }),
       workerId,
       isIdle,
+      isLocal,
       limit,
       now,
       leaseUntil: now + LEASE_MS,

@@ -85,6 +85,8 @@ export interface TakeRequest {
   endpointId: string;
   releaseId?: string;
   workerId: string;
+  /** The worker runs on this machine. Default false. */
+  isLocal?: boolean;
   limit: number;
   holdMs: number;
   signal?: AbortSignal;

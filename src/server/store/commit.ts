@@ -1,75 +1,98 @@
 /**
- * Group commit: operations that arrive together share one transaction and one flush to disk.
+ * Group commit: operations that arrive together are written together, and flushed to the disk together.
  *
  * Invariants:
- *   1. A promise resolves after the COMMIT that holds its operation has returned and, when there is a
- *      `flush`, after that has forced it to the disk.
+ *   1. A promise resolves after what its operation did was written, and, where a disk is to be waited
+ *      for, after a flush has forced that to it. The exception are operations that are told `early`.
  *   2. An operation that throws changes nothing and does not disturb the others of its group.
  *   3. When the disk is full, operations that accept new work fail first, so that the rest can use
  *      what room is left.
  *   4. After a flush that failed nothing is acknowledged any more: what the disk holds is unknown.
+ *   5. Operations take effect in the order in which they came.
  *
  * A group is closed in the check phase of the event loop: everything that was read from sockets in
  * one turn is in it, and a lone operation waits for nothing.
  *
- * A disk that flushes quicker than another thread could be asked to is simply waited for, when little
- * else goes on. With any other, and after large groups, the flush runs outside the event loop, which has
- * requests to read meanwhile; what arrives during a flush becomes the next group.
+ * An operation on recent jobs alone goes to the journal. Any other is part of the group's transaction;
+ * when it concerns recent jobs, a checkpoint puts these into the database first.
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { FlashError } from "../../contract/errors.ts";
 import type { StoreMeasures } from "../../contract/store.ts";
 import { Histogram } from "../../kit/histogram.ts";
+import type { Disk } from "./disk.ts";
+import { Flusher, type Written } from "./flusher.ts";
 
 export interface OperationOptions {
   /** The operation accepts new work, and is refused when the disk is full. */
   accepts?: boolean;
-  /** Told before the others of its group: somebody can go on working while they are told. */
-  first?: boolean;
+  /** Told as soon as it is written: should the machine fail now, it will not matter to anybody. */
+  early?: boolean;
+  /** Makes the move on recent jobs alone. {@link DATABASE}: nothing was done, the operation itself has to. */
+  recent?: () => unknown;
+  /** Whether the operation itself concerns recent jobs. Default: it does. */
+  concernsRecent?: () => boolean;
 }
+
+/** Says that a move is one for the database. */
+export const DATABASE: unique symbol = Symbol("database");
 
 /** Faults for tests. */
 export interface Failpoints {
   /**
-   * Breaks invariant 1: operations are acknowledged, and committed this many milliseconds later.
+   * Breaks invariant 1: operations are acknowledged, and written this many milliseconds later.
    * Shows that the crash tests would notice.
    */
   commitDelayMs?: number;
 }
 
+/** The jobs that are not in the database yet: see recent-jobs. */
+export interface Recent {
+  readonly size: number;
+  readonly isFull: boolean;
+  write(): boolean;
+  undo(): void;
+  prepare(isForAll: boolean): boolean;
+  checkpoint(): void;
+  forget(): void;
+}
+
 export interface CommitterOptions {
   db: DatabaseSync;
-  /** Forces what has been committed to the disk. */
-  flush?: (() => Promise<void>) | undefined;
-  /** The same, while the event loop waits. */
-  flushNow?: (() => void) | undefined;
+  /** Undefined: nobody waits for one. */
+  disk: Disk | undefined;
+  recent: Recent;
   /** False when the disk has too little room for new work. */
   hasRoom: () => boolean;
   /** Called inside a transaction, after its operations: for what is written once for all of them. */
   beforeCommit: () => void;
+  /** Called when a transaction has been committed. */
+  afterCommit: () => void;
   /** Called when an operation was undone, for caches of the database's content. */
   onRollback: () => void;
   failpoints?: Failpoints;
 }
 
 interface Operation {
-  run: () => unknown;
-  accepts: boolean;
-  first: boolean;
-  resolve: (value: unknown) => void;
-  reject: (error: unknown) => void;
-}
-
-/** A group whose transaction has been committed; `values` are its operations', in order. */
-interface Committed {
-  group: readonly Operation[];
-  values: readonly unknown[];
-  hasChanges: boolean;
+  readonly run: () => unknown;
+  readonly recent: (() => unknown) | undefined;
+  readonly concernsRecent: (() => boolean) | undefined;
+  readonly accepts: boolean;
+  readonly early: boolean;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  /** What it brought. */
+  value: unknown;
+  /** Where what it did is; nowhere until it has run. */
+  place: "nowhere" | "memory" | "journal" | "database";
 }
 
 const GROUP_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 const COMMIT_SECONDS = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1];
+
+/** The journal could not be written. */
+class JournalFailure extends Error {}
 
 /** In place of the value of an operation that was undone. */
 class Undone {
@@ -84,15 +107,8 @@ class Undone {
 const MAX_GROUP = 1024;
 /** How long the answer to "is there room on the disk" is believed, ms. */
 const ROOM_CHECK_MS = 1000;
-
-/** After a group of more operations there are more requests to read than a flush is worth waiting for. */
-const MAX_WAITED_GROUP = 6;
-/** The event loop waits for flushes while they take less than this, ms … */
-const QUICK_FLUSH_MS = 0.5;
-/** … but for this many slower ones in a row: a busy processor makes a quick disk look slow, even often. */
-const MAX_SLOW_FLUSHES = 50;
-/** After those it waits for none in this time, ms; then it begins anew. */
-const WARY_MS = 30_000;
+/** How long after it has refused something the journal is not written to, ms. */
+const JOURNAL_PAUSE_MS = 1000;
 
 /** SQLITE_IOERR and SQLITE_FULL, the low byte of the extended code. */
 const STORAGE_CODES = new Set([10, 13]);
@@ -100,6 +116,8 @@ const STORAGE_CODES = new Set([10, 13]);
 export class Committer {
   readonly #options: CommitterOptions;
   readonly #db: DatabaseSync;
+  readonly #recent: Recent;
+  readonly #flusher: Flusher | undefined;
   readonly #changes: StatementSync;
   readonly #begin: StatementSync;
   readonly #commit: StatementSync;
@@ -107,34 +125,34 @@ export class Committer {
   #rows: unknown;
   #queue: Operation[] = [];
   #isScheduled = false;
-  #flushing: Promise<void> | undefined;
   /** Why nothing is taken any more. */
   #end: FlashError | undefined;
   #roomCheckedAt = Number.NEGATIVE_INFINITY;
   #room = true;
+  #journalPausedUntil = 0;
+  /** A mark of the database's log. */
+  #lastCheckpoint = 0;
   #late: NodeJS.Timeout | undefined;
-  /** Slow flushes in a row. */
-  #slowFlushes = 0;
-  /** Until when flushes are not waited for. */
-  #waryUntil = 0;
-  /** Operations whose flush is under way. */
-  #flushed = 0;
   readonly #statistics = { commits: 0, operations: 0 };
   readonly #groupSizes = new Histogram(GROUP_SIZES);
   readonly #commitSeconds = new Histogram(COMMIT_SECONDS);
 
   constructor(options: CommitterOptions) {
+    const { db, disk, recent } = options;
     this.#options = options;
-    this.#db = options.db;
-    this.#changes = options.db.prepare("SELECT total_changes() AS rows");
+    this.#db = db;
+    this.#recent = recent;
+    this.#flusher = disk && new Flusher({ disk, onFailure: (cause) => this.#fail(cause) });
+    this.#changes = db.prepare("SELECT total_changes() AS rows");
     this.#rows = this.#rowsChanged();
-    this.#begin = options.db.prepare("BEGIN");
-    this.#commit = options.db.prepare("COMMIT");
+    this.#begin = db.prepare("BEGIN");
+    this.#commit = db.prepare("COMMIT");
   }
 
-  /** Transactions committed, operations in them, and operations that are not yet acknowledged. */
+  /** Transactions committed, operations that were written, and operations that are not yet acknowledged. */
   get statistics(): Readonly<{ commits: number; operations: number; pending: number }> {
-    return { ...this.#statistics, pending: this.#queue.length + this.#flushed };
+    const pending = this.#queue.length + (this.#flusher?.pending ?? 0);
+    return { ...this.#statistics, pending };
   }
 
   get measures(): StoreMeasures {
@@ -142,14 +160,14 @@ export class Committer {
     return { pending, groupSizes: this.#groupSizes, commitSeconds: this.#commitSeconds };
   }
 
-  /** True when nothing waits to be committed: a read sees the outcome of every call made so far. */
+  /** True when nothing waits to be written: a read sees the outcome of every call made so far. */
   get isIdle(): boolean {
     return this.#queue.length === 0;
   }
 
   /** Resolves when everything that a read could have seen until now is on the disk. */
   get durable(): Promise<void> {
-    return this.#flushing ?? Promise.resolve();
+    return this.#flusher?.flushed() ?? Promise.resolve();
   }
 
   /**
@@ -158,167 +176,176 @@ export class Committer {
    */
   commit<T>(run: () => T, options: OperationOptions = {}): Promise<T> {
     if (this.#end !== undefined) return Promise.reject(this.#end);
-    const accepts = options.accepts === true;
+    const { accepts = false, early = false, recent, concernsRecent } = options;
     if (accepts && !this.#checkRoom()) return Promise.reject(fullError());
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const first = options.first === true;
-    this.#queue.push({ run, accepts, first, resolve: resolve as (value: unknown) => void, reject });
+    this.#queue.push({
+      run,
+      recent,
+      concernsRecent,
+      accepts,
+      early,
+      resolve: resolve as (value: unknown) => void,
+      reject,
+      value: undefined,
+      place: "nowhere",
+    });
     this.#schedule();
     return promise;
   }
 
-  /** Commits what is queued; later operations are refused. Idempotent. */
+  /** For reads of many jobs: puts the recent ones into the database. Not to be called by operations. */
+  settleRecent(): void {
+    if (this.#recent.size === 0) return;
+    try {
+      this.#checkpoint(true);
+    } catch (error) {
+      throw isStorageError(error) ? fullError(error) : error;
+    }
+  }
+
+  /** Writes what is queued; later operations are refused. Idempotent. */
   async close(): Promise<void> {
     this.#end ??= new FlashError("UNAVAILABLE", "The server is stopping.", {
       hint: "Try again in a moment.",
     });
-    for (;;) {
-      await this.#flushing;
-      if (this.#queue.length === 0) break;
-      this.#commitGroup();
-    }
+    while (this.#queue.length > 0) this.#commitGroup();
     if (this.#late !== undefined) this.#commitLate();
+    await this.#flusher?.flushed().catch(() => undefined);
+    try {
+      this.settleRecent();
+    } catch {
+      // The journal has them: the next start finds them there.
+    }
   }
 
   #schedule(): void {
-    if (this.#isScheduled || this.#flushing !== undefined) return;
+    if (this.#isScheduled) return;
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
-      if (this.#flushing === undefined) this.#commitGroup();
+      this.#commitGroup();
     });
   }
 
   #commitGroup(): void {
-    const group = this.#queue.splice(0, MAX_GROUP);
+    if (this.#queue.length === 0) return;
+    if (this.#recent.isFull) this.#tryCheckpoint({ isForAll: false });
     const startedAt = performance.now();
-    const committed = group.length === 0 ? undefined : this.#transactOrRefuse(group);
-    const { flush } = this.#options;
-    if (committed !== undefined && (flush === undefined || !committed.hasChanges)) {
-      settle(committed);
-      if (committed.hasChanges) this.#measure(committed, startedAt);
-    } else if (committed !== undefined && flush !== undefined) {
-      if (this.#persistNow(committed)) this.#measure(committed, startedAt);
-      else {
-        this.#flushing = this.#persist(committed, flush).finally(() =>
-          this.#measure(committed, startedAt),
-        );
-      }
-    }
+    const group = this.#queue.splice(0, MAX_GROUP);
+    const hasJournaled = this.#write(group);
+    const left = group.filter(({ place }) => place === "nowhere");
+    const done = left.length === 0 ? group : group.filter(({ place }) => place !== "nowhere");
+    this.#queue.unshift(...left);
     if (this.#queue.length > 0) this.#schedule();
+    this.#acknowledge(done, { hasJournaled, startedAt });
   }
 
-  #measure({ group }: Committed, startedAt: number): void {
-    this.#groupSizes.observe(group.length);
+  /** Tells early ones at once, and the others when the disk has what they did. */
+  #acknowledge(
+    done: readonly Operation[],
+    { hasJournaled, startedAt }: { hasJournaled: boolean; startedAt: number },
+  ): void {
+    const hasChanges = this.#hasChanged(done);
+    const { disk } = this.#options;
+    if (hasJournaled) disk?.journal.wrote();
+    if (hasChanges) disk?.log.wrote();
+    const early = done.filter((operation) => operation.early);
+    for (const operation of early) tell(operation);
+    const others = early.length === 0 ? done : done.filter((operation) => !operation.early);
+    if (others.length === 0) return;
+    const written: Written = {
+      size: others.length,
+      tell: () => {
+        for (const operation of others) tell(operation);
+        if (hasJournaled || hasChanges) this.#measure(done.length, startedAt);
+      },
+      refuse: (error) => {
+        for (const { reject } of others) reject(error);
+      },
+    };
+    // Who changed nothing may have read what is not on the disk yet.
+    if (this.#flusher === undefined || disk?.isDirty !== true) written.tell();
+    else this.#flusher.add(written);
+  }
+
+  #measure(size: number, startedAt: number): void {
+    this.#groupSizes.observe(size);
     this.#commitSeconds.observe((performance.now() - startedAt) / 1000);
   }
 
-  /** False when there is better to do than to wait for the disk. */
-  #persistNow(committed: Committed): boolean {
-    const { flushNow } = this.#options;
-    const started = performance.now();
-    if (flushNow === undefined || started < this.#waryUntil) return false;
-    if (committed.group.length > MAX_WAITED_GROUP) return false;
-    try {
-      flushNow();
-    } catch (cause) {
-      this.#fail(committed, cause);
-      return true;
-    }
-    const ended = performance.now();
-    this.#slowFlushes = ended - started > QUICK_FLUSH_MS ? this.#slowFlushes + 1 : 0;
-    if (this.#slowFlushes >= MAX_SLOW_FLUSHES) {
-      this.#slowFlushes = 0;
-      this.#waryUntil = ended + WARY_MS;
-    }
-    settle(committed);
-    return true;
-  }
-
-  async #persist(committed: Committed, flush: () => Promise<void>): Promise<void> {
-    this.#flushed = committed.group.length;
-    try {
-      await flush();
-      settle(committed);
-    } catch (cause) {
-      this.#fail(committed, cause);
-    } finally {
-      this.#flushing = undefined;
-      this.#flushed = 0;
-    }
-    // After the continuations of what has just been settled: what they ask for joins the next group.
-    if (this.#queue.length > 0) this.#schedule();
-  }
-
   /** See invariant 4. */
-  #fail(committed: Committed, cause: unknown): void {
+  #fail(cause: unknown): FlashError {
     this.#end = new FlashError("UNAVAILABLE", "The server's disk has failed to keep data.", {
       hint: "Look at the disk, then start the server again: it goes on with what the disk has kept.",
       cause,
     });
-    for (const { reject } of [...committed.group, ...this.#queue.splice(0)]) reject(this.#end);
-  }
-
-  #transactOrRefuse(group: readonly Operation[]): Committed | undefined {
-    try {
-      return this.#transact(group);
-    } catch (error) {
-      if (!isStorageError(error)) {
-        for (const { reject } of group) reject(error);
-        return undefined;
-      }
-      return this.#withoutRoom(group, fullError(error));
-    }
-  }
-
-  /** See invariant 3. */
-  #withoutRoom(group: readonly Operation[], refusal: FlashError): Committed | undefined {
-    this.#room = false;
-    this.#roomCheckedAt = performance.now();
-    for (const { accepts, reject } of group) if (accepts) reject(refusal);
-    const rest = group.filter(({ accepts }) => !accepts);
-    if (rest.length === 0) return undefined;
-    try {
-      return this.#transact(rest);
-    } catch {
-      for (const { reject } of rest) reject(refusal);
-      return undefined;
-    }
-  }
-
-  /** Commits the group, or undoes all of it and throws. */
-  #transact(group: readonly Operation[]): Committed {
-    try {
-      const values = this.#runTogether(group) ?? group.map((operation) => this.#runOne(operation));
-      this.#endTransaction();
-      this.#statistics.operations += group.length;
-      return { group, values, hasChanges: this.#hasChanged(group) };
-    } catch (error) {
-      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
-      this.#options.onRollback();
-      throw error;
-    }
+    for (const { reject } of this.#queue.splice(0)) reject(this.#end);
+    return this.#end;
   }
 
   /**
-   * Runs a group whose operations all succeed, as they nearly always do. Undefined, and nothing is
-   * done, when one of them fails: then each has to be undone by itself.
+   * Runs what of a group can run before the next checkpoint, and writes it; the rest is left nowhere.
+   * True: some of it was written to the journal.
    */
-  #runTogether(group: readonly Operation[]): unknown[] | undefined {
-    // What an earlier group has done in this transaction must not be undone.
-    if (this.#db.isTransaction) return undefined;
-    this.#begin.run();
+  #write(group: readonly Operation[]): boolean {
+    let hasJournaled = false;
+    const attempt = (isCareful: boolean): void => {
+      this.#runEach(group, isCareful);
+      if (this.#db.isTransaction) this.#options.beforeCommit();
+      hasJournaled = this.#writeJournal(group) || hasJournaled;
+      this.#endTransaction();
+    };
     try {
-      const values = group.map(({ run }) => run());
-      this.#options.beforeCommit();
-      return values;
+      // What an earlier group has done in this transaction must not be undone.
+      attempt(this.#db.isTransaction);
     } catch (error) {
-      if (isStorageError(error)) throw error;
-      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
-      this.#options.onRollback();
-      this.#begin.run();
-      return undefined;
+      this.#undoTransaction(group);
+      if (error instanceof JournalFailure) {
+        // Without a journal all of it is for the database, and comes again.
+        this.#undoRecent(group);
+        return hasJournaled;
+      }
+      if (isStorageError(error)) this.#refuseNew(group, error);
+      try {
+        attempt(true);
+      } catch (again) {
+        this.#undoTransaction(group);
+        this.#undoRecent(group);
+        refuse(group, isStorageError(again) ? fullError(again) : again);
+      }
     }
+    return hasJournaled;
+  }
+
+  /** `isCareful`: each operation of the transaction can be undone by itself. */
+  #runEach(group: readonly Operation[], isCareful: boolean): void {
+    const mayJournal = performance.now() >= this.#journalPausedUntil;
+    for (let index = 0; index < group.length; index++) {
+      const operation = group[index];
+      if (operation === undefined || operation.place !== "nowhere") continue;
+      if (mayJournal && this.#runRecent(operation)) continue;
+      if (this.#concernsRecent(operation)) {
+        if (index > 0) return;
+        if (!this.#tryCheckpoint({ isForAll: true, operation })) continue;
+      }
+      if (!this.#db.isTransaction) this.#begin.run();
+      operation.value = isCareful ? this.#runOne(operation) : operation.run();
+      operation.place = "database";
+    }
+  }
+
+  /** False: it is for the database. */
+  #runRecent(operation: Operation): boolean {
+    const value = operation.recent === undefined ? DATABASE : operation.recent();
+    if (value === DATABASE) return false;
+    operation.value = value;
+    operation.place = "memory";
+    return true;
+  }
+
+  #concernsRecent({ concernsRecent }: Operation): boolean {
+    return this.#recent.size > 0 && (concernsRecent === undefined || concernsRecent());
   }
 
   #runOne(operation: Operation): unknown {
@@ -337,24 +364,116 @@ export class Committer {
     }
   }
 
+  #writeJournal(group: readonly Operation[]): boolean {
+    if (this.#isLate) return false;
+    let hasWritten: boolean;
+    try {
+      hasWritten = this.#recent.write();
+    } catch (cause) {
+      throw new JournalFailure("the journal could not be written", { cause });
+    }
+    for (const operation of group) if (operation.place === "memory") operation.place = "journal";
+    return hasWritten;
+  }
+
   #endTransaction(): void {
-    const commitDelayMs = this.#options.failpoints?.commitDelayMs;
-    if (commitDelayMs === undefined) {
-      this.#commit.run();
-      this.#statistics.commits++;
-    } else this.#late ??= setTimeout(() => this.#commitLate(), commitDelayMs);
+    if (this.#isLate) {
+      this.#late ??= setTimeout(() => this.#commitLate(), this.#options.failpoints?.commitDelayMs);
+    } else if (this.#db.isTransaction) this.#commitNow();
+  }
+
+  #commitNow(): void {
+    this.#commit.run();
+    this.#statistics.commits++;
+    this.#options.afterCommit();
+  }
+
+  get #isLate(): boolean {
+    return this.#options.failpoints?.commitDelayMs !== undefined;
   }
 
   #commitLate(): void {
     clearTimeout(this.#late);
     this.#late = undefined;
-    if (this.#db.isTransaction) this.#db.exec("COMMIT");
-    this.#statistics.commits++;
+    this.#recent.write();
+    if (this.#db.isTransaction) this.#commitNow();
+  }
+
+  #undoTransaction(group: readonly Operation[]): void {
+    if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+    this.#options.onRollback();
+    for (const operation of group) if (operation.place === "database") operation.place = "nowhere";
+  }
+
+  /** What the journal does not have. */
+  #undoRecent(group: readonly Operation[]): void {
+    this.#recent.undo();
+    this.#journalPausedUntil = performance.now() + JOURNAL_PAUSE_MS;
+    for (const operation of group) if (operation.place === "memory") operation.place = "nowhere";
+  }
+
+  /** See invariant 3. */
+  #refuseNew(group: readonly Operation[], error: unknown): void {
+    this.#noteFull();
+    refuse(
+      group.filter(({ accepts }) => accepts),
+      fullError(error),
+    );
+  }
+
+  #noteFull(): void {
+    this.#room = false;
+    this.#roomCheckedAt = performance.now();
+  }
+
+  /** False: it was not possible, and the operation that wanted it is refused. */
+  #tryCheckpoint({ isForAll, operation }: { isForAll: boolean; operation?: Operation }): boolean {
+    try {
+      this.#checkpoint(isForAll);
+      return true;
+    } catch (error) {
+      const isFull = isStorageError(error);
+      if (isFull) this.#noteFull();
+      if (operation !== undefined) refuse([operation], isFull ? fullError(error) : error);
+      return false;
+    }
+  }
+
+  /**
+   * Puts recent jobs into the database, whether the journal has them or not; unless it is `isForAll`, a few
+   * that are not over stay recent.
+   */
+  #checkpoint(isForAll: boolean): void {
+    if (this.#late !== undefined) this.#commitLate();
+    const { disk, beforeCommit, onRollback } = this.#options;
+    // The half of the journal that is next may be all that has what the last checkpoint wrote.
+    if (disk?.log.isFlushed(this.#lastCheckpoint) === false) disk.log.flushNow();
+    if (this.#recent.prepare(isForAll)) {
+      disk?.journal.wrote();
+      disk?.journal.flushNow();
+    }
+    this.#begin.run();
+    try {
+      this.#recent.checkpoint();
+      beforeCommit();
+      this.#commitNow();
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      onRollback();
+      throw error;
+    }
+    this.#recent.forget();
+    this.#rows = undefined;
+    disk?.log.wrote();
+    this.#lastCheckpoint = disk?.log.mark ?? 0;
+    void this.#flusher?.flushed().catch(() => undefined);
   }
 
   /** Nobody else writes, so that a look after the group tells; it costs as much as a move. */
   #hasChanged(group: readonly Operation[]): boolean {
-    if (group.some(({ accepts }) => accepts)) {
+    const changing = group.filter(({ place }) => place === "database");
+    if (changing.length === 0) return false;
+    if (this.#rows === undefined || changing.some(({ accepts }) => accepts)) {
       this.#rows = undefined;
       return true;
     }
@@ -377,19 +496,17 @@ export class Committer {
   }
 }
 
-function settle(committed: Committed): void {
-  tell(committed, true);
-  tell(committed, false);
+function refuse(operations: readonly Operation[], error: unknown): void {
+  for (const operation of operations) {
+    if (operation.place !== "nowhere") continue;
+    operation.value = new Undone(error);
+    operation.place = "database";
+  }
 }
 
-function tell({ group, values }: Committed, isFirst: boolean): void {
-  for (let index = 0; index < group.length; index++) {
-    const operation = group[index];
-    if (operation?.first !== isFirst) continue;
-    const value = values[index];
-    if (value instanceof Undone) operation.reject(value.error);
-    else operation.resolve(value);
-  }
+function tell({ value, resolve, reject }: Operation): void {
+  if (value instanceof Undone) reject(value.error);
+  else resolve(value);
 }
 
 function isStorageError(error: unknown): boolean {

@@ -310,6 +310,7 @@ export class SqliteControlStore implements ControlStore {
   }
 
   async finishRemovals(now: number): Promise<void> {
+    this.#committer.settleRecent();
     const left = this.#rows.all(
       `SELECT DISTINCT endpoint_id AS id FROM lanes WHERE waiting + running > 0
        AND endpoint_id NOT IN (SELECT id FROM endpoints WHERE active = 1)`,

@@ -15,6 +15,8 @@ import { DatabaseSync } from "node:sqlite";
 import { promisify } from "node:util";
 import { FlashError } from "../../contract/errors.ts";
 import type { Durability } from "../../contract/store.ts";
+import { Disk, type Flushable } from "./disk.ts";
+import { Journal } from "./journal.ts";
 import { migrate } from "./schema.ts";
 
 const MIB = 1024 * 1024;
@@ -32,10 +34,10 @@ const RESERVE_SHARE = 0.05;
 
 export interface OpenDatabase {
   readonly db: DatabaseSync;
-  /** `strict` only: forces what has been committed to the disk, without holding up the event loop. */
-  readonly flush: (() => Promise<void>) | undefined;
-  /** The same at once. */
-  readonly flushNow: (() => void) | undefined;
+  /** Undefined in memory. */
+  readonly journal: Journal | undefined;
+  /** `strict` only: what acknowledgements wait for. */
+  readonly disk: Disk | undefined;
   /** False when the disk has too little room for new work. */
   hasRoom(): boolean;
   close(): void;
@@ -49,8 +51,8 @@ export function openDatabase(home: string, durability: Durability): OpenDatabase
     migrate(db, ":memory:");
     return {
       db,
-      flush: undefined,
-      flushNow: undefined,
+      journal: undefined,
+      disk: undefined,
       hasRoom: () => true,
       close: () => db.close(),
     };
@@ -64,14 +66,16 @@ export function openDatabase(home: string, durability: Durability): OpenDatabase
     chmodSync(file, 0o600);
     configure(db, durability);
     migrate(db, file);
+    const journal = new Journal(join(home, "flash.journal"), lackingGeneration(db));
     const log = durability === "strict" ? openLog(home, file) : undefined;
     return {
       db,
-      flush: log?.flush,
-      flushNow: log?.flushNow,
+      journal,
+      disk: log && new Disk({ journal, log }),
       hasRoom: () => hasRoom(home),
       close: () => {
         log?.close();
+        journal.close();
         db.close();
         lock.close();
       },
@@ -122,12 +126,9 @@ function lockHome(home: string): DatabaseSync {
  * The write-ahead log, opened a second time: a flush concerns the file, whoever has written it. It is
  * the same file until the database is closed.
  */
-function openLog(
-  home: string,
-  file: string,
-): { flush: () => Promise<void>; flushNow: () => void; close: () => void } {
+function openLog(home: string, file: string): Flushable & { close: () => void } {
   const fd = openSync(`${file}-wal`, "r+");
-  // The log may be a new file: its name has to survive as well.
+  // The log may be a new file, and so may the journal: their names have to survive as well.
   const folder = openSync(home, "r");
   fsyncSync(folder);
   closeSync(folder);
@@ -137,6 +138,10 @@ function openLog(
     flushNow: () => fdatasyncSync(fd),
     close: () => closeSync(fd),
   };
+}
+
+function lackingGeneration(db: DatabaseSync): number {
+  return Number(db.prepare("SELECT generation FROM journal").get()?.["generation"]);
 }
 
 function hasRoom(home: string): boolean {

@@ -4,8 +4,10 @@ import type { Job, JobCounts } from "../../contract/job.ts";
 import type { JobState } from "../../contract/states.ts";
 import type { FailedFilter, JobStore, TakenJob } from "../../contract/store.ts";
 import type { JobReader, Statements } from "./job-statements.ts";
+import type { Committer } from "./commit.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
-import { COUNTER_OF, type LaneCounters, type Lanes } from "./lanes.ts";
+import { COUNTER_OF, COUNTERS, type LaneCounters, type Lanes } from "./lanes.ts";
+import type { RecentJobs } from "./recent-jobs.ts";
 
 export type QueueSums = Awaited<ReturnType<JobStore["queue"]>>[number];
 
@@ -19,6 +21,8 @@ export interface JobQueriesOptions {
   read: JobReader;
   lanes: Lanes;
   keyed: KeyedQueue;
+  recent: RecentJobs;
+  committer: Committer;
 }
 
 const NO_JOBS = { waiting: 0, lowPriority: 0, running: 0 };
@@ -28,12 +32,16 @@ export class JobQueries {
   readonly #read: JobReader;
   readonly #lanes: Lanes;
   readonly #keyed: KeyedQueue;
+  readonly #recent: RecentJobs;
+  readonly #committer: Committer;
 
   constructor(options: JobQueriesOptions) {
     this.#sql = options.sql;
     this.#read = options.read;
     this.#lanes = options.lanes;
     this.#keyed = options.keyed;
+    this.#recent = options.recent;
+    this.#committer = options.committer;
   }
 
   async list({
@@ -43,6 +51,7 @@ export class JobQueries {
     offset,
     limit,
   }: Parameters<JobStore["list"]>[0]): Promise<{ jobs: Job[]; total: number }> {
+    this.#committer.settleRecent();
     const rows = this.#sql.list.all({
       endpointId,
       states: states === undefined ? null : JSON.stringify(states),
@@ -66,6 +75,7 @@ export class JobQueries {
   async failed(
     request: Parameters<JobStore["failed"]>[0],
   ): Promise<{ jobs: Job[]; total: number }> {
+    this.#committer.settleRecent();
     const filter = failedFilter(request);
     const { offset, limit } = request;
     const rows = this.#sql.failed.all({ ...filter, offset, limit });
@@ -109,12 +119,17 @@ export class JobQueries {
     if (waiting === 0) return { jobs: 0, oldestAt: now };
     const lane = this.#lanes.get(id);
     if (lane.isKeyed) return this.#keyed.startable(lane, now);
+    const recentAt = this.#recent.first([lane])?.runAt ?? now;
+    if (lane.waiting === 0) return { jobs: waiting, oldestAt: recentAt };
     // Delayed jobs are few beside a long queue, so they are counted and the due ones are the rest.
     const jobs = waiting - Number(this.#sql.delayed.get(id, now)?.["jobs"]);
-    return { jobs, oldestAt: jobs > 0 ? Number(this.#sql.first.get(id)?.["run_at"]) : now };
+    if (jobs === 0) return { jobs, oldestAt: now };
+    const storedAt = Number(this.#sql.first.get(id)?.["run_at"]);
+    return { jobs, oldestAt: Math.min(storedAt, recentAt) };
   }
 
   async busyEndpoints(): Promise<string[]> {
+    this.#committer.settleRecent();
     return this.#sql.busy.all().map((row) => String(row["endpoint_id"]));
   }
 
@@ -133,15 +148,23 @@ export class JobQueries {
     const { workerId, endpointId, expiredAt } = filter;
     const rows =
       workerId === undefined ? this.#sql.running.all() : this.#sql.runningOf.all(workerId);
-    return this.#read
-      .all(rows)
+    const recent = this.#recent
+      .running()
+      .filter((job) => workerId === undefined || job.workerId === workerId);
+    return [...this.#read.all(rows), ...recent]
       .filter((job) => endpointId === undefined || job.endpointId === endpointId)
       .filter((job) => expiredAt === undefined || isOver(job, expiredAt)) as TakenJob[];
   }
 
   #counters(endpointId: string): Counters[] {
-    return this.#sql.counters.all(endpointId) as unknown as Counters[];
+    const lanes = this.#sql.counters.all(endpointId) as unknown as Counters[];
+    for (const lane of lanes) addTo(lane, this.#recent.counters(lane.id));
+    return lanes;
   }
+}
+
+function addTo(counters: LaneCounters, more: LaneCounters | undefined): void {
+  if (more !== undefined) for (const name of COUNTERS) counters[name] += more[name];
 }
 
 /** A filter as the statements take it. */

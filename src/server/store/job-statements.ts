@@ -111,9 +111,9 @@ export function prepareStatements(db: DatabaseSync) {
     return statement;
   };
   return {
-    insert: sql(`INSERT INTO jobs (id, lane, state, run_at, expires_at, created_at, via,
+    insert: sql(`INSERT INTO jobs (seq, id, lane, state, run_at, expires_at, created_at, via,
       execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, input, key)
-      VALUES (?, ?, 'IN_QUEUE', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+      VALUES (?, ?, ?, 'IN_QUEUE', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     insertLargeInput: sql("INSERT INTO large_inputs (job, input) VALUES (?, ?)"),
     largeInput: sql("SELECT input FROM large_inputs WHERE job = ?"),
     insertKey: sql("INSERT INTO idempotency_keys (endpoint_id, key, job) VALUES (?, ?, ?)"),
@@ -123,6 +123,9 @@ export function prepareStatements(db: DatabaseSync) {
 
     hasDue: sql(`SELECT 1 FROM jobs
       WHERE lane = ? AND state = 'IN_QUEUE' AND run_at <= ? AND expires_at > ? LIMIT 1`),
+    firstDue: sql(`SELECT run_at, seq FROM jobs
+      WHERE lane = ? AND state = 'IN_QUEUE' AND run_at <= ? AND expires_at > ?
+      ORDER BY run_at, seq LIMIT 1`),
     // For a bare parameter as its limit SQLite would prepare the statement again with every number.
     due: arrays(`SELECT ${ALL} FROM jobs
       WHERE lane = ? AND state = 'IN_QUEUE' AND run_at <= ? AND expires_at > ?

@@ -11,7 +11,7 @@ import {
   type TakenJob,
 } from "../../contract/store.ts";
 import type { SqliteBatchStore } from "./batch-store.ts";
-import type { Committer } from "./commit.ts";
+import { DATABASE, type Committer } from "./commit.ts";
 import { failedFilter, JobQueries, type QueueSums } from "./job-queries.ts";
 import {
   JobReader,
@@ -21,12 +21,18 @@ import {
   type JobRow,
   type Statements,
 } from "./job-statements.ts";
+import type { End } from "./journal-records.ts";
 import { JobStreams, type ChunkRow } from "./job-streams.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { Lane, Lanes, Move } from "./lanes.ts";
-
-/** Inputs with more characters than this live in a table of their own. */
-const INLINE_INPUT = 1024;
+import {
+  INLINE_INPUT,
+  isBefore,
+  laneOf,
+  queuedJob,
+  type Position,
+  type RecentJobs,
+} from "./recent-jobs.ts";
 
 type TakeRequest = Parameters<JobStore["take"]>[0];
 type FinalOutcome = Exclude<Outcome, { kind: "requeued" }>;
@@ -36,6 +42,7 @@ export interface JobStoreOptions {
   db: DatabaseSync;
   committer: Committer;
   lanes: Lanes;
+  recent: RecentJobs;
   batches: SqliteBatchStore;
 }
 
@@ -48,6 +55,7 @@ interface Place {
 export class SqliteJobStore implements JobStore {
   readonly #committer: Committer;
   readonly #lanes: Lanes;
+  readonly #recent: RecentJobs;
   readonly #batches: SqliteBatchStore;
   readonly #sql: Statements;
   readonly #read: JobReader;
@@ -60,13 +68,21 @@ export class SqliteJobStore implements JobStore {
   constructor(options: JobStoreOptions) {
     this.#committer = options.committer;
     this.#lanes = options.lanes;
+    this.#recent = options.recent;
     this.#batches = options.batches;
     this.#sql = prepareStatements(options.db);
     this.#keyed = new KeyedQueue(options.db);
     this.#read = new JobReader(options.lanes, this.#sql.largeInput);
-    const { lanes, committer } = options;
-    this.#streams = new JobStreams(this.#sql, committer);
-    this.#queries = new JobQueries({ sql: this.#sql, read: this.#read, lanes, keyed: this.#keyed });
+    const { lanes, recent, committer } = options;
+    this.#streams = new JobStreams(this.#sql, { committer, recent });
+    this.#queries = new JobQueries({
+      sql: this.#sql,
+      read: this.#read,
+      lanes,
+      keyed: this.#keyed,
+      recent,
+      committer,
+    });
   }
 
   /** Every move is told here, in the transaction that makes it. */
@@ -89,11 +105,24 @@ export class SqliteJobStore implements JobStore {
   }
 
   async hasAlone(): Promise<boolean> {
+    // No recent job does.
     return this.#sql.hasAlone.get() !== undefined;
   }
 
   submit(jobs: readonly NewJob[]): Promise<Job[]> {
-    return this.#committer.commit(() => jobs.map((job) => this.#submit(job)), { accepts: true });
+    return this.#committer.commit(() => jobs.map((job) => this.#submit(job)), {
+      accepts: true,
+      recent: () => this.#submitRecent(jobs),
+      concernsRecent: () => false,
+    });
+  }
+
+  #submitRecent(jobs: readonly NewJob[]): Job[] | typeof DATABASE {
+    const [job] = jobs;
+    // Of several all or none are accepted, and the first may be gone when the second is refused.
+    if (job === undefined || jobs.length > 1) return DATABASE;
+    const accepted = this.#recent.submit(job);
+    return accepted === undefined ? DATABASE : [accepted];
   }
 
   #submit(job: NewJob): Job {
@@ -105,14 +134,10 @@ export class SqliteJobStore implements JobStore {
     }
     const { policy } = job;
     const isLarge = job.input.length > INLINE_INPUT;
-    const lane = this.#lanes.obtain({
-      endpointId: job.endpointId,
-      releaseId: job.releaseId,
-      lowPriority: policy.lowPriority,
-      isKeyed: job.key !== null,
-      keyConcurrency: job.keyConcurrency,
-    });
-    const { lastInsertRowid } = this.#sql.insert.run(
+    const lane = this.#lanes.obtain(laneOf(job));
+    const seq = this.#recent.nextSeq();
+    this.#sql.insert.run(
+      seq,
       job.id,
       lane.id,
       job.runAt,
@@ -127,27 +152,81 @@ export class SqliteJobStore implements JobStore {
       isLarge ? null : job.input,
       job.key,
     );
-    if (isLarge) this.#sql.insertLargeInput.run(lastInsertRowid, job.input);
+    if (isLarge) this.#sql.insertLargeInput.run(seq, job.input);
     if (job.idempotencyKey !== null) {
-      this.#sql.insertKey.run(job.endpointId, job.idempotencyKey, lastInsertRowid);
+      this.#sql.insertKey.run(job.endpointId, job.idempotencyKey, seq);
     }
     this.#lanes.moved(lane.id, { to: "IN_QUEUE" });
     this.#batches.submitted(job.id);
     const { key } = job;
     if (key !== null) this.#keyed.moved({ lane, key }, undefined, "IN_QUEUE");
-    return { ...job, ...UNTOUCHED, expiresAt: job.createdAt + policy.ttlMs };
+    return queuedJob(job);
   }
 
   take(request: TakeRequest): Promise<TakenJob[]> {
     // With nothing on its way to the disk, an empty queue is known to be empty without a transaction.
     if (this.#committer.isIdle && !this.#hasDue(request)) return Promise.resolve([]);
-    return this.#committer.commit(() => this.#take(request), { first: true });
+    return this.#committer.commit(() => this.#take(request), {
+      early: request.isLocal === true,
+      recent: () => this.#takeRecent(request),
+      concernsRecent: () => this.#isForRecent(request),
+    });
+  }
+
+  /** The first job is a recent one, or all have to be looked at. */
+  #isForRecent(request: TakeRequest): boolean {
+    const lanes = this.#lanes.of(request.endpointId, request.releaseId);
+    const first = this.#recent.first(lanes);
+    if (first === undefined) return false;
+    if (this.#needsAll(request, lanes)) return true;
+    const stored = this.#firstDue(lanes, request.now);
+    return stored === undefined || isBefore(first, stored);
+  }
+
+  /** When the first job is a recent one. */
+  #takeRecent(request: TakeRequest): TakenJob[] | typeof DATABASE {
+    const lanes = this.#lanes.of(request.endpointId, request.releaseId);
+    if (lanes.every(({ waiting }) => waiting === 0)) {
+      return this.#recent.take(lanes, request) ?? DATABASE;
+    }
+    if (!this.#recent.hasWaiting(lanes) || this.#needsAll(request, lanes)) return DATABASE;
+    return (
+      this.#recent.take(lanes, { ...request, until: this.#firstDue(lanes, request.now) }) ??
+      DATABASE
+    );
+  }
+
+  /**
+   * All jobs have to be in one place when keys have turns, and when a job runs alone. A worker of this
+   * machine asks again at once; others are to get as many as there are.
+   */
+  #needsAll({ isLocal = false }: TakeRequest, lanes: readonly Lane[]): boolean {
+    return (
+      !isLocal ||
+      lanes.some(({ isKeyed, waiting }) => isKeyed && waiting > 0) ||
+      this.#sql.hasAlone.get() !== undefined
+    );
+  }
+
+  #firstDue(lanes: readonly Lane[], now: number): Position | undefined {
+    let first: Position | undefined;
+    for (const { id, waiting } of lanes) {
+      const row = waiting === 0 ? undefined : this.#sql.firstDue.get(id, now, now);
+      const position = row && { runAt: Number(row["run_at"]), seq: Number(row["seq"]) };
+      if (position !== undefined && (first === undefined || isBefore(position, first))) {
+        first = position;
+      }
+    }
+    return first;
   }
 
   #take(request: TakeRequest): TakenJob[] {
     const lanes = this.#lanes.of(request.endpointId, request.releaseId);
     if (lanes.some(({ isKeyed }) => isKeyed)) return this.#takeInTurn(request, lanes);
-    const rows = this.#dueJobs(request, lanes);
+    const until = this.#recent.first(lanes);
+    const due = this.#dueJobs(request, lanes);
+    // The next take brings the recent ones, and those behind them.
+    const rows = until === undefined ? due : due.filter((row) => isBefore(placeOf(row), until));
     if (rows.some(runsAlone)) return this.#takeInTurn(request, lanes);
     return rows.map((row) => this.#takeOne(request, row));
   }
@@ -195,11 +274,13 @@ export class SqliteJobStore implements JobStore {
 
   #hasDue({ endpointId, releaseId, now }: TakeRequest): boolean {
     const lanes = this.#lanes.of(endpointId, releaseId);
-    return lanes.some((lane) =>
-      lane.isKeyed
+    return lanes.some((lane) => {
+      if (this.#recent.hasWaiting([lane])) return true;
+      if (lane.waiting === 0) return false;
+      return lane.isKeyed
         ? this.#keyed.hasTurn(lane, now)
-        : this.#sql.hasDue.get(lane.id, now, now) !== undefined,
-    );
+        : this.#sql.hasDue.get(lane.id, now, now) !== undefined;
+    });
   }
 
   /** The oldest due jobs over these lanes; with `isTogether` only those that may run beside others. */
@@ -213,11 +294,25 @@ export class SqliteJobStore implements JobStore {
   }
 
   settle(request: SettleRequest): Promise<Job | undefined> {
-    return this.#committer.commit(() =>
-      request.outcome.kind === "requeued"
-        ? this.#requeue(request, request.outcome)
-        : this.#finish(request, request.outcome),
+    const { outcome } = request;
+    return this.#committer.commit(
+      () =>
+        outcome.kind === "requeued"
+          ? this.#requeue(request, outcome)
+          : this.#finish(request, outcome),
+      {
+        recent: () => (outcome.kind === "requeued" ? DATABASE : this.#endRecent(request, outcome)),
+        concernsRecent: () => this.#recent.has(request.jobId),
+      },
     );
+  }
+
+  #endRecent(request: SettleRequest, outcome: FinalOutcome): Job | undefined | typeof DATABASE {
+    if (outcome.kind === "failed" && outcome.history !== undefined) return DATABASE;
+    const { jobId, attempt } = request;
+    const ended = this.#recent.end(jobId, attempt, endOf(request, outcome));
+    if (ended === "stale") return undefined;
+    return ended ?? DATABASE;
   }
 
   #requeue(
@@ -262,21 +357,14 @@ export class SqliteJobStore implements JobStore {
     { request, taken, place }: { request: SettleRequest; taken: TakenJob; place: Place },
     outcome: FinalOutcome,
   ): Job | undefined {
-    const { now, retentionMs } = request;
-    const end = {
-      state: FINAL_STATE[outcome.kind],
-      output: outcome.kind === "timed-out" ? null : outcome.output,
-      error: outcome.kind === "completed" ? null : outcome.error,
-      finishedAt: now,
-      leaseUntil: null,
-      dropAt: now + retentionMs,
-    };
+    const { now } = request;
+    const end = endOf(request, outcome);
     const { state, output, error, dropAt } = end;
     const { id, attempt } = taken;
     const finish = this.#sql.finishPlain;
     const { changes } = finish.run(state, output, error, now, dropAt, place.seq, id, attempt);
     if (changes !== 1) return undefined;
-    const job = { ...taken, ...end };
+    const job = { ...taken, ...end, leaseUntil: null };
     this.#moved(place.lane, job, { from: "IN_PROGRESS" });
     this.#writeWebhook(job, now);
     return job;
@@ -302,6 +390,7 @@ export class SqliteJobStore implements JobStore {
   progress(jobId: string, attempt: number, output: string): Promise<boolean> {
     return this.#committer.commit(
       () => this.#sql.progress.run(output, jobId, attempt).changes === 1,
+      this.#about(jobId),
     );
   }
 
@@ -319,9 +408,12 @@ export class SqliteJobStore implements JobStore {
 
   async renew(workerId: string, jobIds: readonly string[], leaseUntil: number): Promise<void> {
     if (jobIds.length === 0) return;
-    await this.#committer.commit(() => {
-      for (const id of jobIds) this.#sql.renew.run(leaseUntil, id, workerId);
-    });
+    await this.#committer.commit(
+      () => {
+        for (const id of jobIds) this.#sql.renew.run(leaseUntil, id, workerId);
+      },
+      { concernsRecent: () => jobIds.some((id) => this.#recent.has(id)) },
+    );
   }
 
   cancel(jobId: string, now: number, retentionMs: number): Promise<Job | undefined> {
@@ -329,7 +421,12 @@ export class SqliteJobStore implements JobStore {
       const row = this.#sql.cancel.get({ id: jobId, now, dropAt: now + retentionMs });
       if (row !== undefined) return this.#ended(row, stateBefore(row as unknown as JobRow), now);
       return this.#read.one(this.#sql.byId.get(jobId));
-    });
+    }, this.#about(jobId));
+  }
+
+  /** The operation concerns one job. */
+  #about(jobId: string): { concernsRecent: () => boolean } {
+    return { concernsRecent: () => this.#recent.has(jobId) };
   }
 
   retry(jobId: string, now: number): Promise<{ job: Job; moved: boolean } | undefined> {
@@ -338,7 +435,7 @@ export class SqliteJobStore implements JobStore {
       if (before === undefined) return undefined;
       const job = this.#retry(jobId, before.state, now);
       return job === undefined ? { job: before, moved: false } : { job, moved: true };
-    });
+    }, this.#about(jobId));
   }
 
   redrive(request: Parameters<JobStore["redrive"]>[0]): Promise<Job[]> {
@@ -383,7 +480,7 @@ export class SqliteJobStore implements JobStore {
   }
 
   async get(jobId: string): Promise<Job | undefined> {
-    const job = this.#read.one(this.#sql.byId.get(jobId));
+    const job = this.#recent.get(jobId) ?? this.#read.one(this.#sql.byId.get(jobId));
     // Nobody is told of a state that a power failure could still take back.
     await this.#committer.durable;
     return job;
@@ -481,23 +578,21 @@ const FINAL_STATE = {
   "timed-out": "TIMED_OUT",
 } as const satisfies Record<Exclude<Outcome["kind"], "requeued">, JobState>;
 
-const UNTOUCHED = {
-  state: "IN_QUEUE",
-  output: null,
-  error: null,
-  attempt: 0,
-  failures: 0,
-  history: null,
-  aloneSince: null,
-  workerId: null,
-  leaseUntil: null,
-  startedAt: null,
-  finishedAt: null,
-  dropAt: null,
-  isKept: false,
-} as const;
+function endOf({ now, retentionMs }: SettleRequest, outcome: FinalOutcome): End {
+  return {
+    state: FINAL_STATE[outcome.kind],
+    output: outcome.kind === "timed-out" ? null : outcome.output,
+    error: outcome.kind === "completed" ? null : outcome.error,
+    finishedAt: now,
+    dropAt: now + retentionMs,
+  };
+}
 
 const KEEP_NONE: KeepFailed = { forMs: 0, jobs: 0 };
+
+function placeOf({ run_at: runAt, seq }: JobRow): Position {
+  return { runAt, seq };
+}
 
 function runsAlone(row: JobRow): boolean {
   return row.alone_since !== null;

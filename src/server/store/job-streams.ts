@@ -3,6 +3,7 @@
 import type { JobStore } from "../../contract/store.ts";
 import type { Committer } from "./commit.ts";
 import type { Statements } from "./job-statements.ts";
+import type { RecentJobs } from "./recent-jobs.ts";
 
 /** One answer of a stream carries about this much text at most. */
 const DRAIN_CHARACTERS = 8 * 1024 * 1024;
@@ -15,15 +16,21 @@ export interface ChunkRow {
 export class JobStreams {
   readonly #sql: Statements;
   readonly #committer: Committer;
+  readonly #recent: RecentJobs;
 
-  constructor(sql: Statements, committer: Committer) {
+  constructor(
+    sql: Statements,
+    { committer, recent }: { committer: Committer; recent: RecentJobs },
+  ) {
     this.#sql = sql;
     this.#committer = committer;
+    this.#recent = recent;
   }
 
   append(jobId: string, attempt: number, chunk: string): Promise<boolean> {
     return this.#committer.commit(
       () => this.#sql.appendChunk.run(chunk, jobId, attempt).changes === 1,
+      { concernsRecent: () => this.#recent.has(jobId) },
     );
   }
 
@@ -41,12 +48,16 @@ export class JobStreams {
   async drain(jobId: string, limit: number): Promise<string[]> {
     // Readers wait in vain most of the time; that must not cost a transaction each.
     if (this.#committer.isIdle && this.#sql.unreadChunks.all(jobId, 1).length === 0) return [];
-    return this.#committer.commit(() => {
-      const chunks = portionOf(this.#sql.unreadChunks.iterate(jobId, limit));
-      const last = chunks.at(-1);
-      if (last !== undefined) this.#sql.markDrained.run(last.position, jobId);
-      return chunks.map(({ chunk }) => chunk);
-    });
+    return this.#committer.commit(
+      () => {
+        const chunks = portionOf(this.#sql.unreadChunks.iterate(jobId, limit));
+        const last = chunks.at(-1);
+        if (last !== undefined) this.#sql.markDrained.run(last.position, jobId);
+        return chunks.map(({ chunk }) => chunk);
+      },
+      // It has streamed nothing as long as it is recent.
+      { concernsRecent: () => false },
+    );
   }
 }
 

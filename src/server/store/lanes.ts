@@ -20,10 +20,12 @@ export interface Lane {
   isKeyed: boolean;
   /** Jobs of one key that may run at once. */
   keyConcurrency: number;
+  /** Queued jobs in the database; those that the running transaction has moved are counted. */
+  waiting: number;
 }
 
 /** What a job says about the lane it belongs into. */
-export type LaneOf = Omit<Lane, "id">;
+export type LaneOf = Omit<Lane, "id" | "waiting">;
 
 /** A lane's numbers. */
 export interface LaneCounters {
@@ -58,7 +60,7 @@ export const COUNTER_OF: Readonly<Record<JobState, keyof LaneCounters>> = {
   TIMED_OUT: "kept_timed_out",
 };
 
-const COUNTERS = [
+export const COUNTERS = [
   "waiting",
   "running",
   "kept_completed",
@@ -72,6 +74,7 @@ const COUNTERS = [
 
 interface LaneRow {
   id: number;
+  waiting: number;
   endpoint_id: string;
   release_id: string;
   kind: number;
@@ -91,10 +94,11 @@ export class Lanes {
   /** What the transaction has moved so far, by lane. */
   readonly #moved = new Map<number, LaneCounters>();
   #isLoaded = false;
+  #hasNew = false;
 
   constructor(db: DatabaseSync) {
     this.#select = db.prepare(
-      "SELECT id, endpoint_id, release_id, kind, key_concurrency FROM lanes ORDER BY id",
+      "SELECT id, endpoint_id, release_id, kind, key_concurrency, waiting FROM lanes ORDER BY id",
     );
     this.#insert = db.prepare(`INSERT INTO lanes (endpoint_id, release_id, kind, key_concurrency)
       VALUES (?, ?, ?, ?) RETURNING id`);
@@ -105,16 +109,26 @@ export class Lanes {
 
   /** The lane for a new job; added when it is the first. Call inside a transaction. */
   obtain(job: LaneOf): Lane {
-    const known = this.of(job.endpointId, job.releaseId).find(
-      (lane) => lane.lowPriority === job.lowPriority && lane.isKeyed === job.isKeyed,
-    );
+    const known = this.#known(job);
     if (known !== undefined) return known;
     const kind = (job.lowPriority ? LOW : 0) + (job.isKeyed ? KEYED : 0);
     const { endpointId, releaseId, keyConcurrency } = job;
     const row = this.#insert.get(endpointId, releaseId, kind, keyConcurrency);
-    const lane = { id: Number(row?.["id"]), ...job };
+    const lane = { id: Number(row?.["id"]), ...job, waiting: 0 };
     this.#remember(lane);
+    this.#hasNew = true;
     return lane;
+  }
+
+  /** The lane for a new job; undefined while it is not in the database for good. */
+  find(job: LaneOf): Lane | undefined {
+    return this.#hasNew ? undefined : this.#known(job);
+  }
+
+  #known({ endpointId, releaseId, lowPriority, isKeyed }: LaneOf): Lane | undefined {
+    return this.of(endpointId, releaseId).find(
+      (lane) => lane.lowPriority === lowPriority && lane.isKeyed === isKeyed,
+    );
   }
 
   /** Lanes of an endpoint; of one release, when it is given. */
@@ -132,14 +146,13 @@ export class Lanes {
   }
 
   /** Counts a job's move. Call inside the transaction that makes it. */
-  moved(lane: number, { from, to, isRetry }: Move): void {
+  moved(lane: number, move: Move): void {
     let counters = this.#moved.get(lane);
     if (counters === undefined) this.#moved.set(lane, (counters = noMoves()));
-    if (from !== undefined) counters[COUNTER_OF[from]]--;
-    if (to !== undefined) counters[COUNTER_OF[to]]++;
-    if (to === "COMPLETED") counters.completed++;
-    if (to === "FAILED" || to === "TIMED_OUT") counters.failed++;
-    if (isRetry === true) counters.retried++;
+    countMove(counters, move);
+    const { from, to } = move;
+    if (from === "IN_QUEUE") this.get(lane).waiting--;
+    if (to === "IN_QUEUE") this.get(lane).waiting++;
   }
 
   /** Writes what was counted. The last step of a transaction. */
@@ -149,6 +162,11 @@ export class Lanes {
       this.#count.run(...numbers, lane);
     }
     this.#moved.clear();
+  }
+
+  /** The transaction is in the database. */
+  committed(): void {
+    this.#hasNew = false;
   }
 
   /** The transaction was undone. */
@@ -169,6 +187,7 @@ export class Lanes {
         lowPriority: (row.kind & LOW) !== 0,
         isKeyed: (row.kind & KEYED) !== 0,
         keyConcurrency: row.key_concurrency,
+        waiting: row.waiting,
       });
     }
     this.#isLoaded = true;
@@ -182,7 +201,15 @@ export class Lanes {
   }
 }
 
-function noMoves(): LaneCounters {
+export function countMove(counters: LaneCounters, { from, to, isRetry }: Move): void {
+  if (from !== undefined) counters[COUNTER_OF[from]]--;
+  if (to !== undefined) counters[COUNTER_OF[to]]++;
+  if (to === "COMPLETED") counters.completed++;
+  if (to === "FAILED" || to === "TIMED_OUT") counters.failed++;
+  if (isRetry === true) counters.retried++;
+}
+
+export function noMoves(): LaneCounters {
   return {
     waiting: 0,
     running: 0,

@@ -269,6 +269,12 @@ CREATE INDEX jobs_kept ON jobs (lane, finished_at) WHERE kept = 1;
 
 const BATCH_KEYS = "ALTER TABLE batch_requests ADD COLUMN key TEXT;";
 
+/** Which generation of the journal is not in the database: see journal. */
+const JOURNAL = `
+CREATE TABLE journal (generation INTEGER NOT NULL);
+INSERT INTO journal VALUES (1);
+`;
+
 const STEPS: readonly string[] = [
   JOBS_AND_CONTROL,
   WORKER_KEYS,
@@ -281,6 +287,7 @@ const STEPS: readonly string[] = [
   FAILURES,
   KEPT_FAILURES,
   BATCH_KEYS,
+  JOURNAL,
 ];
 
 /** The schema version this program writes. */

@@ -4,7 +4,9 @@
  *
  *   database         opening: lock, durability, permissions, room on the disk
  *   schema           tables, triggers, migrations
- *   commit           group commit
+ *   commit           group commit; flusher: who is told when; disk: the files that are flushed
+ *   recent-jobs      jobs that the database does not know yet
+ *   journal          the file that has their moves; journal-records: what it says; recovery: reading it
  *   lanes            endpoint, release, priority and whether jobs have keys, as one number
  *   job-statements   the statements about jobs, and reading a job
  *   job-store        the verbs of jobs; job-queries: questions about many; job-streams: their chunks
@@ -28,6 +30,8 @@ import { openDatabase, type OpenDatabase } from "./database.ts";
 import { SqliteJobStore } from "./job-store.ts";
 import { SqliteKeyStore } from "./key-store.ts";
 import { Lanes } from "./lanes.ts";
+import { RecentJobs } from "./recent-jobs.ts";
+import { recover } from "./recovery.ts";
 import { SqliteSecretStore } from "./secret-store.ts";
 import { SqliteWebhookStore } from "./webhook-store.ts";
 import { SqliteWorkerKeyStore } from "./worker-key-store.ts";
@@ -67,19 +71,29 @@ export class SqliteStore implements Store {
     this.durability = durability;
     this.#database = openDatabase(home, durability);
     const db: DatabaseSync = this.#database.db;
+    const { journal, disk } = this.#database;
     const lanes = new Lanes(db);
+    const recent = new RecentJobs({ db, lanes, journal });
     this.#committer = new Committer({
       db,
-      flush: this.#database.flush,
-      flushNow: this.#database.flushNow,
+      disk,
+      recent,
       hasRoom: () => this.#database.hasRoom(),
       beforeCommit: () => lanes.writeMoves(),
+      afterCommit: () => lanes.committed(),
       onRollback: () => lanes.forget(),
       failpoints,
     });
     const committer = this.#committer;
+    if (journal !== undefined) {
+      for (const job of recover({ db, lanes, journal })) recent.adopt(job);
+      // Both generations have been read, and neither is needed once the database has their jobs.
+      if (recent.size > 0) journal.turn();
+      committer.settleRecent();
+      disk?.log.flushNow();
+    }
     this.batches = new SqliteBatchStore({ db, committer });
-    this.jobs = new SqliteJobStore({ db, committer, lanes, batches: this.batches });
+    this.jobs = new SqliteJobStore({ db, committer, lanes, recent, batches: this.batches });
     this.webhooks = new SqliteWebhookStore({ db, committer });
     this.control = new SqliteControlStore({ db, committer, jobs: this.jobs });
     this.keys = new SqliteKeyStore({ db, committer });

@@ -495,7 +495,7 @@ export class World {
     const acknowledged = underWay.map((operation) => operation.isAcknowledged());
     const old = this.#home;
     this.#home = this.#newHome();
-    for (const name of ["flash.db", "flash.db-wal"]) {
+    for (const name of ["flash.db", "flash.db-wal", "flash.journal"]) {
       const file = path.join(old, name);
       if (existsSync(file)) copyFileSync(file, path.join(this.#home, name));
     }

@@ -1,0 +1,185 @@
+/**
+ * The journal: what happened to recent jobs, in the order in which it happened, in a file of fixed size
+ * that is written over and over. Appending to it costs a fraction of a transaction.
+ *
+ * The file has two halves. A half belongs to one generation: from one checkpoint, which puts everything
+ * into the database, to the next. The database says which generation it does not hold yet.
+ *
+ * Invariants:
+ *   1. The database holds everything of the generations before its own.
+ *   2. A half is written over only when the checkpoint that put its content into the database is on the
+ *      disk.
+ *   3. A batch counts as a whole or not at all: its head names its generation, length and checksum.
+ */
+
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readSync,
+  writeSync,
+} from "node:fs";
+import { promisify } from "node:util";
+import { crc32 } from "node:zlib";
+
+const HALF_BYTES = 1024 * 1024;
+/** Magic, generation, kind, length and checksum of what follows. */
+const HEAD_BYTES = 20;
+const MAGIC = 0x4a_4c_53_46;
+/** Marks the batch that a generation begins with. */
+const OPENING = 1;
+/** A character takes this many bytes at most. */
+const CHARACTER_BYTES = 3;
+
+const flushFile = promisify(fdatasync);
+
+export interface Batch {
+  /** What was recent when the generation began; the one before has it, too. */
+  readonly isOpening: boolean;
+  readonly text: string;
+}
+
+export class Journal {
+  readonly #fd: number;
+  readonly #bytes = Buffer.allocUnsafe(HALF_BYTES);
+  #generation: number;
+  /** Where the next batch begins, within the half. */
+  #at = 0;
+  /** Bytes that the next generation begins with. */
+  #prepared = 0;
+  #text = "";
+
+  /** Opens the journal, and makes it when it is missing. `generation`: the one the database lacks. */
+  constructor(file: string, generation: number) {
+    this.#fd = openSync(file, constants.O_RDWR | constants.O_CREAT, 0o600);
+    this.#generation = generation;
+    // All of it at once: no later write can find the disk full, or has to note a new length.
+    if (fstatSync(this.#fd).size < 2 * HALF_BYTES) {
+      writeSync(this.#fd, Buffer.alloc(2 * HALF_BYTES), 0, 2 * HALF_BYTES, 0);
+      fsyncSync(this.#fd);
+    }
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** All batches of a generation, in order, up to the first that is not whole. */
+  read(generation: number): Batch[] {
+    const half = Buffer.alloc(HALF_BYTES);
+    const length = readSync(this.#fd, half, 0, HALF_BYTES, halfOf(generation));
+    const batches: Batch[] = [];
+    for (let at = 0; at + HEAD_BYTES <= length;) {
+      const bytes = half.subarray(at, length);
+      const content = contentOf(bytes, generation);
+      if (content === undefined) break;
+      const isOpening = bytes.readUInt16LE(10) === OPENING;
+      batches.push({ isOpening, text: content.toString("utf8") });
+      at += HEAD_BYTES + content.length;
+    }
+    return batches;
+  }
+
+  /** False when a text of so many characters may not fit any more. */
+  hasRoomFor(characters: number): boolean {
+    const wanted = (this.#text.length + characters) * CHARACTER_BYTES + HEAD_BYTES;
+    return this.#at + wanted <= HALF_BYTES;
+  }
+
+  /** Adds to the next batch. */
+  append(text: string): void {
+    this.#text += text;
+  }
+
+  /** True when there is something to write. */
+  get isDirty(): boolean {
+    return this.#text !== "";
+  }
+
+  /** Hands the batch to the operating system. Throws what the system says; then nothing of it counts. */
+  write(): void {
+    this.#at += this.#write(this.#text, {
+      generation: this.#generation,
+      at: this.#at,
+      isOpening: false,
+    });
+    this.#text = "";
+  }
+
+  /**
+   * Hands over what the next generation begins with. Until {@link turn} comes that may happen again. Throws
+   * like {@link write}. True: something was written.
+   */
+  prepare(text: string): boolean {
+    // An earlier beginning would count, if this one is empty.
+    if (text === "" && this.#prepared === 0) return false;
+    this.#prepared = HEAD_BYTES;
+    const generation = this.#generation + 1;
+    this.#prepared = this.#write(text, { generation, at: 0, isOpening: true });
+    return true;
+  }
+
+  /** Bytes written. */
+  #write(
+    text: string,
+    { generation, at, isOpening }: { generation: number; at: number; isOpening: boolean },
+  ): number {
+    const bytes = this.#bytes;
+    const length = bytes.write(text, HEAD_BYTES);
+    bytes.writeUInt32LE(MAGIC, 0);
+    bytes.writeUIntLE(generation, 4, 6);
+    bytes.writeUInt16LE(isOpening ? OPENING : 0, 10);
+    bytes.writeUInt32LE(length, 12);
+    const content = bytes.subarray(HEAD_BYTES, HEAD_BYTES + length);
+    bytes.writeUInt32LE(checksum(content, generation), 16);
+    const size = HEAD_BYTES + length;
+    const written = writeSync(this.#fd, bytes, 0, size, halfOf(generation) + at);
+    if (written !== size) throw new Error(`only ${written} of ${size} bytes were written`);
+    return size;
+  }
+
+  /** Forgets what was appended and not written. */
+  discard(): void {
+    this.#text = "";
+  }
+
+  /** The database holds everything: the next generation begins. */
+  turn(): void {
+    this.#generation += 1;
+    this.#at = this.#prepared;
+    this.#prepared = 0;
+    this.#text = "";
+  }
+
+  flush(): Promise<void> {
+    return flushFile(this.#fd);
+  }
+
+  flushNow(): void {
+    fdatasyncSync(this.#fd);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+function halfOf(generation: number): number {
+  return (generation % 2) * HALF_BYTES;
+}
+
+function checksum(bytes: Buffer, generation: number): number {
+  return crc32(bytes, generation % 2 ** 32);
+}
+
+/** What the batch at the beginning of `bytes` holds. Undefined: there is none of this generation. */
+function contentOf(bytes: Buffer, generation: number): Buffer | undefined {
+  if (bytes.readUInt32LE(0) !== MAGIC || bytes.readUIntLE(4, 6) !== generation) return undefined;
+  const text = bytes.subarray(HEAD_BYTES, HEAD_BYTES + bytes.readUInt32LE(12));
+  const isWhole = text.length === bytes.readUInt32LE(12);
+  return isWhole && checksum(text, generation) === bytes.readUInt32LE(16) ? text : undefined;
+}
