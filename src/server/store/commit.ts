@@ -256,6 +256,7 @@ export class Committer {
     if (others.length === 0) return;
     const written: Written = {
       size: others.length,
+      isInLog: hasChanges || !hasJournaled,
       tell: () => {
         for (const operation of others) tell(operation);
         if (hasJournaled || hasChanges) this.#measure(done.length, startedAt);
@@ -447,10 +448,10 @@ export class Committer {
     if (this.#late !== undefined) this.#commitLate();
     const { disk, beforeCommit, onRollback } = this.#options;
     // The half of the journal that is next may be all that has what the last checkpoint wrote.
-    if (disk?.log.isFlushed(this.#lastCheckpoint) === false) disk.log.flushNow();
+    if (disk?.log.isFlushed(this.#lastCheckpoint) === false) this.#flusher?.force("log");
     if (this.#recent.prepare(isForAll)) {
       disk?.journal.wrote();
-      disk?.journal.flushNow();
+      this.#flusher?.force("journal");
     }
     this.#begin.run();
     try {
@@ -466,7 +467,7 @@ export class Committer {
     this.#rows = undefined;
     disk?.log.wrote();
     this.#lastCheckpoint = disk?.log.mark ?? 0;
-    void this.#flusher?.flushed().catch(() => undefined);
+    void this.#flusher?.flushLog();
   }
 
   /** Nobody else writes, so that a look after the group tells; it costs as much as a move. */

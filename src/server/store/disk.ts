@@ -68,12 +68,14 @@ export class Disk {
     return this.journal.mark + this.log.mark;
   }
 
-  async flush(): Promise<void> {
-    await Promise.all([this.journal.flush(), this.log.flush()]);
+  /** `withLog`: the log, too. */
+  async flush(withLog: boolean): Promise<void> {
+    if (withLog) await Promise.all([this.journal.flush(), this.log.flush()]);
+    else await this.journal.flush();
   }
 
-  flushNow(): void {
+  flushNow(withLog: boolean): void {
     this.journal.flushNow();
-    this.log.flushNow();
+    if (withLog) this.log.flushNow();
   }
 }
