@@ -16,7 +16,8 @@ export interface Bell<T> {
 
 export class Bells<T = undefined> {
   readonly #clock: Clock;
-  readonly #hung = new Map<string, Set<HungBell<T>>>();
+  /** Hardly a key has more than one: a set for each would cost more than the bell. */
+  readonly #hung = new Map<string, HungBell<T> | Set<HungBell<T>>>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -26,14 +27,17 @@ export class Bells<T = undefined> {
   hang(key: string, patienceMs = 0): Bell<T> {
     const remove = (): void => this.#remove(key, bell);
     const bell: HungBell<T> = new HungBell({ clock: this.#clock, patienceMs, remove });
-    const bells = this.#hung.get(key);
-    if (bells === undefined) this.#hung.set(key, new Set([bell]));
-    else bells.add(bell);
+    const hung = this.#hung.get(key);
+    if (hung === undefined) this.#hung.set(key, bell);
+    else if (hung instanceof Set) hung.add(bell);
+    else this.#hung.set(key, new Set([hung, bell]));
     return bell;
   }
 
   ring(key: string, value?: T): void {
-    for (const bell of this.#hung.get(key) ?? []) bell.ring(value);
+    const hung = this.#hung.get(key);
+    if (hung instanceof Set) for (const bell of hung) bell.ring(value);
+    else hung?.ring(value);
   }
 
   ringAll(): void {
@@ -42,13 +46,17 @@ export class Bells<T = undefined> {
 
   /** The longest patience of those who wait, 0 when nobody does. */
   patience(key: string): number {
-    return Math.max(0, ...[...(this.#hung.get(key) ?? [])].map(({ patienceMs }) => patienceMs));
+    const hung = this.#hung.get(key);
+    if (!(hung instanceof Set)) return hung?.patienceMs ?? 0;
+    let longest = 0;
+    for (const { patienceMs } of hung) longest = Math.max(longest, patienceMs);
+    return longest;
   }
 
   #remove(key: string, bell: HungBell<T>): void {
-    const bells = this.#hung.get(key);
-    bells?.delete(bell);
-    if (bells?.size === 0) this.#hung.delete(key);
+    const hung = this.#hung.get(key);
+    if (hung === bell) this.#hung.delete(key);
+    else if (hung instanceof Set && hung.delete(bell) && hung.size === 0) this.#hung.delete(key);
   }
 }
 
