@@ -23,6 +23,8 @@ import type { StoreMeasures } from "../../contract/store.ts";
 import { Histogram } from "../../kit/histogram.ts";
 import type { Disk } from "./disk.ts";
 import { Flusher, type Written } from "./flusher.ts";
+import { refuse, tell, Undone, type Operation } from "./operation.ts";
+import { fullError, isStorageError, Room } from "./room.ts";
 
 export interface OperationOptions {
   /** The operation accepts new work, and is refused when the disk is full. */
@@ -74,44 +76,16 @@ export interface CommitterOptions {
   failpoints?: Failpoints;
 }
 
-interface Operation {
-  readonly run: () => unknown;
-  readonly recent: (() => unknown) | undefined;
-  readonly concernsRecent: (() => boolean) | undefined;
-  readonly accepts: boolean;
-  readonly early: boolean;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: unknown) => void;
-  /** What it brought. */
-  value: unknown;
-  /** Where what it did is; nowhere until it has run. */
-  place: "nowhere" | "memory" | "journal" | "database";
-}
-
 const GROUP_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 const COMMIT_SECONDS = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1];
 
 /** The journal could not be written. */
 class JournalFailure extends Error {}
 
-/** In place of the value of an operation that was undone. */
-class Undone {
-  readonly error: unknown;
-
-  constructor(error: unknown) {
-    this.error = error;
-  }
-}
-
 /** More would make the first of a burst wait for all the others. */
 const MAX_GROUP = 1024;
-/** How long the answer to "is there room on the disk" is believed, ms. */
-const ROOM_CHECK_MS = 1000;
 /** How long after it has refused something the journal is not written to, ms. */
 const JOURNAL_PAUSE_MS = 1000;
-
-/** SQLITE_IOERR and SQLITE_FULL, the low byte of the extended code. */
-const STORAGE_CODES = new Set([10, 13]);
 
 export class Committer {
   readonly #options: CommitterOptions;
@@ -127,8 +101,7 @@ export class Committer {
   #isScheduled = false;
   /** Why nothing is taken any more. */
   #end: FlashError | undefined;
-  #roomCheckedAt = Number.NEGATIVE_INFINITY;
-  #room = true;
+  readonly #room: Room;
   #journalPausedUntil = 0;
   /** A mark of the database's log. */
   #lastCheckpoint = 0;
@@ -142,6 +115,7 @@ export class Committer {
     this.#options = options;
     this.#db = db;
     this.#recent = recent;
+    this.#room = new Room(options.hasRoom);
     this.#flusher = disk && new Flusher({ disk, onFailure: (cause) => this.#fail(cause) });
     this.#changes = db.prepare("SELECT total_changes() AS rows");
     this.#rows = this.#rowsChanged();
@@ -177,7 +151,7 @@ export class Committer {
   commit<T>(run: () => T, options: OperationOptions = {}): Promise<T> {
     if (this.#end !== undefined) return Promise.reject(this.#end);
     const { accepts = false, early = false, recent, concernsRecent } = options;
-    if (accepts && !this.#checkRoom()) return Promise.reject(fullError());
+    if (accepts && !this.#room.isThere) return Promise.reject(fullError());
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     this.#queue.push({
       run,
@@ -415,16 +389,11 @@ export class Committer {
 
   /** See invariant 3. */
   #refuseNew(group: readonly Operation[], error: unknown): void {
-    this.#noteFull();
+    this.#room.noteFull();
     refuse(
       group.filter(({ accepts }) => accepts),
       fullError(error),
     );
-  }
-
-  #noteFull(): void {
-    this.#room = false;
-    this.#roomCheckedAt = performance.now();
   }
 
   /** False: it was not possible, and the operation that wanted it is refused. */
@@ -434,7 +403,7 @@ export class Committer {
       return true;
     } catch (error) {
       const isFull = isStorageError(error);
-      if (isFull) this.#noteFull();
+      if (isFull) this.#room.noteFull();
       if (operation !== undefined) refuse([operation], isFull ? fullError(error) : error);
       return false;
     }
@@ -486,38 +455,4 @@ export class Committer {
   #rowsChanged(): unknown {
     return this.#changes.get()?.["rows"];
   }
-
-  #checkRoom(): boolean {
-    const now = performance.now();
-    if (now - this.#roomCheckedAt >= ROOM_CHECK_MS) {
-      this.#roomCheckedAt = now;
-      this.#room = this.#options.hasRoom();
-    }
-    return this.#room;
-  }
-}
-
-function refuse(operations: readonly Operation[], error: unknown): void {
-  for (const operation of operations) {
-    if (operation.place !== "nowhere") continue;
-    operation.value = new Undone(error);
-    operation.place = "database";
-  }
-}
-
-function tell({ value, resolve, reject }: Operation): void {
-  if (value instanceof Undone) reject(value.error);
-  else resolve(value);
-}
-
-function isStorageError(error: unknown): boolean {
-  const code = (error as { errcode?: unknown } | undefined)?.errcode;
-  return typeof code === "number" && STORAGE_CODES.has(code & 0xff);
-}
-
-function fullError(cause?: unknown): FlashError {
-  return new FlashError("STORAGE_FULL", "The server's disk is full: nothing new is accepted.", {
-    hint: "Free some space under FLASH_HOME; running jobs go on meanwhile.",
-    ...(cause === undefined ? {} : { cause }),
-  });
 }

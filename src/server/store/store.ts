@@ -4,12 +4,14 @@
  *
  *   database         opening: lock, durability, permissions, room on the disk
  *   schema           tables, triggers, migrations
- *   commit           group commit; flusher: who is told when; disk: the files that are flushed
+ *   commit           group commit; operation: one of a group; room: on the disk
+ *   flusher          who is told when; disk: the files that are flushed
  *   recent-jobs      jobs that the database does not know yet
  *   journal          the file that has their moves; journal-records: what it says; recovery: reading it
  *   lanes            endpoint, release, priority and whether jobs have keys, as one number
  *   job-statements   the statements about jobs, and reading a job
- *   job-store        the verbs of jobs; job-queries: questions about many; job-streams: their chunks
+ *   job-store        the verbs of jobs; job-takes: who gets which; job-retention: dropping records
+ *   job-moves        what follows every move; job-queries: questions about many; job-streams: chunks
  *   keyed-queue      whose turn it is among keys: lines and counters of keys
  *   webhook-store    webhooks that wait for delivery
  *   batch-store      batches, and how their requests follow their jobs
