@@ -107,7 +107,7 @@ function serveRoutes() {
       json(response, {});
     } else if (pathname === "/leak") {
       kept.push(Buffer.alloc(Number(searchParams.get("mb")) * 1024 * 1024, 1));
-      json(response, { pid: process.pid });
+      if (searchParams.get("answers") !== "never") json(response, { pid: process.pid });
     } else if (pathname === "/limits") {
       const open = readFileSync("/proc/self/limits", "utf8").match(/open files +(\d+) +(\d+)/);
       json(response, { soft: Number(open[1]), hard: Number(open[2]) });

@@ -92,8 +92,11 @@ describe("a worker that", { concurrency: true }, () => {
 
   test("takes more memory than it may have is ended, and another one answers", async (t) => {
     const { ask, neighbourIsFine, log } = await street(t, { memoryMib: 300 });
-    const { pid } = (await ask("/leak?mb=320")).json;
+    const { pid } = (await ask("/pid")).json;
+    // Without an answer: one that is seen on its way there, as a leak, and has nothing to finish, ends of its own accord.
+    const leaking = ask("/leak?mb=320&answers=never");
     await until(() => !isAlive(pid), { what: "its end" });
+    assert.equal((await leaking).status, 502);
     await until(async () => (await log()).includes("may use 300 MiB"), { what: "the reason" });
     const next = await ask("/pid");
     assert.equal(next.status, 200);
