@@ -1,10 +1,24 @@
-/** Values as fields of a query or a form: pairs of a name and a text, or a file, a name as often as it has values. */
+/**
+ * Values as fields of a query or a form: pairs of a name and a text, or a file; a name as often as it
+ * has values.
+ */
 
 import { fromTexts, toTexts } from "./carry.ts";
-import type { Issue } from "./errors.ts";
+import { FlashError, type Issue } from "./errors.ts";
+import { sentence } from "./issues.ts";
 import { withKey } from "./json.ts";
 import type { Parameter } from "./manifest.ts";
 import { alternativesWithParts, holdsRich, propertyParts, type JsonSchema } from "./schema.ts";
+
+/** A call on its way out. */
+export interface EncodedCall {
+  path: Record<string, string>;
+  query: [name: string, value: string][];
+  body:
+    | { kind: "none" }
+    | { kind: "json"; value: unknown }
+    | { kind: "form"; fields: [name: string, value: string | Uint8Array | Blob][] };
+}
 
 export type FieldValue = string | Blob;
 
@@ -99,4 +113,22 @@ export async function fitBytes(value: unknown, parameter: Parameter): Promise<un
     return new File([value as Uint8Array<ArrayBuffer>], parameter.name);
   }
   return value;
+}
+
+/** What JSON can carry but a URL cannot. Throws `INVALID_INPUT`. */
+export function checkTexts({ path, query, body }: EncodedCall): void {
+  const issues: Issue[] = [];
+  for (const [name, text] of Object.entries(path)) {
+    if (text === "") issues.push({ path: name, message: "must not be empty: it is in the path" });
+    if (text === "." || text === "..") {
+      issues.push({ path: name, message: `must not be "${text}": URLs give it a meaning` });
+    }
+  }
+  const fields = body.kind === "form" ? body.fields : [];
+  for (const [name, text] of [...Object.entries(path), ...query, ...fields]) {
+    if (typeof text === "string" && !(text.isWellFormed() && name.isWellFormed())) {
+      issues.push({ path: name, message: "holds half a surrogate pair, which a URL cannot carry" });
+    }
+  }
+  if (issues.length > 0) throw new FlashError("INVALID_INPUT", sentence(issues), { issues });
 }

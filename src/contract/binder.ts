@@ -18,6 +18,7 @@
 import { FlashError, type Issue } from "./errors.ts";
 import { encodeJson, fromText, fromTexts, isSameKind, toText, toTexts } from "./carry.ts";
 import {
+  checkTexts,
   fitBytes,
   formFields,
   formValue,
@@ -27,6 +28,7 @@ import {
   objectOfTexts,
   pairs,
   queryOfObject,
+  type EncodedCall,
   type FieldValue,
 } from "./binder-fields.ts";
 import { isPlainJsonObject, joinPath, ownValue, show, withKey } from "./json.ts";
@@ -34,19 +36,11 @@ import type { Parameter, Signature } from "./manifest.ts";
 import type { Route } from "./routes.ts";
 import { closeObject, isKnownKey, propertyNames, unknownKey, type JsonSchema } from "./schema.ts";
 import { objectSchema, sourcesOf, type Bound, type Source } from "./binder-sources.ts";
+import { sentence } from "./issues.ts";
 import { MAX_ISSUES } from "./validator.ts";
 
+export type { EncodedCall } from "./binder-fields.ts";
 export type { Source } from "./binder-sources.ts";
-
-/** A call on its way out. */
-export interface EncodedCall {
-  path: Record<string, string>;
-  query: [name: string, value: string][];
-  body:
-    | { kind: "none" }
-    | { kind: "json"; value: unknown }
-    | { kind: "form"; fields: [name: string, value: string | Uint8Array | Blob][] };
-}
 
 /** The part of a request that arguments come from. */
 export interface RequestParts {
@@ -362,24 +356,6 @@ function encodeArgument(
   return json;
 }
 
-/** What JSON can carry but a URL cannot. Throws `INVALID_INPUT`. */
-function checkTexts({ path, query, body }: EncodedCall): void {
-  const issues: Issue[] = [];
-  for (const [name, text] of Object.entries(path)) {
-    if (text === "") issues.push({ path: name, message: "must not be empty: it is in the path" });
-    if (text === "." || text === "..") {
-      issues.push({ path: name, message: `must not be "${text}": URLs give it a meaning` });
-    }
-  }
-  const fields = body.kind === "form" ? body.fields : [];
-  for (const [name, text] of [...Object.entries(path), ...query, ...fields]) {
-    if (typeof text === "string" && !(text.isWellFormed() && name.isWellFormed())) {
-      issues.push({ path: name, message: "holds half a surrogate pair, which a URL cannot carry" });
-    }
-  }
-  if (issues.length > 0) throw new FlashError("INVALID_INPUT", sentence(issues), { issues });
-}
-
 /** A queue input as the parts that {@link Binder.decode} and {@link Binder.receive} read. */
 export function inputParts(input: unknown): RequestParts {
   let value = input;
@@ -399,16 +375,4 @@ export function inputParts(input: unknown): RequestParts {
 function ownKeys(value: unknown, schema: JsonSchema): Record<string, unknown> {
   const entries = Object.entries(value as Record<string, unknown>);
   return Object.fromEntries(entries.filter(([key]) => isKnownKey(key, schema, schema)));
-}
-
-/** More than these in one sentence are only counted. */
-const SPELLED_OUT = 5;
-
-/** All issues as one sentence. */
-export function sentence(issues: readonly Issue[]): string {
-  const parts = issues
-    .slice(0, SPELLED_OUT)
-    .map(({ path, message }) => (path === "" ? message : `${path} ${message}`));
-  const more = issues.length - parts.length;
-  return `${parts.join("; ")}${more > 0 ? `; and ${more} more` : ""}.`;
 }

@@ -17,6 +17,7 @@
  *   rich        JavaScript values ↔ JSON without a schema, for live workers; rich-types: its classes
  *   live        what `flash run --remote` and a live worker say to each other
  *   binder      arguments ↔ request or job input; binder-sources: where each comes from; binder-fields: queries and forms
+ *   issues      what is wrong with an input, as a sentence
  *   methods     which method of a class a job calls
  *   sample      sample values for schemas
  *   platform    what workers run on
@@ -51,6 +52,7 @@ export * from "./schema.ts";
 export * from "./validator.ts";
 export * from "./carry.ts";
 export * from "./binder.ts";
+export * from "./issues.ts";
 export * from "./methods.ts";
 export * from "./sample.ts";
 export * from "./openapi.ts";

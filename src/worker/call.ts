@@ -13,7 +13,7 @@ import {
   type Context,
   type ContextLog,
 } from "../contract/context.ts";
-import { sentence } from "../contract/binder.ts";
+import { sentence } from "../contract/issues.ts";
 import { FlashError, reportOf, type Issue } from "../contract/errors.ts";
 import { LOG_LEVELS, type LineFacts, type LogLevel } from "../contract/logs.ts";
 import type { Origin } from "../contract/origin.ts";

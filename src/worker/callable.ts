@@ -3,7 +3,8 @@
  * job's input, and how its result becomes JSON. Compiled once, used for every call of both kinds.
  */
 
-import { Binder, sentence, type RequestParts } from "../contract/binder.ts";
+import { Binder, type RequestParts } from "../contract/binder.ts";
+import { sentence } from "../contract/issues.ts";
 import { encodeResult } from "../contract/carry.ts";
 import { FlashError, type Issue } from "../contract/errors.ts";
 import type { FunctionManifest } from "../contract/manifest.ts";

@@ -4,7 +4,8 @@
  * the schema's.
  */
 
-import { Binder, sentence, type RequestParts } from "../contract/binder.ts";
+import { Binder, type RequestParts } from "../contract/binder.ts";
+import { sentence } from "../contract/issues.ts";
 import { fromText, fromTexts } from "../contract/carry.ts";
 import { FlashError, type Issue } from "../contract/errors.ts";
 import type { FunctionManifest, Parameter } from "../contract/manifest.ts";

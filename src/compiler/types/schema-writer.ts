@@ -13,7 +13,7 @@ import { INSTEAD, knownType, type KnownType } from "./known.ts";
 import { literalSchema, uniteSchemas } from "./schema-parts.ts";
 import { BIGINT, simpleSchema } from "./simple-types.ts";
 import { templatePattern } from "./template-pattern.ts";
-import { isClassType, isHidden, isOptional, isPrimitive } from "./type-facts.ts";
+import { isAbsent, isClassType, isHidden, isOptional, isPrimitive } from "./type-facts.ts";
 import {
   elementFlagsOf,
   ElementFlags,
@@ -253,7 +253,7 @@ export class SchemaWriter {
     const required: string[] = [];
     for (const [index, symbol] of symbols.entries()) {
       const propertyType = types[index];
-      if (propertyType === undefined || this.#isAbsent(symbol, propertyType)) continue;
+      if (propertyType === undefined || isAbsent(symbol, propertyType)) continue;
       // JSON leaves functions out of a result; in an input they are a mistake, told below.
       if (!this.#isInput && this.#isFunction(propertyType)) continue;
       const { name } = symbol;
@@ -326,17 +326,6 @@ export class SchemaWriter {
     this.#problems.warnInput(
       `'${name}' is a class with methods; what arrives is a plain object with its public fields, without them.`,
       "Declare an interface for the data, and create the instance inside the function.",
-    );
-  }
-
-  /** `other?: never` in exclusive unions: nothing to describe. */
-  #isAbsent(symbol: TsSymbol, type: Type): boolean {
-    const left = type.isUnionType()
-      ? type.getTypes().filter((part) => !(part.flags & TypeFlags.Undefined))
-      : [type];
-    return (
-      isOptional(symbol, type) &&
-      left.every((part) => part.flags & (TypeFlags.Never | TypeFlags.Undefined))
     );
   }
 

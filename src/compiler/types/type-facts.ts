@@ -15,6 +15,17 @@ export function isOptional(symbol: TsSymbol, type: Type): boolean {
   return (symbol.flags & SymbolFlags.Optional) !== 0 || mayBeUndefined(type);
 }
 
+/** `other?: never` in exclusive unions: nothing to describe. */
+export function isAbsent(symbol: TsSymbol, type: Type): boolean {
+  const left = type.isUnionType()
+    ? type.getTypes().filter((part) => !(part.flags & TypeFlags.Undefined))
+    : [type];
+  return (
+    isOptional(symbol, type) &&
+    left.every((part) => part.flags & (TypeFlags.Never | TypeFlags.Undefined))
+  );
+}
+
 export function mayBeUndefined(type: Type): boolean {
   if (type.flags & (TypeFlags.Undefined | TypeFlags.Void)) return true;
   return (
