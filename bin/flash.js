@@ -34,7 +34,18 @@ else {
   else refuse();
 }
 
+/** Node 22 says of its SQLite, each time, that it is experimental: what we build on, and test there. */
+function hushSqlite() {
+  const { emitWarning } = process;
+  process.emitWarning = (warning, ...rest) => {
+    if (!String(warning).startsWith("SQLite is an experimental")) {
+      emitWarning.call(process, warning, ...rest);
+    }
+  };
+}
+
 async function start() {
+  if (process.version.startsWith("v22.")) hushSqlite();
   module.enableCompileCache?.();
   const entry = new URL("../dist/cli/main.js", import.meta.url);
   if (!existsSync(entry)) {

@@ -1,11 +1,12 @@
 /** Starts the Flash server as a process of its own that outlives the command, and waits until it is ready. */
 
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdir, open, readFile, rename, stat } from "node:fs/promises";
+import { open, readFile, rename, stat } from "node:fs/promises";
 import path from "node:path";
 import { errorOfProblem, FlashError } from "../contract/errors.ts";
 import { abortable } from "../kit/abort.ts";
 import { systemClock } from "../kit/clock.ts";
+import { makeFolder } from "../server/control/folders.ts";
 import { serverCommand, type ServerSettings } from "./server-settings.ts";
 
 /** Without a port: 4747, or wherever this home's server already runs. */
@@ -59,7 +60,7 @@ interface OpenLog {
 }
 
 async function openLog(file: string): Promise<OpenLog> {
-  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  makeFolder(path.dirname(file), 0o700);
   const known = await stat(file).catch(() => undefined);
   const isFull = known !== undefined && known.size > MAX_LOG_BYTES;
   if (isFull) await rename(file, `${file}.1`);

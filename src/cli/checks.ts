@@ -11,12 +11,13 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { mkdir, statfs } from "node:fs/promises";
+import { statfs } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
 import type { ServerDocument } from "../contract/control.ts";
 import { FlashError } from "../contract/errors.ts";
 import { ControlClient } from "../clouds/clouds.ts";
+import { makeFolder } from "../server/control/folders.ts";
 import { isNodeNewEnough, machineNodeVersion } from "./machine-node.ts";
 
 export interface Finding {
@@ -97,7 +98,7 @@ export async function checkCompiler(): Promise<Finding> {
 /** Whether the home can be used, and by nobody else. */
 export async function checkHome(home: string): Promise<Finding> {
   try {
-    await mkdir(home, { recursive: true, mode: 0o700 });
+    makeFolder(home, 0o700);
     accessSync(home, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
     return {

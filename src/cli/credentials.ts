@@ -4,9 +4,10 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rename, stat } from "node:fs/promises";
+import { open, readFile, rename, stat } from "node:fs/promises";
 import path from "node:path";
 import { FlashError } from "../contract/errors.ts";
+import { makeFolder } from "../server/control/folders.ts";
 
 export interface Credential {
   key: string;
@@ -71,7 +72,7 @@ async function read(home: string): Promise<Credentials> {
 }
 
 async function write(home: string, credentials: Credentials): Promise<void> {
-  await mkdir(home, { recursive: true, mode: 0o700 });
+  makeFolder(home, 0o700);
   const draft = path.join(home, `.credentials-${randomUUID()}`);
   const file = await open(draft, "wx", 0o600);
   try {

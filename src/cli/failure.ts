@@ -84,9 +84,9 @@ const REFUSALS = new Set([
 
 function refusedBySystem(error: unknown): FlashError | undefined {
   const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException;
-  if (!(error instanceof Error) || syscall === undefined || !REFUSALS.has(code ?? "")) {
-    return undefined;
-  }
+  // Where nothing can be made, as below /proc, nothing that is to be made is found.
+  const isRefusal = REFUSALS.has(code ?? "") || (code === "ENOENT" && syscall === "mkdir");
+  if (!(error instanceof Error) || syscall === undefined || !isRefusal) return undefined;
   const isFull = code === "ENOSPC" || code === "EDQUOT";
   return new FlashError("CONFLICT", `The file system refuses it: ${error.message}.`, {
     hint: isFull

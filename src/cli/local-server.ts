@@ -149,7 +149,7 @@ export class LocalServer {
     if (probe.kind === "ours") return probe.document;
     if (probe.kind === "nobody") return undefined;
     throw new FlashError("CONFLICT", `${probe.what} uses port ${new URL(url).port}.`, {
-      hint: "Choose another port with --port or FLASH_PORT, or name the server with --target and FLASH_API_KEY.",
+      hint: "Choose another port with --port or FLASH_PORT, which 'flash run' takes as well, or name the server with --target and FLASH_API_KEY.",
     });
   }
 

@@ -3,9 +3,10 @@
  * first line of the log to the last.
  */
 
-import { mkdir, realpath } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import { FlashError } from "../contract/errors.ts";
 import { DEFAULTS } from "../contract/limits.ts";
+import { makeFolder } from "../server/control/folders.ts";
 import type { Log } from "../kit/log.ts";
 import {
   FlashServer,
@@ -47,7 +48,7 @@ export class ServerProcess {
 
   /** Throws `CONFLICT` when the port is taken, or the home is used by another server. */
   static async start(options: ServerProcessOptions): Promise<ServerProcess> {
-    await mkdir(options.home, { recursive: true, mode: 0o700 });
+    makeFolder(options.home, 0o700);
     const home = await realpath(options.home);
     const log = options.log ?? serverLog(home);
     const server = await startServer(home, { ...options, log });

@@ -1,8 +1,9 @@
 /** The project template: what `flash init` writes. Plain enough for Node 18. */
 
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { makeFolder } from "../server/control/folders.ts";
 import { PACKAGE_ROOT } from "./package.ts";
 
 export interface TemplateValues {
@@ -64,7 +65,7 @@ export async function writeTemplate(
   folder: string,
   files: readonly TemplateFile[],
 ): Promise<string[]> {
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   const written: string[] = [];
   for (const { name, text } of files) {
     const file = path.join(folder, name);

@@ -6,9 +6,10 @@
  *   ~/.config/runpod/update_check.json   { last_checked_utc, latest_version, last_shown_utc }
  */
 
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
+import { makeFolder } from "../server/control/folders.ts";
 import { ownVersion, programFile } from "./package.ts";
 import { compareVersions, PACKAGE_NAME } from "./registry.ts";
 
@@ -89,7 +90,7 @@ function readMemory(env: NodeJS.ProcessEnv): Memory {
 /** Written whole or not at all: several commands may end at once. */
 function writeMemory(env: NodeJS.ProcessEnv, memory: Memory): void {
   const file = memoryFile(env);
-  mkdirSync(path.dirname(file), { recursive: true });
+  makeFolder(path.dirname(file));
   writeFileSync(`${file}.${process.pid}`, `${JSON.stringify(memory)}\n`);
   renameSync(`${file}.${process.pid}`, file);
 }

@@ -7,7 +7,6 @@
  */
 
 import { createReadStream } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import path from "node:path";
 import type { Duplex } from "node:stream";
@@ -15,6 +14,7 @@ import { Project, type BuildRequest, type BuildResult } from "../compiler/compil
 import type { Compute } from "../contract/compute.ts";
 import type { LogLine } from "../contract/control.ts";
 import { FlashError } from "../contract/errors.ts";
+import { makeFolder } from "../server/control/folders.ts";
 import type { Log } from "../kit/log.ts";
 import { FlashServer, ProcessCompute, openStore, type SqliteStore } from "../server/server.ts";
 import { DEV_ENVIRONMENT, type FrontEngine } from "./front.ts";
@@ -51,7 +51,7 @@ export class Engine implements FrontEngine {
   /** Starts the server; nothing is built yet. Throws when another dev server uses the home. */
   static async start(options: EngineOptions): Promise<Engine> {
     const { home, version, log } = options;
-    await mkdir(home, { recursive: true });
+    makeFolder(home);
     // Losing the last moments to a power cut is fine here; waiting for the disk on every job is not.
     const store = openOwnStore(home);
     const compute = computeOf(options);

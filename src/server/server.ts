@@ -20,12 +20,12 @@
  * It does not build and never runs user code itself.
  */
 
-import { mkdir } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import path from "node:path";
 import type { Duplex } from "node:stream";
 import { DEFAULTS, LIMITS } from "../contract/limits.ts";
 import { sleep, systemClock } from "../kit/clock.ts";
+import { makeFolder } from "./control/folders.ts";
 import { silentLog } from "../kit/log.ts";
 import { assemble, type Parts } from "./assembly.ts";
 import type { Control } from "./control/control.ts";
@@ -61,7 +61,7 @@ export class FlashServer {
   static async start(given: FlashServerOptions): Promise<FlashServer> {
     // Workers run in folders of their own, where a relative path would mean something else.
     const options = { ...given, home: path.resolve(given.home) };
-    await mkdir(options.home, { recursive: true, mode: 0o700 });
+    makeFolder(options.home, 0o700);
     const key = options.key ?? (await readOrCreateKey(options.home));
     const tls = options.tls === undefined ? undefined : await readTls(options.tls);
     const parts = assemble(options, key, await startTracing(options));

@@ -115,6 +115,22 @@ describe("start and stop", () => {
 });
 
 describe("in the way", () => {
+  test(
+    "a home where nothing can be made is refused in a sentence",
+    {
+      skip: existsSync("/proc/self") ? false : "no /proc here",
+    },
+    async (t) => {
+      const env = { FLASH_HOME: "/proc/flash" };
+      for (const args of [["server", "start"], ["server", "start", "--foreground"], ["token"]]) {
+        const { code, stderr } = await machine(t, env).flash(...args);
+        assert.equal(code, 1);
+        assert.match(stderr, /^✗ The file system refuses it: ENOENT.*'\/proc\/flash'\.\n/);
+        assert.match(stderr, /FLASH_HOME names the folder/);
+      }
+    },
+  );
+
   test("a server of another home on the port is never talked to", async (t) => {
     const port = String(await freePort());
     const mine = machine(t, { FLASH_PORT: port });

@@ -301,6 +301,16 @@ async function startServing(sandbox: Sandbox, folder: string): Promise<Program> 
   return program;
 }
 
+test("FLASH_PORT is the server's; what is served here has a port of its own", async (t) => {
+  const sandbox = await Sandbox.open(t);
+  const program = sandbox.start(sandbox.project(API), "run", "--remote");
+  const [, url = ""] = await program.says(/flash dev {2}(http:\S+)/);
+  await program.says(/ctrl\+c/);
+  assert.doesNotMatch(program.stderr, new RegExp(`port ${sandbox.port} in use`));
+  assert.ok(Number(new URL(url).port) >= 8888);
+  assert.notEqual(new URL(url).port, String(sandbox.port));
+});
+
 test("on a network address calls need the key, and live functions still run", async (t) => {
   const { call, url, folder } = await runLive(t, API, "--host", "0.0.0.0");
   assert.equal((await call("POST /greeter/hello", { name: "A" })).status, 401);

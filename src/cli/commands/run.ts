@@ -60,19 +60,21 @@ export const run: CommandDefinition = {
     ["-a, --app <name>", "app; default: FLASH_APP, flash.toml, the folder's name"],
   ],
   async run(invocation) {
-    const { cwd, dotEnv, output } = invocation;
+    const { cwd, dotEnv, output, shellEnv } = invocation;
     const options = invocation.options as Partial<Options>;
     const project = openProject({ cwd, env: invocation.env, app: options.app });
     // User code is evaluated by this process and its children.
     const env = Object.assign(process.env, dotEnv);
-    const remote = await openRemote(invocation, project);
+    const { remote, isLocal } = await openRemote(invocation, project);
     const stop = stopSignals(invocation, "stopped at once");
     const { DEV_ENVIRONMENT, runDev } = await import("../../dev/dev.ts");
     const server = await runDev({
       root: project.root,
       app: project.app,
       host: options.host ?? (env.FLASH_HOST?.trim() || "localhost"),
-      port: options.port ?? portOf(env) ?? DEFAULTS.devPort,
+      // Beside the server of this machine the shell's FLASH_PORT is that server's.
+      port:
+        options.port ?? portOf(isLocal ? dotEnv : { ...dotEnv, ...shellEnv }) ?? DEFAULTS.devPort,
       strictPort: options.strictPort === true,
       reload: options.reload !== false,
       onStep: (step) => {
@@ -94,23 +96,23 @@ export const run: CommandDefinition = {
 async function openRemote(
   invocation: Invocation,
   project: Project,
-): Promise<LiveOptions | undefined> {
+): Promise<{ remote?: LiveOptions; isLocal: boolean }> {
   const { remote, target, keep } = invocation.options as Partial<Options>;
   if (remote !== true) {
-    if (target === undefined && keep === undefined) return undefined;
+    if (target === undefined && keep === undefined) return { isLocal: false };
     const flag = target === undefined ? "--keep" : "--target";
     throw new FlashError("INVALID_USAGE", `${flag} needs --remote.`);
   }
   // --port is the dev server's, not that of the server of this machine.
   const options = target === undefined ? {} : { target };
-  const { cloud, key } = await openDestination({ ...invocation, options }, project, {
+  const { cloud, key, isLocal } = await openDestination({ ...invocation, options }, project, {
     start: true,
   });
   const place = liveTarget(project, invocation.env);
   const { signal } = invocation;
   await cloud.environments(place.app, { signal });
   const platform = await cloud.platform({ signal });
-  return { cloud, key, platform, target: place, keep: keep === true };
+  return { remote: { cloud, key, platform, target: place, keep: keep === true }, isLocal };
 }
 
 /** An app and environment of this checkout's own, so that it meets nothing that is deployed. */

@@ -4,10 +4,11 @@
  */
 
 import { createHash, createHmac, randomUUID } from "node:crypto";
-import { link, mkdir, readFile, unlink, writeFile } from "node:fs/promises";
+import { link, readFile, unlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { FlashError } from "../../contract/errors.ts";
 import { proofText } from "../../contract/server-proof.ts";
+import { makeFolder } from "./folders.ts";
 import { newSecret } from "../../kit/ids.ts";
 
 /** What a server answers to a challenge (contract/server-proof). Undefined when it is no challenge. */
@@ -50,7 +51,7 @@ export async function readKey(home: string): Promise<string | undefined> {
 export async function readOrCreateKey(home: string): Promise<string> {
   const known = await readKey(home);
   if (known !== undefined) return known;
-  await mkdir(home, { recursive: true, mode: 0o700 });
+  makeFolder(home, 0o700);
   // Written whole under another name and linked into place: a reader never sees half a key, and
   // link() refuses when another process was faster, which then is the one that counts.
   const draft = path.join(home, `.key-${randomUUID()}`);
