@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { describe, test, type TestContext } from "node:test";
 import { until } from "../support/until.ts";
 import { memberTexts } from "../../src/server/gateway/raw-json.ts";
+import { preferenceOf } from "../../src/server/gateway/prefer.ts";
 import { lookupPublic, WEBHOOK_SECRET } from "../../src/server/jobs/webhooks.ts";
 import { setUp, settleDown } from "./jobs-support.ts";
 import { newJob } from "./store-support.ts";
@@ -164,6 +165,43 @@ describe("runsync and status-sync", () => {
     const synced = api.ok(`/status-sync/${String(id)}?wait=5000`, { method: "POST" });
     await finish(api, { output: "x" });
     assert.equal((await synced)["output"], "x");
+  });
+
+  test("Prefer says how long to wait, as ?wait= does, and not to wait at all", async (t) => {
+    const api = await serveApi(t);
+    const body = { input: {} };
+    const headers = { prefer: "respond-async" };
+    const { status, json, headers: said } = await api.ask("/runsync", { body, headers });
+    const { id } = json as { id: string };
+    assert.deepEqual([status, json], [200, { id, status: "IN_QUEUE" }]);
+    assert.match(id, /^sync-/);
+    assert.equal(said["preference-applied"], "respond-async");
+    const asked = [
+      ["/runsync", "return=minimal, Wait=2"],
+      ["/runsync", "respond-async, wait=2"],
+      ["/runsync?wait=2000", "wait=100"],
+    ] as const;
+    for (const [index, [path, prefer]] of asked.entries()) {
+      const answer = api.ok(path, { body, headers: { prefer } });
+      const jobs = index + 2;
+      await until(async () => (await api.jobs.counts("ep1")).inQueue === jobs, { what: "the job" });
+      await api.pass(2000);
+      assert.equal((await answer)["status"], "IN_QUEUE");
+    }
+  });
+
+  test("a preference is read as RFC 7240 says, and what is none is ignored", () => {
+    for (const [header, isAsync, waitMs] of [
+      [undefined, false, undefined],
+      ["respond-async", true, undefined],
+      ["Respond-Async, WAIT=10", true, 10_000],
+      ['wait="5"; x=1', false, 5000],
+      ["return=minimal,wait=1,wait=9", false, 1000],
+      ["wait", false, undefined],
+      ["wait=-1, wait=x, respond-asynchronously", false, undefined],
+    ] as const) {
+      assert.deepEqual(preferenceOf(header), { isAsync, waitMs }, header);
+    }
   });
 
   test("a client that goes away leaves its job running", async (t) => {

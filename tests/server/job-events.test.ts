@@ -31,6 +31,16 @@ test("chunks come as they are made, the end with the job's document", async (t) 
   assert.deepEqual([status, output], ["COMPLETED", []]);
 });
 
+test("a reader is told how soon to come back, before anything has happened", async (t) => {
+  const api = await serveApi(t);
+  const { id } = await api.submit();
+  const answer = await fetch(`${api.base}/stream/${id}`, {
+    headers: { accept: "text/event-stream" },
+  });
+  const first = await answer.body?.getReader().read();
+  assert.equal(new TextDecoder().decode(first?.value), "retry: 1000\n\n");
+});
+
 test("several readers see everything, and so does one that comes late", async (t) => {
   const api = await serveApi(t);
   const { id, chunk } = await start(api);

@@ -19,6 +19,8 @@ import { eventQueryOf, logQueryOf } from "./log-query.ts";
 
 /** Proxies close connections that are silent for longer, ms. */
 const BEAT_MS = 15_000;
+/** A reader that has lost its connection comes back after this, ms. */
+const RETRY_MS = 1000;
 
 export const CONTROL_HANDLERS: ControlHandlers = {
   "uploads.read": ({ control, query }) => control.uploads.look(uploadOf(query)),
@@ -121,7 +123,9 @@ async function events(call: ControlCall): Promise<void> {
     "cache-control": "no-store",
     ...(isStream ? { "x-accel-buffering": "no" } : {}),
   });
-  response.flushHeaders();
+  // Headers go out at once: nothing may have happened yet.
+  if (isStream) response.write(`retry: ${RETRY_MS}\n\n`);
+  else response.flushHeaders();
   const beat = isStream ? setInterval(() => response.write(": alive\n\n"), BEAT_MS) : undefined;
   try {
     if (isStream) await writeAll(response, sentEvents(found), signal);

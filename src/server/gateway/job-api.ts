@@ -10,8 +10,8 @@
  *   openai/…   openai-api
  *   batch…     batch-api
  *
- * job-call is what a handler gets; submission reads what is submitted, job-events is the stream as server-sent events, rate-limits
- * counts requests. Success is always exactly 200; failures are problem documents with the platform's `error` in them.
+ * job-call is what a handler gets; prefer reads how long a client waits, submission what is submitted; job-events is the stream as
+ * server-sent events, rate-limits counts requests. Success is always exactly 200; failures are problem documents with the platform's `error` in them.
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -36,6 +36,7 @@ import { jobOf, unknownJob } from "./job-of.ts";
 import { redrive, replay, requests, retry } from "./failed-api.ts";
 import { handleOpenAi } from "./openai-api.ts";
 import { sendJobEvents, wantsEvents } from "./job-events.ts";
+import { preferenceOf } from "./prefer.ts";
 import { askedOf, readSubmission, type Submission } from "./submission.ts";
 
 interface Operation {
@@ -166,10 +167,17 @@ async function run(call: JobCall): Promise<void> {
 }
 
 async function runsync(call: JobCall): Promise<void> {
-  const { jobs, response } = call;
+  const { jobs, request, response, query } = call;
   const { target, body } = await submissionOf(call, "runsync");
+  const { isAsync, waitMs } = preferenceOf(request.headers.prefer);
+  if (isAsync && waitMs === undefined) {
+    const job = await jobs.submit(target, body, "runsync");
+    response.setHeader("preference-applied", "respond-async");
+    sendJsonText(response, 200, submittedText(job));
+    return;
+  }
   const wait = {
-    waitMs: waitOf(call.query),
+    waitMs: waitOf(query, waitMs),
     signal: () => clientSignal(response),
     onAccepted: (id: string) => attach(call, id),
   };
@@ -215,10 +223,11 @@ async function status(call: JobCall): Promise<void> {
 }
 
 async function statusSync(call: JobCall): Promise<void> {
-  const { jobs, response } = call;
+  const { jobs, request, response, query } = call;
   const { id } = await jobOf(call);
   attach(call, id);
-  const job = await jobs.waitFinal(id, waitOf(call.query), clientSignal(response));
+  const { waitMs } = preferenceOf(request.headers.prefer);
+  const job = await jobs.waitFinal(id, waitOf(query, waitMs), clientSignal(response));
   if (job === undefined) throw unknownJob(id);
   sendJsonText(response, 200, jobDocumentText(job));
 }
@@ -261,7 +270,10 @@ async function purge({ jobs, endpoint, response }: JobCall): Promise<void> {
 
 // --- reading the request
 
-/** How long the answer may wait for the job's end, ms. */
-export function waitOf(query: URLSearchParams): number {
-  return clamped(query.get("wait"), LIMITS.waitMinMs, LIMITS.waitMaxMs) ?? LIMITS.waitDefaultMs;
+/** How long the answer may wait for the job's end, ms; `preferred`: when the query does not say. */
+export function waitOf(query: URLSearchParams, preferred?: number): number {
+  const { waitMinMs, waitMaxMs, waitDefaultMs } = LIMITS;
+  const asked = clamped(query.get("wait"), waitMinMs, waitMaxMs);
+  if (asked !== undefined || preferred === undefined) return asked ?? waitDefaultMs;
+  return Math.min(waitMaxMs, Math.max(waitMinMs, preferred));
 }

@@ -3,6 +3,7 @@
  * the platform's form, which gives every chunk once, each reader has its own place: several can read,
  * and one that lost its connection goes on with `Last-Event-ID`.
  *
+ *   retry: {ms}                 how soon to come back after a broken connection
  *   id: {attempt}.{position}    data: the chunk as JSON
  *   event: restart              the attempt failed: what was read so far is void, another one begins
  *   event: end                  data: the final job document; nothing follows
@@ -18,6 +19,8 @@ import { clientSignal } from "./http.ts";
 
 /** A comment this often keeps proxies from taking a quiet stream for a dead one, ms. */
 const KEEP_ALIVE_MS = 15_000;
+/** A reader that has lost its connection comes back after this, ms. */
+const RETRY_MS = 1000;
 
 export function wantsEvents({ headers }: IncomingMessage): boolean {
   return headers.accept?.includes("text/event-stream") === true;
@@ -36,7 +39,7 @@ export async function sendJobEvents(
     // Understood by nginx: events must not wait in a buffer.
     "x-accel-buffering": "no",
   });
-  response.flushHeaders();
+  response.write(`retry: ${RETRY_MS}\n\n`);
   let place = placeOf(request.headers["last-event-id"]);
   while (!signal.aborted) {
     const read = await jobs.read(id, place, { waitMs: KEEP_ALIVE_MS, signal });

@@ -55,6 +55,8 @@ export function planJob(head: PlainHead, target: Target & { kind: "v2" }): JobPl
   if (target.operation.length !== (isStatus ? 2 : 1) || (isStatus && jobId === ""))
     return undefined;
   const route = jobRouteOf(operation, head.method);
+  // Waits as job-api reads it.
+  if (head.headers["prefer"] !== undefined) return undefined;
   // Such a job ends with the connection.
   if (head.headers[ORIGIN_HEADERS.attached] !== undefined) return undefined;
   if (route === undefined || !route.methods.includes(head.method)) return undefined;
