@@ -76,8 +76,10 @@ export const deploy: CommandDefinition = {
         output.say(message);
         output.progress.show("deploying");
       },
-      onTransfer: (sent, bytes) =>
-        output.progress.show(`uploading ${megabytes(sent)} of ${megabytes(bytes)}`),
+      onTransfer: (sent, bytes) => {
+        const percent = Math.floor((100 * sent) / Math.max(1, bytes));
+        output.progress.show(`uploading ${percent} %, ${megabytes(sent)} of ${megabytes(bytes)}`);
+      },
     });
     output.progress.clear();
     output.document(document);

@@ -28,7 +28,7 @@ export const secretsSet: CommandDefinition = {
   options: TARGET_OPTIONS,
   async run(invocation) {
     const { args, output } = invocation;
-    const name = args[0] ?? "";
+    const name = nameOnly(args[0] ?? "");
     // The first secret may well come before the first deployment.
     const { client, target } = await open(invocation, { start: true });
     const value = await readValue(name, invocation);
@@ -39,6 +39,17 @@ export const secretsSet: CommandDefinition = {
     if (document.rolled.length > 0) output.say(`  new workers for ${document.rolled.join(", ")}`);
   },
 };
+
+/** Throws `INVALID_USAGE` for `NAME=value`, whose value it does not repeat. */
+function nameOnly(text: string): string {
+  const [name = "", value] = text.split("=");
+  if (value === undefined) return text;
+  throw new FlashError(
+    "INVALID_USAGE",
+    `The value of ${name} cannot be an argument: others on this machine could read it, and the shell keeps it.`,
+    { hint: `Run 'flash secrets set ${name}', which asks for the value, or reads stdin.` },
+  );
+}
 
 export const secretsList: CommandDefinition = {
   description: "Lists the secrets of an environment. Values are never shown, by nobody.",

@@ -106,6 +106,13 @@ export const MACHINE_CASES: readonly Case[] = [
     stderr: /must be written like a variable[^]*OPENAI_API_KEY/,
   },
   {
+    title: "secrets set takes no value as an argument, and does not repeat it",
+    args: "secrets set TABLE_SECRET=sesame -e production".split(" "),
+    code: 2,
+    stderr:
+      /^(?!.*sesame).*value of TABLE_SECRET cannot be an argument[^]*'flash secrets set TABLE_SECRET'/,
+  },
+  {
     title: "secrets set says how large a secret may be",
     args: "secrets set TABLE_SECRET -e production".split(" "),
     input: "x".repeat(2 * 1024 * 1024),
