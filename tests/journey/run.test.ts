@@ -40,16 +40,7 @@ async function runProject(
     folder,
     url,
     program,
-    async call(request, body) {
-      const [method = "GET", rest = ""] = request.split(" ");
-      const response = await fetch(`${url}${rest}`, {
-        method,
-        ...(body === undefined
-          ? {}
-          : { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
-      });
-      return Answer.of(response);
-    },
+    call: (request, body) => Answer.to(url, request, body),
     save: (name, text) => writeFileSync(path.join(folder, name), text),
   };
 }

@@ -12,7 +12,14 @@ import type {
   StatusDocument,
 } from "../../src/contract/control.ts";
 import { Program, run, type Finished } from "./program.ts";
-import { readFiles, ROOT, temporaryFolder, writeProject, type Owner } from "./temp.ts";
+import {
+  orderedOwner,
+  readFiles,
+  ROOT,
+  temporaryFolder,
+  writeProject,
+  type Owner,
+} from "./temp.ts";
 import { until } from "./until.ts";
 
 const FLASH = path.join(ROOT, "bin", "flash.js");
@@ -214,6 +221,13 @@ export class Answer {
     return new Answer(response.status, response.headers, await response.text());
   }
 
+  /** The answer to a request such as `POST /adder/runsync`, with this as its JSON body. */
+  static async to(url: string, request: string, body?: unknown): Promise<Answer> {
+    const [method = "GET", rest = ""] = request.split(" ");
+    const json = { body: JSON.stringify(body), headers: { "content-type": "application/json" } };
+    return Answer.of(await fetch(`${url}${rest}`, { method, ...(body === undefined ? {} : json) }));
+  }
+
   get json(): unknown {
     try {
       return JSON.parse(this.text);
@@ -242,13 +256,4 @@ function readOrNothing(file: string): string {
     // The process has ended, or is not ours.
     return "";
   }
-}
-
-/** node:test runs `after` hooks first in, first out; what depends on something must end before it. */
-function orderedOwner(owner: Owner): Owner {
-  const steps: (() => void | Promise<void>)[] = [];
-  owner.after(async () => {
-    for (const step of steps.reverse()) await step();
-  });
-  return { after: (run) => void steps.push(run) };
 }

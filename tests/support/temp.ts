@@ -20,6 +20,15 @@ export interface Owner {
   after(run: () => void | Promise<void>): void;
 }
 
+/** node:test runs `after` hooks first in, first out; what depends on something must end before it. */
+export function orderedOwner(owner: Owner): Owner {
+  const steps: (() => void | Promise<void>)[] = [];
+  owner.after(async () => {
+    for (const step of steps.reverse()) await step();
+  });
+  return { after: (run) => void steps.push(run) };
+}
+
 /** A new folder, removed after the test. */
 export function temporaryFolder(owner: Owner, label = "flash-test"): string {
   const folder = mkdtempSync(path.join(tmpdir(), `${label}-`));

@@ -6,7 +6,7 @@ import net from "node:net";
 import { after, before, describe, test } from "node:test";
 import { LB_LINK_GREETING, headParts, linkPathOf } from "../../src/contract/lb-link.ts";
 import { RequestLink, type RequestStream } from "../../src/server/workers/request-link.ts";
-import type { Owner } from "../support/temp.ts";
+import { orderedOwner } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { parameter, routeOf, writeArtifact } from "./artifact.ts";
 import { WorkerProcess } from "./worker-process.ts";
@@ -42,8 +42,7 @@ route("GET", "/die", () => new ReadableStream({ pull(controller) {
   controller.enqueue(new Uint8Array(10)); setImmediate(() => process.kill(process.pid, "SIGKILL")); } }));
 `;
 
-const end: (() => void | Promise<void>)[] = [];
-const suite: Owner = { after: (run) => void end.unshift(run) };
+const suite = orderedOwner({ after });
 let artifact: string;
 let worker: WorkerProcess;
 
@@ -51,10 +50,6 @@ before(async () => {
   artifact = writeArtifact(suite, { kind: "lb", functions: FUNCTIONS, code: CODE });
   worker = WorkerProcess.start(suite, artifact);
   await worker.ready();
-});
-
-after(async () => {
-  for (const run of end) await run();
 });
 
 interface Answered {

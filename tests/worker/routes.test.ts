@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import type { Owner } from "../support/temp.ts";
+import { orderedOwner } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { parameter, routeOf, writeArtifact } from "./artifact.ts";
 import { WorkerProcess } from "./worker-process.ts";
@@ -80,18 +80,13 @@ route("GET", "/log", () => {
 });
 `;
 
-const end: (() => void | Promise<void>)[] = [];
-const suite: Owner = { after: (run) => void end.unshift(run) };
+const suite = orderedOwner({ after });
 let worker: WorkerProcess;
 
 before(async () => {
   const artifact = writeArtifact(suite, { kind: "lb", functions: FUNCTIONS, code: CODE });
   worker = await WorkerProcess.startReady(suite, artifact);
 });
-after(async () => {
-  for (const run of end) await run();
-});
-
 describe("binding", () => {
   test("a JSON body gives the parameters by name", async () => {
     const { status, text, headers } = await worker.fetch("/api/process", { json: { x: 5, y: 3 } });

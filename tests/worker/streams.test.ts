@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import type http from "node:http";
 import { after, before, describe, test } from "node:test";
-import type { Owner } from "../support/temp.ts";
+import { orderedOwner } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { parameter, routeOf, writeArtifact } from "./artifact.ts";
 import { WorkerProcess } from "./worker-process.ts";
@@ -55,18 +55,13 @@ route("GET", "/wait", () => new Promise(() => {
 route("GET", "/seen", () => seen);
 `;
 
-const end: (() => void | Promise<void>)[] = [];
-const suite: Owner = { after: (run) => void end.unshift(run) };
+const suite = orderedOwner({ after });
 let worker: WorkerProcess;
 
 before(async () => {
   const artifact = writeArtifact(suite, { kind: "lb", functions: FUNCTIONS, code: CODE });
   worker = await WorkerProcess.startReady(suite, artifact);
 });
-after(async () => {
-  for (const run of end) await run();
-});
-
 function responseOf(request: http.ClientRequest): Promise<http.IncomingMessage> {
   return new Promise((resolve, reject) => {
     request.once("response", resolve);
