@@ -5,7 +5,7 @@ import { spawnSync } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, test } from "node:test";
-import { completionScript } from "../../src/cli/completions.ts";
+import { ARGUMENTS, completionScript } from "../../src/cli/completions.ts";
 import { EXPLANATIONS } from "../../src/cli/explanations.ts";
 import { cliReference } from "../../src/cli/reference.ts";
 import { commandTree, spellings } from "../../src/cli/tree.ts";
@@ -56,7 +56,9 @@ describe("completion in bash", { skip: HAS_BASH ? false : "needs bash" }, () => 
   /** What Tab would offer after these words; the last one is being typed. */
   function offered(...words: string[]): string[] {
     const typed = ["flash", ...words].map((word) => `'${word}'`).join(" ");
-    const program = `${completionScript("bash", tree)}
+    // The command itself is asked for names; this one says which it was asked for.
+    const program = `flash() { [[ "$1 $2" == "completion --names" ]] && echo "$3-1 $3-2"; }
+${completionScript("bash", tree)}
 COMP_WORDS=(${typed}); COMP_CWORD=${words.length}; _flash; printf '%s\\n' "\${COMPREPLY[@]}"`;
     const { stdout, stderr, status } = spawnSync("bash", ["--norc", "-c", program], {
       encoding: "utf8",
@@ -78,6 +80,18 @@ COMP_WORDS=(${typed}); COMP_CWORD=${words.length}; _flash; printf '%s\\n' "\${CO
     assert.deepEqual(offered("dev", "--ho"), ["--host"]);
     assert.deepEqual(offered("deploy", "--env", "staging", "--ta"), ["--target"]);
     assert.deepEqual(offered("--ver").sort(), ["--verbose", "--version"]);
+  });
+
+  test("names of what is deployed, where a command or an option takes them", () => {
+    assert.deepEqual(offered("logs", ""), ["endpoints-1", "endpoints-2"]);
+    assert.deepEqual(offered("logs", "endpoints-2"), ["endpoints-2"]);
+    assert.deepEqual(offered("jobs", "retry", ""), ["endpoints-1", "endpoints-2"]);
+    assert.deepEqual(offered("env", "delete", ""), ["environments-1", "environments-2"]);
+    assert.deepEqual(offered("status", "--app", ""), ["apps-1", "apps-2"]);
+    assert.deepEqual(offered("deploy", "-e", "environments-1"), ["environments-1"]);
+    assert.deepEqual(offered("explain", ""), []);
+    const paths = new Set(tree.map(({ words }) => words.join(" ")));
+    for (const path of Object.values(ARGUMENTS).flat()) assert.ok(paths.has(path), path);
   });
 
   test("nothing of its own where a value goes: bash then offers files", () => {

@@ -261,6 +261,17 @@ export const MACHINE_CASES: readonly Case[] = [
     json: ({ script }) => assert.match(String(script), /complete -c flash/),
   },
   {
+    title: "completion names what the server knows",
+    args: ["completion", "--names", "apps", "--json"],
+    json: ({ names }) => assert.ok(Array.isArray(names)),
+  },
+  {
+    title: "completion of other names says which there are",
+    args: ["completion", "--names", "secrets"],
+    code: 2,
+    stderr: /--names is one of apps, environments, endpoints/,
+  },
+  {
     title: "completion for another shell suggests one",
     args: ["completion", "fich"],
     code: 2,
