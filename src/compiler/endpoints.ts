@@ -258,6 +258,14 @@ function failureFinding(
     isTimeout ? `Failed to load: ${message}` : `Failed to load: ${file}: ${name}: ${message}`,
     isTimeout
       ? "Move work that waits or blocks into the function, or into the class's init()."
-      : "If this is a script that only uses endpoints, keep it out of the build: import them from your own files there, and export nothing.",
+      : adviceForThrown(message),
   );
+}
+
+function adviceForThrown(message: string): string {
+  // Python makes an object without it, and so do ports of its programs.
+  const type = /^Class constructor (\w+) cannot be invoked without 'new'/.exec(message)?.[1];
+  return type === undefined
+    ? "If this is a script that only uses endpoints, keep it out of the build: import them from your own files there, and export nothing."
+    : `Write 'new ${type}(…)'.`;
 }
