@@ -46,7 +46,7 @@ export function notDeployedError(): FlashError {
     "NOT_DEPLOYED",
     "Endpoint URL not available - endpoint may not be deployed",
     {
-      hint: "Call 'await resource.deploy()' first, set FLASH_URL to call what 'flash deploy' has deployed, or use a Live resource in tests.",
+      hint: "Call 'await resource.deploy()' first, set FLASH_URL to the target that 'flash status' shows, or use a Live resource in tests.",
     },
   );
 }
@@ -59,6 +59,6 @@ function noticeOnce(): void {
   holder[NOTICED] = true;
   console.error(
     "runpod-flash: no server is configured, so functions run in this process. " +
-      "Run 'flash deploy' and set FLASH_URL to call deployed endpoints; FLASH_MODE=local hides this line.",
+      "Run 'flash deploy' and set FLASH_URL to the target that 'flash status' shows; FLASH_MODE=local hides this line.",
   );
 }
