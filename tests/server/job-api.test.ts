@@ -428,6 +428,16 @@ describe("health, metrics, requests", () => {
     assert.ok(!JSON.stringify(done).includes("secret"));
     assert.equal((await api.ask("/requests?status=NONSENSE")).status, 400);
   });
+
+  test("requests shows the beginning of a long error, status all of it", async (t) => {
+    const api = await serveApi(t);
+    const id = await submit(api);
+    const error = "e".repeat(1_000_000);
+    await finish(api, { error, retryable: false });
+    const [listed] = (await api.ok("/requests"))["requests"] as { error: string }[];
+    assert.equal(listed?.error, `${"e".repeat(16 * 1024)}…`);
+    assert.equal((await api.ok(`/status/${id}`))["error"], error);
+  });
 });
 
 describe("webhooks", () => {

@@ -13,7 +13,7 @@
 import { FlashError } from "../../contract/errors.ts";
 import { isPlainJsonObject } from "../../contract/json.ts";
 import { FAILURE_KINDS, type FailureKind } from "../../contract/job-failure.ts";
-import { jobDocument } from "../../contract/job.ts";
+import { jobDocument, type Job, type JobDocument } from "../../contract/job.ts";
 import { FAILED_STATES, JOB_STATES, type JobState } from "../../contract/states.ts";
 import type { FailedFilter } from "../../contract/store.ts";
 import { pageOf, readBody, sendJson } from "./http.ts";
@@ -25,6 +25,8 @@ const REQUESTS_DEFAULT = 50;
 const REQUESTS_MAX = 1000;
 /** Of the filter of a redrive. */
 const MAX_FILTER_BYTES = 64 * 1024;
+/** Of an error in a list, characters: a worker may write megabytes, and a list has many. */
+const LISTED_ERROR = 16 * 1024;
 
 export async function requests({ jobs, endpoint, query, response }: JobCall): Promise<void> {
   const page = pageOf(query, { limit: REQUESTS_DEFAULT, most: REQUESTS_MAX });
@@ -41,11 +43,19 @@ export async function requests({ jobs, endpoint, query, response }: JobCall): Pr
     ? await jobs.failed({ endpointId, ...filterOf({ ...asked, key }), kept, ...page })
     : await jobs.list({ endpointId, ...(states === undefined ? {} : { states }), kept, ...page });
   sendJson(response, 200, {
-    requests: found.jobs.map(jobDocument),
+    requests: found.jobs.map(listed),
     total: found.total,
     ...page,
     hasMore: page.offset + found.jobs.length < found.total,
   });
+}
+
+/** As its own document, but for the end of a long error. */
+function listed(job: Job): JobDocument {
+  const document = jobDocument(job);
+  const { error } = document;
+  if (error === undefined || error.length <= LISTED_ERROR) return document;
+  return { ...document, error: `${error.slice(0, LISTED_ERROR).toWellFormed()}…` };
 }
 
 export async function retry(call: JobCall): Promise<void> {
