@@ -3,9 +3,10 @@
  * the call whose code started it, and ends with it when the call is aborted: because somebody cancelled
  * it, its time is over, its attempt was given up, or its client left. Node tells of every new child,
  * whatever started it (`spawn`, `exec`, `fork`, a package's own helper), in the context of the code that
- * did: nothing is patched, nothing loaded, and a call that starts none costs nothing.
+ * did: no module is patched, none loaded, and a call that starts none costs nothing.
  *
- *   C1  no child of another call is touched, nor one that the code has left to itself by `unref()`;
+ *   C1  no child of another call is touched, nor one that its code has ever left to itself by `unref()`:
+ *       so do packages with a helper that all calls share, although they `ref()` it while it works;
  *   C2  what a child has started ends with it: on Linux its descendants, elsewhere the group it leads;
  *   C3  a call that comes to its end by itself leaves its children alone;
  *   C4  no process is signalled that could be another one under an id used again.
@@ -39,7 +40,7 @@ export function watchChildren(parent: () => Parent | undefined): void {
 /** The children of one call. */
 export class Children {
   readonly #clock: Clock;
-  #children: ChildProcess[] = [];
+  #children: Child[] = [];
   #forgetAt = FORGET_AT;
   #isStopped = false;
 
@@ -48,7 +49,8 @@ export class Children {
   }
 
   /** It has no process yet: it is about to be started. */
-  add(child: ChildProcess): void {
+  add(process: ChildProcess): void {
+    const child = observe(process);
     if (this.#isStopped) {
       // To clean up, which it gets some time for; and so that a function that goes on gets nowhere.
       this.#clock.after(CHILD_GRACE_MS, () => {
@@ -58,8 +60,8 @@ export class Children {
     }
     this.#children.push(child);
     if (this.#children.length < this.#forgetAt) return;
-    // They have ended or were never there; those that are about to be started have no end yet.
-    this.#children = this.#children.filter((one) => one === child || isRunning(one));
+    // They have ended or were never there.
+    this.#children = this.#children.filter((one) => one === child || isRunning(one.process));
     this.#forgetAt = Math.max(FORGET_AT, 2 * this.#children.length);
   }
 
@@ -77,6 +79,12 @@ export class Children {
       this.#clock.after(CHILD_GRACE_MS, () => families.forEach(kill));
     };
   }
+}
+
+interface Child {
+  process: ChildProcess;
+  /** Somebody has called `unref()`: it means to outlive the call. */
+  isLetGo: boolean;
 }
 
 /** A child and, where they can be found, the processes below it. */
@@ -100,14 +108,22 @@ function isRunning({ pid, exitCode, signalCode }: ChildProcess): boolean {
   return pid !== undefined && exitCode === null && signalCode === null;
 }
 
-/** C1: who lets go of a child means it to outlive the call, as packages do with helpers that all calls share. */
-function isOurs(child: ChildProcess): boolean {
-  // Node has no other way to ask. Where there is none at all, every child is its call's.
-  const { _handle: handle } = child as { _handle?: { hasRef?(): boolean } };
-  return isRunning(child) && handle?.hasRef?.() !== false;
+/** Node does not tell whether `unref()` was ever called, so this child does. */
+function observe(process: ChildProcess): Child {
+  const child: Child = { process, isLetGo: false };
+  const unref = process.unref.bind(process);
+  process.unref = (): void => {
+    child.isLetGo = true;
+    unref();
+  };
+  return child;
 }
 
-function familyOf(child: ChildProcess): Family {
+function isOurs({ process, isLetGo }: Child): boolean {
+  return !isLetGo && isRunning(process); // C1
+}
+
+function familyOf({ process: child }: Child): Family {
   // Not reaped yet, so its id is its own.
   return { child, wasSignalled: child.killed, members: treeOf(child.pid as number) };
 }

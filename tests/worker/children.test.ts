@@ -157,6 +157,29 @@ describe("children of a job that is stopped", { concurrency: 2 }, () => {
     assert.ok([...left, ...group].every(isAlive));
   });
 
+  test("that a package keeps for all calls stay, although this one has work for it", async (t) => {
+    const { server, give } = await start(
+      t,
+      `import { build, transform } from ${JSON.stringify(path.join(ROOT, "node_modules", "esbuild", "lib", "main.js"))};
+      queue(async ({ how }) => {
+        if (how === "transform") return (await transform("let x: number", { loader: "ts" })).code;
+        const child = ways[how]();
+        const pids = await pidsOf(child);
+        const wait = () => { context().progress(pids); return aborted(); };
+        const plugins = [{ name: "wait", setup: (esbuild) => esbuild.onLoad({ filter: /./ }, wait) }];
+        await build({ entryPoints: ["/endless.js"], write: false, logLevel: "silent", plugins: [
+          { name: "find", setup: (esbuild) => esbuild.onResolve({ filter: /./ }, ({ path }) => ({ path })) },
+          ...plugins,
+        ] });
+      });`,
+    );
+    const pids = await give("building", { how: "deaf" });
+    server.stop("building");
+    await untilEnded(pids);
+    server.give("next", { how: "transform" });
+    assert.deepEqual((await server.posted("next")).value, "let x;\n");
+  });
+
   test("get one SIGTERM, although the function stops them too", async (t) => {
     const folder = temporaryFolder(t);
     const { server, give } = await start(
