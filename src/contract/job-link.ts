@@ -10,7 +10,7 @@
  *     {"done":"id","attempt":n,"output":…}       the result
  *     {"failed":"id","attempt":n,"body":{…}}     no result: what `job-done` takes
  *     {"progress":"id","attempt":n,"output":…}   the newest progress value
- *     {"chunk":"id","attempt":n,"output":…}      one streamed value
+ *     {"chunk":"id","attempt":n,"number":k,"output":…}   the attempt's kth streamed value, from 1
  *     {"drain":true}                             no more jobs, please
  *   server → worker
  *     {"job":{…}}                                one job, as `job-take` gives it; uses up a slot
@@ -42,6 +42,8 @@ export interface PostFrame {
   post: PostKind;
   jobId: string;
   attempt: number;
+  /** Of a chunk: which one of the attempt it is, from 1. What is offered again counts once. */
+  number?: number | undefined;
   /** The value, as it was written and parsed. */
   text: string;
   value: unknown;
@@ -62,7 +64,7 @@ export type ServerFrame =
 /** More than any worker runs at once. */
 const MAX_SLOTS = 100_000;
 const POST_HEAD =
-  /^\{"(done|failed|progress|chunk)":"([\w.~-]{1,255})","attempt":(\d{1,15}),"(output|body)":/;
+  /^\{"(done|failed|progress|chunk)":"([\w.~-]{1,255})","attempt":(\d{1,15}),(?:"number":(\d{1,15}),)?"(output|body)":/;
 
 // Writing.
 
@@ -77,7 +79,8 @@ export function slotsFrame(slots: number): string {
 /** `text`: the value as JSON. */
 export function postFrame(post: Omit<PostFrame, "kind" | "value">): string {
   const name = post.post === "failed" ? "body" : "output";
-  return `{"${post.post}":"${post.jobId}","attempt":${post.attempt},"${name}":${oneLine(post.text)}}\n`;
+  const number = post.number === undefined ? "" : `"number":${post.number},`;
+  return `{"${post.post}":"${post.jobId}","attempt":${post.attempt},${number}"${name}":${oneLine(post.text)}}\n`;
 }
 
 export function drainFrame(): string {
@@ -121,13 +124,15 @@ export function readWorkerFrame(line: string): WorkerFrame | undefined {
 }
 
 function readPost(line: string, head: RegExpExecArray): PostFrame | undefined {
-  const [start, post, jobId = "", attempt, name] = head;
+  const [start, post, jobId = "", attempt, number, name] = head;
   if ((post === "failed") !== (name === "body") || !line.endsWith("}")) return undefined;
   const text = line.slice(start.length, -1);
   // Other people's documents will hold this text as it is, so it has to be one whole value.
   const value = parse(text);
   if (value === undefined || (post === "failed" && !isPlainJsonObject(value))) return undefined;
-  return { kind: "post", post: post as PostKind, jobId, attempt: Number(attempt), text, value };
+  const told = number === undefined ? {} : { number: Number(number) };
+  const about = { post: post as PostKind, jobId, attempt: Number(attempt), ...told };
+  return { kind: "post", ...about, text, value };
 }
 
 export function readServerFrame(line: string): ServerFrame | undefined {

@@ -88,6 +88,14 @@ export interface KeepFailed {
 /** After this a job that has to run alone keeps others from busy workers, until one of these is idle. */
 export const ALONE_WAIT_MS = 10_000;
 
+/** One value of a stream. */
+export interface StreamedValue {
+  /** Its chunks, JSON texts. */
+  pieces: readonly string[];
+  /** Which one of the attempt it is, from 1. Values come in their order, the last one perhaps again. */
+  number?: number | undefined;
+}
+
 export interface JobStore {
   /** A server starts and believes that it is `now`, even if it was later when the last one ended. */
   begin(now: number): Promise<void>;
@@ -133,8 +141,8 @@ export interface JobStore {
   }): Promise<Job | undefined>;
   /** Stores a progress value (JSON text) while the attempt runs. False when stale. */
   progress(jobId: string, attempt: number, output: string): Promise<boolean>;
-  /** Appends a chunk (JSON text) to the job's stream. False when stale. */
-  appendChunk(jobId: string, attempt: number, chunk: string): Promise<boolean>;
+  /** Appends a streamed value to the job's stream, unless it is there. False when stale. */
+  appendChunk(jobId: string, attempt: number, value: StreamedValue): Promise<boolean>;
   /**
    * Chunks of an attempt after position `after` (0 for all), in order. Positions grow within a job; an
    * attempt's need not begin with 1.

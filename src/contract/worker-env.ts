@@ -122,3 +122,5 @@ export const EXPECTED_VERSION_HEADER = "x-flash-expected-version";
 export const TIMING_HEADER = "x-flash-timing";
 /** Fencing number of a job's attempt, echoed by our own worker on every post. */
 export const ATTEMPT_HEADER = "x-flash-attempt";
+/** Which of the attempt's streamed values this is, from 1: one that is sent again counts once. Sent by our own worker. */
+export const CHUNK_HEADER = "x-flash-chunk";

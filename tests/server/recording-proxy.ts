@@ -13,6 +13,7 @@ export interface Recorded {
 export class RecordingProxy {
   readonly url: string;
   readonly #connections = new Set<Recorded>();
+  readonly #clients = new Set<net.Socket>();
   #isHolding = false;
   /** What the client has not been told yet. */
   #held: (() => void)[] = [];
@@ -52,6 +53,13 @@ export class RecordingProxy {
     for (const tell of this.#held.splice(0)) tell();
   }
 
+  /** Breaks every connection of the client; what it was not told it never hears. */
+  cut(): void {
+    this.#held = [];
+    this.#isHolding = false;
+    for (const client of this.#clients) client.destroy();
+  }
+
   /** What was recorded before is forgotten. */
   mark(): void {
     for (const one of this.#connections) [one.sent, one.answered] = ["", ""];
@@ -68,7 +76,11 @@ export class RecordingProxy {
       recorded.sent += bytes.toString("latin1");
       server.write(bytes);
     });
-    client.once("close", () => server.destroy());
+    this.#clients.add(client);
+    client.once("close", () => {
+      this.#clients.delete(client);
+      server.destroy();
+    });
     server.on("data", (bytes) => {
       recorded.answered += bytes.toString("latin1");
       this.#tell(() => client.write(bytes));

@@ -285,7 +285,7 @@ describe("fencing", () => {
     const done = { kind: "completed", output: '"stale"' } as const;
     assert.equal(await store.jobs.settle({ ...base, attempt: 1, outcome: done }), undefined);
     assert.equal(await store.jobs.progress(id, 1, "1"), false);
-    assert.equal(await store.jobs.appendChunk(id, 1, "1"), false);
+    assert.equal(await store.jobs.appendChunk(id, 1, { pieces: ["1"] }), false);
     assert.equal((await store.jobs.get(id))?.state, "IN_PROGRESS");
 
     const right = { kind: "completed", output: '"right"' } as const;
@@ -333,7 +333,7 @@ describe("moves by people and by time", () => {
     const store = temporaryStore(t);
     const { id } = await submitOne(store);
     await store.jobs.take(takeOf());
-    await store.jobs.appendChunk(id, 1, "1");
+    await store.jobs.appendChunk(id, 1, { pieces: ["1"] });
     const failed = { kind: "failed", error: "boom", output: "1" } as const;
     await store.jobs.settle({ jobId: id, attempt: 1, outcome: failed, now: 3, retentionMs: 9 });
     const result = await store.jobs.retry(id, 4000);
@@ -412,7 +412,7 @@ describe("chunks", () => {
     const store = temporaryStore(t);
     const { id } = await submitOne(store);
     await store.jobs.take(takeOf());
-    for (const chunk of ["1", "2", "3"]) await store.jobs.appendChunk(id, 1, chunk);
+    for (const chunk of ["1", "2", "3"]) await store.jobs.appendChunk(id, 1, { pieces: [chunk] });
     assert.deepEqual(await store.jobs.drainChunks(id, 2), ["1", "2"]);
     assert.deepEqual(await store.jobs.drainChunks(id, 2), ["3"]);
     assert.deepEqual(await store.jobs.drainChunks(id, 2), []);
@@ -426,13 +426,13 @@ describe("chunks", () => {
     const store = temporaryStore(t);
     const { id } = await submitOne(store);
     await store.jobs.take(takeOf());
-    await store.jobs.appendChunk(id, 1, '"read"');
+    await store.jobs.appendChunk(id, 1, { pieces: ['"read"'] });
     await store.jobs.drainChunks(id, 10);
-    await store.jobs.appendChunk(id, 1, '"unread"');
+    await store.jobs.appendChunk(id, 1, { pieces: ['"unread"'] });
     const outcome = { kind: "requeued", runAt: 1000 } as const;
     await store.jobs.settle({ jobId: id, attempt: 1, outcome, now: 1, retentionMs: 1 });
     await store.jobs.take(takeOf());
-    await store.jobs.appendChunk(id, 2, '"again"');
+    await store.jobs.appendChunk(id, 2, { pieces: ['"again"'] });
     assert.deepEqual(await store.jobs.readChunks({ jobId: id, attempt: 2, after: 0, limit: 10 }), [
       { position: 2, chunk: '"again"' },
     ]);

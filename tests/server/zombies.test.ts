@@ -3,17 +3,12 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { Readable } from "node:stream";
 import { describe, test, type TestContext } from "node:test";
-import { MANIFEST_FILE, WORKER_FILE } from "../../src/contract/manifest.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
-import { parameter, signature, writeArtifact } from "../worker/artifact.ts";
-import { WorkerProcess } from "../worker/worker-process.ts";
 import { deployCode, Queue, type JobAnswer } from "./code-support.ts";
-import { EventReader } from "./event-reader.ts";
-import { RecordingProxy } from "./recording-proxy.ts";
-import { backwards, isAlive, manifestOf, pack, TestServer } from "./server-support.ts";
+import { serveImage, type ImageWorker } from "./image-support.ts";
+import { backwards, isAlive, TestServer } from "./server-support.ts";
 
 /** Says who runs it until 'gate' exists: as chunks of its stream, and in the file 'log'. */
 const CODE = `
@@ -77,64 +72,13 @@ const words = {
 };
 queue((input) => words[input.word](input.gate));`;
 
-/** A server whose only endpoint is an image, and a way to start workers for it as others would. */
-async function serveImage(t: TestContext) {
-  const owner = backwards(t);
-  const server = await TestServer.start(owner);
-  const { control } = server.server;
-  const manifest = manifestOf("zombies", [{ name: "demo", kind: "qb" }]);
-  for (const endpoint of manifest.endpoints) {
-    endpoint.form = "image";
-    endpoint.options.image = "example/demo:1";
-    delete endpoint.bundle;
-  }
-  const artifact = await pack([
-    { target: MANIFEST_FILE, content: JSON.stringify(manifest) },
-    { target: WORKER_FILE, content: "" },
-  ]);
-  const { id } = await control.putBuild("zombies", Readable.from([artifact]));
-  const where = { app: "zombies", environment: "production" };
-  const { endpoints } = await control.deploy({ ...where, build: id });
-  const code = writeArtifact(owner, {
-    kind: "qb",
-    functions: [signature("demo", [parameter("input")])],
-    options: { maxConcurrency: 3 },
-    code: SPEAKER,
-  });
-  const startWorker = async (carrier: Carrier) => {
-    const { env } = await control.addWorker({ ...where, endpoint: "demo" });
-    const proxy = await RecordingProxy.start(owner, server.url);
-    const through = Object.entries(env).map(([name, value]) => [
-      name,
-      value.replaceAll(server.url, proxy.url),
-    ]);
-    const worker = await WorkerProcess.startReady(owner, code, {
-      env: {
-        ...(Object.fromEntries(through) as Record<string, string>),
-        RUNPOD_PING_INTERVAL: "500",
-        ...(carrier === "HTTP" ? { FLASH_JOB_LINK: "" } : {}),
-      },
-    });
-    return { proxy, child: worker.child, pid: worker.child.pid ?? 0 };
-  };
-  const streamUrl = (job: string): string => `${server.url}/v2/${endpoints[0]?.id}/stream/${job}`;
-  return {
-    queue: new Queue(server, endpoints[0]),
-    startWorker,
-    read: (job: string) => EventReader.open(owner, streamUrl(job), { key: server.server.key }),
-  };
-}
-
-type Carrier = "link" | "HTTP";
-type Worker = Awaited<ReturnType<Awaited<ReturnType<typeof serveImage>>["startWorker"]>>;
-
-function hasPinged({ proxy }: Worker, jobs: readonly string[]): boolean {
+function hasPinged({ proxy }: ImageWorker, jobs: readonly string[]): boolean {
   const lines = proxy.connections.flatMap(({ sent }) => sent.match(/^GET \S*\/ping\S*/gm) ?? []);
   return lines.some((line) => jobs.every((job) => line.includes(job)));
 }
 
 /** Waits until this worker has said something about each of the jobs, and the server has heard it. */
-async function untilHeard({ proxy }: Worker, jobs: readonly string[]): Promise<void> {
+async function untilHeard({ proxy }: ImageWorker, jobs: readonly string[]): Promise<void> {
   const isHeard = (job: string): boolean =>
     proxy.connections.some(({ sent, answered }) => {
       const link = new RegExp(`"(chunk|progress|done)":"${job}","attempt":1,`);
@@ -153,7 +97,7 @@ describe("a frozen worker", { concurrency: 2 }, () => {
   for (const carrier of ["link", "HTTP"] as const) {
     for (const when of ["while its jobs run elsewhere", "after they have ended"]) {
       test(`changes nothing by what it says over ${carrier} ${when}`, async (t) => {
-        const { queue, startWorker, read } = await serveImage(t);
+        const { queue, startWorker, read } = await serveImage(t, SPEAKER);
         const gate = path.join(temporaryFolder(t, "flash-gate"), "over-");
         const zombie = await startWorker(carrier);
         const jobs = await Promise.all(WORDS.map((word) => queue.submit({ word, gate })));

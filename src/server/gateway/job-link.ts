@@ -144,10 +144,10 @@ export class JobLink {
 
   async #take(frame: PostFrame): Promise<void> {
     const { jobs, workerId } = this.#options;
-    const { post, jobId, attempt, text: outputText, value } = frame;
+    const { post, jobId, attempt, number, text: outputText, value } = frame;
     const word = { jobId, attempt, workerId };
     try {
-      if (post === "chunk") await jobs.chunk({ ...word, output: value, outputText });
+      if (post === "chunk") await jobs.chunk({ ...word, number, output: value, outputText });
       else if (post === "done") await jobs.done({ ...word, body: { outputText } });
       else if (post === "failed") await jobs.done({ ...word, body: value as DoneBody });
       else await jobs.done({ ...word, body: { status: "IN_PROGRESS", outputText } });

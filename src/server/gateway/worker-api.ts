@@ -18,7 +18,7 @@ import { FlashError } from "../../contract/errors.ts";
 import { isPlainJsonObject } from "../../contract/json.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { TakenJob } from "../../contract/store.ts";
-import { ATTEMPT_HEADER } from "../../contract/worker-env.ts";
+import { ATTEMPT_HEADER, CHUNK_HEADER } from "../../contract/worker-env.ts";
 import type { DoneBody, Jobs } from "../jobs/jobs.ts";
 import { endSignal } from "./ended-side.ts";
 import { sendJson, sendJsonText, sendProblem } from "./http.ts";
@@ -159,18 +159,24 @@ async function streamChunk(call: Call): Promise<void> {
   if (post.kind !== "object") await context.jobs.done({ ...word, body: bodyOf(post) });
   else {
     const { output, outputText } = bodyOf(post);
-    if (outputText !== undefined) await context.jobs.chunk({ ...word, output, outputText });
+    const number = countOf(request.headers[CHUNK_HEADER]);
+    if (outputText !== undefined) await context.jobs.chunk({ ...word, number, output, outputText });
   }
   sendJson(response, 200, {});
 }
 
 function wordOf({ context, request }: Call): { workerId: string; attempt?: number } {
-  const attempt = Number(request.headers[ATTEMPT_HEADER]);
+  const attempt = countOf(request.headers[ATTEMPT_HEADER]);
   return {
     workerId: context.worker.id,
     // Workers that do not know about attempts are held to the one they have.
-    ...(Number.isInteger(attempt) && attempt > 0 ? { attempt } : {}),
+    ...(attempt === undefined ? {} : { attempt }),
   };
+}
+
+function countOf(header: string | string[] | undefined): number | undefined {
+  const count = Number(header);
+  return Number.isSafeInteger(count) && count > 0 ? count : undefined;
 }
 
 type Post =

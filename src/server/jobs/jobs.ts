@@ -54,6 +54,7 @@ import type {
   SubmitWait,
   TakeRequest,
   Verdict,
+  ChunkWord,
   WorkerWord,
 } from "./requests.ts";
 import * as rules from "./rules.ts";
@@ -278,7 +279,7 @@ export class Jobs {
   }
 
   /** One value of a generator. Texts over the limit of a chunk arrive as several. */
-  chunk(word: WorkerWord & { output: unknown; outputText?: string }): Promise<Verdict> {
+  chunk(word: ChunkWord): Promise<Verdict> {
     return this.#work.chunk(word);
   }
 

@@ -99,6 +99,14 @@ export interface WorkerWord {
   attempt?: number;
 }
 
+/** One value of a generator. */
+export interface ChunkWord extends WorkerWord {
+  /** Which one of the attempt it is, from 1; then one that comes again counts once. */
+  number?: number | undefined;
+  output: unknown;
+  outputText?: string;
+}
+
 export type Verdict = "accepted" | "stale";
 
 /** How far somebody has read a job's stream: to this chunk of this attempt. */

@@ -13,7 +13,14 @@ import { splitChunk } from "./chunks.ts";
 import * as failures from "./failures.ts";
 import { Listeners } from "./listeners.ts";
 import type { Moves } from "./moves.ts";
-import type { DoneBody, GoneCause, TakeRequest, Verdict, WorkerWord } from "./requests.ts";
+import type {
+  ChunkWord,
+  DoneBody,
+  GoneCause,
+  TakeRequest,
+  Verdict,
+  WorkerWord,
+} from "./requests.ts";
 
 export interface WorkOptions {
   redact: (endpointId: string, text: string) => string;
@@ -88,14 +95,12 @@ export class Work {
     }
   }
 
-  async chunk(word: WorkerWord & { output: unknown; outputText?: string }): Promise<Verdict> {
+  async chunk(word: ChunkWord): Promise<Verdict> {
     const job = await this.#moves.heldJob(word);
     if (job === undefined) return "stale";
     const pieces = splitChunk(word.output, word.outputText);
-    const appended = await Promise.all(
-      pieces.map((piece) => this.#store.jobs.appendChunk(job.id, job.attempt, piece)),
-    );
-    if (!appended.every(Boolean)) return "stale";
+    const value = { pieces, number: word.number };
+    if (!(await this.#store.jobs.appendChunk(job.id, job.attempt, value))) return "stale";
     this.#moves.chunks.ring(job.id);
     return "accepted";
   }

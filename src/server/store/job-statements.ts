@@ -162,10 +162,13 @@ export function prepareStatements(db: DatabaseSync) {
     renew: sql(`UPDATE jobs SET lease_until = ?
       WHERE id = ? AND worker_id = ? AND state = 'IN_PROGRESS'`),
 
-    appendChunk: sql(`INSERT INTO chunks (job, position, attempt, chunk)
+    appendChunk: sql(`INSERT INTO chunks (job, position, attempt, chunk, number)
       SELECT seq, 1 + coalesce((SELECT max(position) FROM chunks WHERE job = seq), drained),
-        attempt, ?
+        attempt, ?, ?
       FROM jobs WHERE id = ? AND attempt = ? AND state = 'IN_PROGRESS'`),
+    lastChunk: sql(`SELECT number FROM chunks
+      WHERE job = (SELECT seq FROM jobs WHERE id = ?) AND attempt = ?
+      ORDER BY position DESC LIMIT 1`),
     readChunks: sql(`SELECT position, chunk FROM chunks
       WHERE job = (SELECT seq FROM jobs WHERE id = ?) AND position > ? AND attempt = ?
       ORDER BY position LIMIT ?`),

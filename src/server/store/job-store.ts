@@ -3,7 +3,13 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Job, JobCounts, NewJob } from "../../contract/job.ts";
 import type { JobState } from "../../contract/states.ts";
-import type { JobStore, KeepFailed, Outcome, TakenJob } from "../../contract/store.ts";
+import type {
+  JobStore,
+  KeepFailed,
+  Outcome,
+  StreamedValue,
+  TakenJob,
+} from "../../contract/store.ts";
 import type { SqliteBatchStore } from "./batch-store.ts";
 import { DATABASE, type Committer } from "./commit.ts";
 import { failedFilter, JobQueries, type QueueSums } from "./job-queries.ts";
@@ -207,8 +213,8 @@ export class SqliteJobStore implements JobStore {
     );
   }
 
-  appendChunk(jobId: string, attempt: number, chunk: string): Promise<boolean> {
-    return this.#streams.append(jobId, attempt, chunk);
+  appendChunk(jobId: string, attempt: number, value: StreamedValue): Promise<boolean> {
+    return this.#streams.append(jobId, attempt, value);
   }
 
   readChunks(request: Parameters<JobStore["readChunks"]>[0]): Promise<ChunkRow[]> {

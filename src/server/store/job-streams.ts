@@ -1,6 +1,6 @@
 /** Chunks of jobs' streams: appending, reading, and draining, which gives every chunk once. */
 
-import type { JobStore } from "../../contract/store.ts";
+import type { JobStore, StreamedValue } from "../../contract/store.ts";
 import type { Committer } from "./commit.ts";
 import type { Statements } from "./job-statements.ts";
 import type { RecentJobs } from "./recent-jobs.ts";
@@ -27,9 +27,16 @@ export class JobStreams {
     this.#recent = recent;
   }
 
-  append(jobId: string, attempt: number, chunk: string): Promise<boolean> {
+  append(jobId: string, attempt: number, { pieces, number }: StreamedValue): Promise<boolean> {
+    const sql = this.#sql;
     return this.#committer.commit(
-      () => this.#sql.appendChunk.run(chunk, jobId, attempt).changes === 1,
+      () => {
+        // Sent again by a worker that did not hear that it had arrived: always the last one.
+        if (number !== undefined && lastNumber(sql, jobId, attempt) >= number) return true;
+        return pieces.every(
+          (piece) => sql.appendChunk.run(piece, number ?? null, jobId, attempt).changes === 1,
+        );
+      },
       { concernsRecent: () => this.#recent.has(jobId) },
     );
   }
@@ -59,6 +66,12 @@ export class JobStreams {
       { concernsRecent: () => false },
     );
   }
+}
+
+/** 0: the attempt has streamed nothing yet, or nothing that was numbered. */
+function lastNumber(sql: Statements, jobId: string, attempt: number): number {
+  const row = sql.lastChunk.get(jobId, attempt) as { number: number | null } | undefined;
+  return row?.number ?? 0;
 }
 
 /** As many as one answer should carry, but at least one. */

@@ -275,6 +275,9 @@ CREATE TABLE journal (generation INTEGER NOT NULL);
 INSERT INTO journal VALUES (1);
 `;
 
+/** A value that a worker sends again, because it did not hear that it had arrived, is known. */
+const NUMBERED_CHUNKS = "ALTER TABLE chunks ADD COLUMN number INTEGER;";
+
 const STEPS: readonly string[] = [
   JOBS_AND_CONTROL,
   WORKER_KEYS,
@@ -288,6 +291,7 @@ const STEPS: readonly string[] = [
   KEPT_FAILURES,
   BATCH_KEYS,
   JOURNAL,
+  NUMBERED_CHUNKS,
 ];
 
 /** The schema version this program writes. */

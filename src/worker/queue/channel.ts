@@ -29,6 +29,8 @@ export interface Post {
   body: Readonly<Record<string, unknown>>;
   /** Told to the server as `isStream`. */
   isStream?: boolean;
+  /** Of a streamed value: which one of the attempt it is, from 1. */
+  number?: number;
 }
 
 /** Who runs the jobs. */

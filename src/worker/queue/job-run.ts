@@ -130,11 +130,13 @@ export class JobRun {
     { callable, output }: { callable: Callable; output: StreamOutput },
   ): Promise<void> {
     const { signal } = this.call;
+    let number = 0;
     try {
       for await (const value of values) {
         signal.throwIfAborted();
         const chunk = await callable.encode(value);
-        const post = { jobId: this.id, attempt: this.#attempt, body: { output: chunk } };
+        number += 1;
+        const post = { jobId: this.id, attempt: this.#attempt, number, body: { output: chunk } };
         const posted = await this.#inOrder(() => this.#options.channel.postChunk(post));
         if (posted !== "accepted") {
           throw new FlashError("UNAVAILABLE", `A streamed value of job ${this.id} was ${posted}.`);

@@ -92,15 +92,15 @@ export class LinkChannel implements JobChannel {
 
   postOutput({ jobId, attempt, body }: Post): Promise<Posted> {
     if (body["status"] === "IN_PROGRESS") {
-      return this.#post("progress", jobId, attempt, body["output"]);
+      return this.#post("progress", { jobId, attempt }, body["output"]);
     }
     return body["error"] === undefined
-      ? this.#post("done", jobId, attempt, body["output"])
-      : this.#post("failed", jobId, attempt, body);
+      ? this.#post("done", { jobId, attempt }, body["output"])
+      : this.#post("failed", { jobId, attempt }, body);
   }
 
-  postChunk({ jobId, attempt, body }: Post): Promise<Posted> {
-    return this.#post("chunk", jobId, attempt, body["output"]);
+  postChunk({ jobId, attempt, body, number }: Post): Promise<Posted> {
+    return this.#post("chunk", { jobId, attempt, number }, body["output"]);
   }
 
   async stopTaking(): Promise<void> {
@@ -251,8 +251,7 @@ export class LinkChannel implements JobChannel {
 
   #post(
     post: PostKind,
-    jobId: string,
-    attempt: number | undefined,
+    { jobId, attempt, number }: Pick<Post, "jobId" | "attempt"> & { number?: number | undefined },
     value: unknown,
   ): Promise<Posted> {
     const { promise, resolve } = deferred<Posted>();
@@ -261,7 +260,7 @@ export class LinkChannel implements JobChannel {
     const text = JSON.stringify(value ?? null);
     const frame =
       text.length + jobId.length < MAX_FRAME_CHARACTERS - 100
-        ? postFrame({ post, ...about, text })
+        ? postFrame({ post, ...about, number, text })
         : postFrame({ post: "failed", ...about, text: tooLarge(text) });
     const earlier = this.#unacknowledged.get(jobId);
     if (earlier !== undefined) {

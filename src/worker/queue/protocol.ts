@@ -5,7 +5,7 @@
 
 import http, { type IncomingMessage } from "node:http";
 import type https from "node:https";
-import { ATTEMPT_HEADER } from "../../contract/worker-env.ts";
+import { ATTEMPT_HEADER, CHUNK_HEADER } from "../../contract/worker-env.ts";
 import { backoffMs } from "../../kit/backoff.ts";
 import { sleep, systemClock, type Clock } from "../../kit/clock.ts";
 import { withWorker, type QueueSettings } from "../settings.ts";
@@ -117,7 +117,7 @@ export class QueueProtocol {
     }
   }
 
-  async #post(template: string, { jobId, attempt, body, isStream }: Post): Promise<Posted> {
+  async #post(template: string, { jobId, attempt, body, isStream, number }: Post): Promise<Posted> {
     const sending: Sending = {
       method: "POST",
       url: withQuery(this.#jobUrl(template, jobId), { isStream: String(isStream === true) }),
@@ -127,6 +127,7 @@ export class QueueProtocol {
         "content-type": "application/json",
         "x-request-id": jobId,
         ...(attempt === undefined ? {} : { [ATTEMPT_HEADER]: String(attempt) }),
+        ...(number === undefined ? {} : { [CHUNK_HEADER]: String(number) }),
       },
     };
     const start = this.#clock.elapsed();
