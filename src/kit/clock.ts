@@ -13,8 +13,9 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   elapsed: () => performance.now(),
   after(ms, run) {
-    // Timers beyond 2^31-1 ms fire at once; a job may live for a week, a delay may be longer.
-    const timer = setTimeout(run, Math.min(ms, 2 ** 31 - 1));
+    // Timers beyond 2^31-1 ms fire at once; a job may live for a week, a delay may be longer. What is
+    // already over is due now; for less than 0 Node prints a warning.
+    const timer = setTimeout(run, Math.min(Math.max(ms, 0), 2 ** 31 - 1));
     timer.unref();
     return () => clearTimeout(timer);
   },

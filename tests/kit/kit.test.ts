@@ -78,6 +78,20 @@ describe("ManualClock", () => {
   });
 });
 
+test("the system's clock calls at once, without a word, for a time that is over", async (t) => {
+  const warnings: Error[] = [];
+  const note = (warning: Error): void => void warnings.push(warning);
+  process.on("warning", note);
+  t.after(() => process.off("warning", note));
+  const asleep = deferred<void>();
+  systemClock.after(-5, asleep.resolve);
+  // The clock's timers keep no process alive.
+  const life = setInterval(() => {}, 1000);
+  t.after(() => clearInterval(life));
+  await asleep.promise;
+  assert.deepEqual(warnings, []);
+});
+
 describe("sleep", () => {
   test("resolves after its time", async () => {
     const clock = new ManualClock();
