@@ -43,21 +43,19 @@ describe("submitting", () => {
 
   test("refuses webhooks that are no URL or point into a private network", async (t) => {
     const { submit } = await setUp(t);
-    const bad = [
-      "nonsense",
-      "ftp://example.com/",
-      "http://localhost/x",
-      "http://127.1/",
-      "http://[::1]/",
-    ];
-    bad.push("http://169.254.169.254/latest", "http://[::ffff:10.0.0.1]/", "http://2130706433/");
+    const hosts = ["localhost", "localhost.", "A.Localhost.", "127.1", "127.0.0.1.", "2130706433"];
+    hosts.push("[::1]", "[::127.0.0.1]", "[::ffff:10.0.0.1]", "[::ffff:0:127.0.0.1]");
+    hosts.push("169.254.169.254", "[fd00::1]", "[fe80::1]", "[fec0::1]", "[feff::1]");
+    const bad = ["nonsense", "ftp://example.com/", ...hosts.map((host) => `http://${host}/x`)];
     for (const webhook of bad) {
       await assert.rejects(submit({ webhook }), refusal(/webhook/), webhook);
     }
-    assert.equal(
-      (await submit({ webhook: "https://example.com/" })).webhook,
-      "https://example.com/",
-    );
+    for (const host of ["example.com", "example.com.", "localhost.example", "93.184.216.34"]) {
+      const webhook = `https://${host}/`;
+      assert.equal((await submit({ webhook })).webhook, webhook);
+    }
+    const webhook = "https://[2606:4700::1111]/";
+    assert.equal((await submit({ webhook })).webhook, webhook);
   });
 
   test("a delayed job starts when its time has come and wakes a waiting worker", async (t) => {

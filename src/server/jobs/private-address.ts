@@ -15,11 +15,15 @@ const PRIVATE: readonly (readonly [network: string, prefix: number, family: "ipv
   ["198.18.0.0", 15, "ipv4"],
   ["224.0.0.0", 4, "ipv4"],
   ["240.0.0.0", 4, "ipv4"],
-  ["::", 127, "ipv6"],
+  // No address, loopback, and the IPv4 addresses that were once written so.
+  ["::", 96, "ipv6"],
   ["fc00::", 7, "ipv6"],
   ["fe80::", 10, "ipv6"],
+  // Site-local: out of use, but still routed inside old networks.
+  ["fec0::", 10, "ipv6"],
   ["ff00::", 8, "ipv6"],
   // IPv4 behind a translator, 6to4 and Teredo: the inner address cannot be judged.
+  ["::ffff:0:0:0", 96, "ipv6"],
   ["64:ff9b::", 96, "ipv6"],
   ["64:ff9b:1::", 48, "ipv6"],
   ["2002::", 16, "ipv6"],
@@ -37,6 +41,7 @@ export function isPrivateAddress(address: string): boolean {
 
 /** True when a URL's host is such an address, or a name that always means this machine. */
 export function isPrivateHost(hostname: string): boolean {
-  const host = hostname.replace(/^\[|\]$/g, "").toLowerCase();
+  // A name may end in a dot, for the root of all names.
+  const host = hostname.replace(/^\[|\]$|\.+$/g, "").toLowerCase();
   return host === "localhost" || host.endsWith(".localhost") || isPrivateAddress(host);
 }
