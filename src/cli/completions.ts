@@ -15,9 +15,20 @@ export const ARGUMENTS: Readonly<Record<NameKind, readonly string[]>> = {
   apps: ["app get", "app delete"],
   environments: ["env get", "env delete"],
   endpoints: [
-    ...["logs", "events", "undeploy", "open", "call", "config", "scale explain"],
-    ...["worker env", "worker remove"],
-    ...["jobs list", "jobs show", "jobs retry", "jobs replay", "jobs cancel"],
+    "logs",
+    "events",
+    "undeploy",
+    "open",
+    "call",
+    "config",
+    "scale explain",
+    "worker env",
+    "worker remove",
+    "jobs list",
+    "jobs show",
+    "jobs retry",
+    "jobs replay",
+    "jobs cancel",
   ],
 };
 /** What the value of an option is the name of, wherever it stands. */
