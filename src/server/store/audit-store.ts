@@ -16,9 +16,9 @@ export class SqliteAuditStore implements AuditStore {
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     this.#list = db.prepare(`SELECT id, at, actor, actor_name AS actorName, action, app,
       environment, endpoint, subject, source AS "from", result FROM audit
-      WHERE (?1 IS NULL OR app = ?1) AND (?2 IS NULL OR environment = ?2)
-      AND (?3 IS NULL OR endpoint = ?3) AND (?4 IS NULL OR id < ?4)
-      ORDER BY id DESC LIMIT ?5`);
+      WHERE (:app IS NULL OR app = :app) AND (:environment IS NULL OR environment = :environment)
+      AND (:endpoint IS NULL OR endpoint = :endpoint) AND (:before IS NULL OR id < :before)
+      ORDER BY id DESC LIMIT :limit`);
   }
 
   async add(entry: AuditEntry): Promise<void> {
@@ -30,7 +30,7 @@ export class SqliteAuditStore implements AuditStore {
 
   async list(filter: AuditFilter): Promise<(AuditEntry & { id: number })[]> {
     const { app = null, environment = null, endpoint = null, before = null, limit } = filter;
-    const rows = this.#list.all(app, environment, endpoint, before, limit);
+    const rows = this.#list.all({ app, environment, endpoint, before, limit });
     return rows.map((row) => ({ ...row }) as unknown as AuditEntry & { id: number });
   }
 }

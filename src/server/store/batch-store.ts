@@ -49,8 +49,8 @@ function prepare(db: DatabaseSync) {
     count: sql("SELECT count(*) AS n FROM batches WHERE endpoint_id = ?"),
     rename: sql("UPDATE batches SET name = ? WHERE seq = ?"),
     finalize: sql("UPDATE batches SET finalized_at = ?, drop_at = ? WHERE seq = ?"),
-    cancel: sql(`UPDATE batches SET cancelled_at = ?1, finalized_at = coalesce(finalized_at, ?1)
-      WHERE seq = ?2`),
+    cancel: sql(`UPDATE batches SET cancelled_at = ?, finalized_at = coalesce(finalized_at, ?)
+      WHERE seq = ?`),
     addRequest: sql("INSERT INTO batch_requests (id, batch, input, key) VALUES (?, ?, ?, ?)"),
     removeRequest: sql("DELETE FROM batch_requests WHERE batch = ? AND id = ?"),
     states: sql("SELECT status, count(*) AS n FROM batch_requests WHERE batch = ? GROUP BY status"),
@@ -170,7 +170,7 @@ export class SqliteBatchStore implements BatchStore {
     return this.#committer.commit(() => {
       const row = this.#row(batchId);
       if (row === undefined) return "unknown";
-      if (row.cancelledAt === null) this.#sql.cancel.run(now, row.seq);
+      if (row.cancelledAt === null) this.#sql.cancel.run(now, now, row.seq);
       this.#sql.cancelPending.run(now, row.seq);
       const waiting = this.#sql.inQueue.all(row.seq).map(({ id }) => String(id));
       const { cancelledAt, finalizedAt } = row;

@@ -214,7 +214,8 @@ export class SqliteControlStore implements ControlStore {
 
   async listEnvironments(app?: string): Promise<EnvironmentRow[]> {
     return this.#rows.all(
-      `SELECT ${ENVIRONMENT} FROM environments WHERE ?1 IS NULL OR app = ?1 ORDER BY app, name`,
+      `SELECT ${ENVIRONMENT} FROM environments WHERE ? IS NULL OR app = ? ORDER BY app, name`,
+      app ?? null,
       app ?? null,
     ) as unknown as EnvironmentRow[];
   }

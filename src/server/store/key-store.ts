@@ -22,16 +22,16 @@ export class SqliteKeyStore implements KeyStore {
   constructor({ db, committer }: { db: DatabaseSync; committer: Committer }) {
     this.#committer = committer;
     this.#namesake = db.prepare(`SELECT id FROM api_keys
-      WHERE name = ?1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?2)`);
+      WHERE name = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)`);
     this.#add =
       db.prepare(`INSERT INTO api_keys (id, name, digest, verbs, app, environment, endpoint,
       created_at, created_by, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     this.#list = db.prepare(`SELECT ${KEY} FROM api_keys ORDER BY created_at DESC, id`);
     this.#revoke = db.prepare(
-      "UPDATE api_keys SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL",
+      "UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL",
     );
-    this.#noteUse = db.prepare("UPDATE api_keys SET last_used_at = ?2 WHERE id = ?1");
-    this.#dropVoid = db.prepare("DELETE FROM api_keys WHERE revoked_at < ?1 OR expires_at < ?1");
+    this.#noteUse = db.prepare("UPDATE api_keys SET last_used_at = ? WHERE id = ?");
+    this.#dropVoid = db.prepare("DELETE FROM api_keys WHERE revoked_at < ? OR expires_at < ?");
   }
 
   async add(row: KeyRow): Promise<void> {
@@ -62,16 +62,16 @@ export class SqliteKeyStore implements KeyStore {
   }
 
   revoke(id: string, now: number): Promise<boolean> {
-    return this.#committer.commit(() => this.#revoke.run(id, now).changes === 1);
+    return this.#committer.commit(() => this.#revoke.run(now, id).changes === 1);
   }
 
   async noteUses(uses: ReadonlyMap<string, number>): Promise<void> {
     await this.#committer.commit(() => {
-      for (const [id, at] of uses) this.#noteUse.run(id, at);
+      for (const [id, at] of uses) this.#noteUse.run(at, id);
     });
   }
 
   async dropVoid(before: number): Promise<void> {
-    await this.#committer.commit(() => this.#dropVoid.run(before));
+    await this.#committer.commit(() => this.#dropVoid.run(before, before));
   }
 }

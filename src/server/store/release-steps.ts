@@ -85,9 +85,9 @@ function versionsOf(
       const found = rows.one(
         `SELECT e.version_id AS versionId, e.build_id AS buildId
          FROM release_endpoints e JOIN releases r ON r.id = e.release_id
-         WHERE e.name = ?1 AND e.fingerprint = ?2 AND r.app = ?3 AND r.environment = ?4
+         WHERE e.name = ? AND e.fingerprint = ? AND r.app = ? AND r.environment = ?
            AND r.state IN ('ACTIVE', 'SUPERSEDED')
-           AND e.build_id NOT IN (SELECT value FROM json_each(?5))
+           AND e.build_id NOT IN (SELECT value FROM json_each(?))
          ORDER BY r.version DESC LIMIT 1`,
         name,
         fingerprint,
@@ -194,17 +194,19 @@ export function prune(
   const { app = null, keepReleases, now } = request;
   let releases = 0;
   const environments = rows.all(
-    "SELECT app, name FROM environments WHERE ?1 IS NULL OR app = ?1",
+    "SELECT app, name FROM environments WHERE ? IS NULL OR app = ?",
+    app,
     app,
   ) as { app: string; name: string }[];
   for (const environment of environments) {
     releases += pruneReleases(rows, environment, Math.max(1, keepReleases));
   }
   const builds = rows.all(
-    `DELETE FROM builds WHERE (?1 IS NULL OR app = ?1) AND wanted_until <= ?2
+    `DELETE FROM builds WHERE (? IS NULL OR app = ?) AND wanted_until <= ?
        AND id NOT IN (SELECT build_id FROM release_endpoints)
        AND id NOT IN (SELECT build_id FROM releases WHERE state IN ('ACTIVE', 'SUPERSEDED'))
      RETURNING id, app, unpacked_bytes AS bytes`,
+    app,
     app,
     now,
   ) as { id: string; app: string; bytes: number }[];
@@ -273,9 +275,11 @@ export function addApp(rows: Rows, name: string, now: number): boolean {
 export function activeEndpoints(rows: Rows, app?: string, environment?: string): EndpointRow[] {
   return rows.all(
     `SELECT ${ENDPOINT} FROM endpoints WHERE active = 1
-     AND (?1 IS NULL OR app = ?1) AND (?2 IS NULL OR environment = ?2)
+     AND (? IS NULL OR app = ?) AND (? IS NULL OR environment = ?)
      ORDER BY app, environment, name`,
     app ?? null,
+    app ?? null,
+    environment ?? null,
     environment ?? null,
   ) as unknown as EndpointRow[];
 }

@@ -20,17 +20,17 @@ export class SqliteSecretStore implements SecretStore {
     this.#nextVersion = db.prepare("UPDATE secret_versions SET last = last + 1 RETURNING last");
     this.#put = db.prepare(`INSERT INTO secrets
       (app, environment, name, version, key_id, sealed, created_at, updated_at, updated_by)
-      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET version = excluded.version, key_id = excluded.key_id,
         sealed = excluded.sealed, updated_at = excluded.updated_at,
         updated_by = excluded.updated_by
       RETURNING ${SECRET}`);
     this.#list = db.prepare(`SELECT ${SECRET} FROM secrets
-      WHERE (?1 IS NULL OR app = ?1) AND (?2 IS NULL OR environment = ?2)
+      WHERE (:app IS NULL OR app = :app) AND (:environment IS NULL OR environment = :environment)
       ORDER BY app, environment, name`);
     this.#remove = db.prepare("DELETE FROM secrets WHERE app = ? AND environment = ? AND name = ?");
-    this.#reseal = db.prepare(`UPDATE secrets SET key_id = ?4, sealed = ?5
-      WHERE app = ?1 AND environment = ?2 AND name = ?3`);
+    this.#reseal = db.prepare(`UPDATE secrets SET key_id = ?, sealed = ?
+      WHERE app = ? AND environment = ? AND name = ?`);
   }
 
   put(row: Omit<SecretRow, "version" | "createdAt">): Promise<SecretRow> {
@@ -38,15 +38,17 @@ export class SqliteSecretStore implements SecretStore {
     return this.#committer.commit(
       () => {
         const version = Number(this.#nextVersion.get()?.["last"]);
-        const values = [app, environment, name, version, keyId, sealed, updatedAt, updatedBy];
-        return { ...this.#put.get(...values) } as unknown as SecretRow;
+        const values = [app, environment, name, version, keyId, sealed];
+        return {
+          ...this.#put.get(...values, updatedAt, updatedAt, updatedBy),
+        } as unknown as SecretRow;
       },
       { accepts: true },
     );
   }
 
   async list(app?: string, environment?: string): Promise<SecretRow[]> {
-    const rows = this.#list.all(app ?? null, environment ?? null) as unknown as SecretRow[];
+    const rows = this.#rowsOf(app, environment);
     return rows.map((row) => ({ ...row }));
   }
 
@@ -56,12 +58,16 @@ export class SqliteSecretStore implements SecretStore {
 
   reseal(seal: (row: SecretRow) => { keyId: string; sealed: Uint8Array }): Promise<number> {
     return this.#committer.commit(() => {
-      const rows = this.#list.all(null, null) as unknown as SecretRow[];
+      const rows = this.#rowsOf();
       for (const row of rows) {
         const { keyId, sealed } = seal(row);
-        this.#reseal.run(row.app, row.environment, row.name, keyId, sealed);
+        this.#reseal.run(keyId, sealed, row.app, row.environment, row.name);
       }
       return rows.length;
     });
+  }
+
+  #rowsOf(app: string | null = null, environment: string | null = null): SecretRow[] {
+    return this.#list.all({ app, environment }) as unknown as SecretRow[];
   }
 }

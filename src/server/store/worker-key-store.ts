@@ -17,7 +17,7 @@ export class SqliteWorkerKeyStore implements WorkerKeyStore {
     );
     this.#list = db.prepare(`SELECT worker_id AS workerId, endpoint_id AS endpointId, digest,
       created_at AS createdAt FROM worker_keys
-      WHERE ?1 IS NULL OR endpoint_id = ?1 ORDER BY created_at, worker_id`);
+      WHERE ? IS NULL OR endpoint_id = ? ORDER BY created_at, worker_id`);
     this.#remove = db.prepare("DELETE FROM worker_keys WHERE worker_id = ?");
   }
 
@@ -28,7 +28,8 @@ export class SqliteWorkerKeyStore implements WorkerKeyStore {
   }
 
   async list(endpointId?: string): Promise<WorkerKeyRow[]> {
-    const rows = this.#list.all(endpointId ?? null) as unknown as WorkerKeyRow[];
+    const wanted = endpointId ?? null;
+    const rows = this.#list.all(wanted, wanted) as unknown as WorkerKeyRow[];
     return rows.map((row) => ({ ...row }));
   }
 
