@@ -97,7 +97,15 @@ export interface StreamedValue {
 }
 
 export interface JobStore {
-  /** A server starts and believes that it is `now`, even if it was later when the last one ended. */
+  /**
+   * About when the last server wrote something, by its own clock, epoch ms: not before any open job was
+   * accepted or sent back, as far as a look at the newest ones tells. Undefined when it has left none.
+   */
+  latestAt(): Promise<number | undefined>;
+  /**
+   * A server starts and believes that it is `now`, even if it was later when the last one ended. What was
+   * accepted or ended later than `now` counts as if that had been now, so that nothing waits for that time.
+   */
   begin(now: number): Promise<void>;
   /** True when a queued job runs alone on its worker. */
   hasAlone(): Promise<boolean>;

@@ -18,7 +18,7 @@
  *   sweeper          what the passing of time does: ttl, retention, delayed starts
  *   chunks           stream chunks of a size that clients take
  *   listeners        who hears of queued, settled, overdue and lost jobs
- *   steady           wall time that never goes back
+ *   steady           wall time that never goes back, not over a restart either
  *
  * Invariants:
  *   1. Memory holds only who waits, when to look, and copies of running attempts that save reading

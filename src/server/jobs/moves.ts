@@ -3,7 +3,6 @@
  * makes the move; this wakes those who wait for it, and ends what has become pointless.
  */
 
-import type { Clock } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
 import type { Job, NewJob } from "../../contract/job.ts";
 import { LIMITS } from "../../contract/limits.ts";
@@ -16,14 +15,14 @@ import { Listeners } from "./listeners.ts";
 import { Polls, type Poll } from "./polls.ts";
 import type { RetryRules, TakeRequest, WorkerWord } from "./requests.ts";
 import * as rules from "./rules.ts";
+import type { SteadyClock } from "./steady.ts";
 import { Stops } from "./stops.ts";
 import { Sweeper, type DueJobs } from "./sweeper.ts";
 import { Webhooks } from "./webhooks.ts";
 
 export interface MovesOptions {
   store: Store;
-  /** One that never goes back. */
-  clock: Clock;
+  clock: SteadyClock;
   log: Log;
   /** Undefined when the release or the endpoint is no longer there. */
   targetOf: (endpointId: string, releaseId: string) => Promise<RetryRules | undefined>;
@@ -63,7 +62,7 @@ export class Moves {
   readonly onLost = new Listeners<TakenJob>();
   readonly #options: MovesOptions;
   readonly #store: Store;
-  readonly #clock: Clock;
+  readonly #clock: SteadyClock;
   readonly #webhooks: Webhooks;
   readonly #sweeper: Sweeper;
   readonly #cancels = new Map<string, Promise<Job | undefined>>();
@@ -95,6 +94,8 @@ export class Moves {
 
   /** Recovery, then timers. */
   async start(livingWorkers: ReadonlySet<string> | undefined): Promise<void> {
+    const latestAt = await this.#store.jobs.latestAt();
+    if (latestAt !== undefined) this.#clock.resume(latestAt);
     await this.#store.jobs.begin(this.#now());
     this.#hasAlone = await this.#store.jobs.hasAlone();
     const running = await this.#store.jobs.running();

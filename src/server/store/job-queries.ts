@@ -133,6 +133,16 @@ export class JobQueries {
     return this.#sql.busy.all().map((row) => String(row["endpoint_id"]));
   }
 
+  async latestAt(): Promise<number | undefined> {
+    this.#committer.settleRecent();
+    const { newest, lastDropped, lastStarted, lastQueued } = this.#sql;
+    const lanes = this.#sql.waitingLanes.all().map(({ id }) => lastQueued.get(Number(id)));
+    const times = [newest.get(), lastDropped.get(), lastStarted.get(), ...lanes]
+      .map((row) => Number(row?.["at"] ?? 0))
+      .filter((at) => at > 0);
+    return times.length === 0 ? undefined : times.reduce((a, b) => Math.max(a, b));
+  }
+
   async nextRunAt(now: number): Promise<number | undefined> {
     const times = this.#sql.waitingLanes
       .all()

@@ -242,6 +242,27 @@ export function prepareStatements(db: DatabaseSync) {
       WHERE lane = ? AND state = 'IN_QUEUE' ORDER BY run_at LIMIT 1`),
     nextRunAt: sql(`SELECT run_at FROM jobs
       WHERE lane = ? AND state = 'IN_QUEUE' AND run_at > ? ORDER BY run_at LIMIT 1`),
+    // When something was written last. Each of these is a look at the end of an index, however many jobs
+    // there are: ids grow with their times.
+    newest: sql("SELECT created_at AS at FROM jobs ORDER BY seq DESC LIMIT 1"),
+    lastDropped: sql(`SELECT finished_at AS at FROM jobs WHERE drop_at IS NOT NULL
+      ORDER BY drop_at DESC LIMIT 1`),
+    lastStarted: sql(`SELECT max(started_at) AS at FROM jobs INDEXED BY jobs_running
+      WHERE state = 'IN_PROGRESS'`),
+    /** A job that was sent back has its ttl anew, so this is when one was queued. Behind delayed ones, too. */
+    lastQueued: sql(`SELECT max(at) AS at FROM (SELECT expires_at - ttl_ms AS at FROM jobs
+      WHERE lane = ? AND state = 'IN_QUEUE' ORDER BY run_at DESC LIMIT 20)`),
+    /** Open jobs that were queued later than now, as if it had been now. */
+    setBack: sql(`UPDATE jobs SET run_at = run_at - (expires_at - ttl_ms - :now),
+      expires_at = :now + ttl_ms, created_at = min(created_at, :now),
+      started_at = min(started_at, :now), alone_since = min(alone_since, :now)
+      WHERE state IN ('IN_QUEUE', 'IN_PROGRESS') AND expires_at > :now AND expires_at - ttl_ms > :now`),
+    /** Jobs that ended later than now: they would be kept until it is later. */
+    setEndsBack: sql(`UPDATE jobs SET drop_at = drop_at - (finished_at - :now), finished_at = :now,
+      created_at = min(created_at, :now), started_at = min(started_at, :now)
+      WHERE drop_at > :now AND finished_at > :now`),
+    setWebhooksBack: sql(`UPDATE webhooks SET created_at = :now, next_at = :now
+      WHERE next_at > :now AND created_at > :now`),
     hasAlone: sql(
       "SELECT 1 FROM jobs WHERE alone_since IS NOT NULL AND state = 'IN_QUEUE' LIMIT 1",
     ),

@@ -65,8 +65,20 @@ export class SqliteJobStore implements JobStore {
     this.#retention = new JobRetention({ sql, committer, lanes });
   }
 
-  begin(now: number): Promise<void> {
-    return this.#committer.commit(() => this.#keyed.believe(now));
+  latestAt(): Promise<number | undefined> {
+    return this.#queries.latestAt();
+  }
+
+  async begin(now: number): Promise<void> {
+    // All open jobs are looked through only when there is a reason.
+    const isEarlier = ((await this.latestAt()) ?? 0) > now;
+    await this.#committer.commit(() => {
+      if (isEarlier) {
+        const { setBack, setEndsBack, setWebhooksBack } = this.#sql;
+        for (const statement of [setBack, setEndsBack, setWebhooksBack]) statement.run({ now });
+      }
+      this.#keyed.believe(now);
+    });
   }
 
   async hasAlone(): Promise<boolean> {

@@ -15,6 +15,8 @@ import { Turns } from "./turns.ts";
 const LEASE_MS = 5000;
 /** The server ends an attempt this long after its execution timeout, ms. */
 const OVERTIME_MS = 1000;
+/** Who was further ahead has no say in what time it is when the server starts again, ms. */
+const MAX_AHEAD_MS = 24 * 3_600_000;
 /** Time moves in steps of this length; what it causes may come that much later than it was due. */
 export const STEP_MS = 250;
 const RETENTION_MS = { run: 30 * 60_000, runsync: 60_000 } as const;
@@ -61,12 +63,20 @@ export interface ModelJob {
   running: Attempt | undefined;
   unread: string[];
   dropAt: number | undefined;
+  finishedAt: number | undefined;
 }
 
 export interface Totals {
   completed: number;
   failed: number;
   retried: number;
+}
+
+export interface RestartTimes {
+  /** Of the attempts that run, by job. */
+  startedAt: ReadonlyMap<string, number>;
+  /** When the store was written to last. */
+  latestAt: number | undefined;
 }
 
 /** Wall and monotonic time, ms. */
@@ -127,6 +137,7 @@ export class Reference {
       running: undefined,
       unread: [],
       dropAt: undefined,
+      finishedAt: undefined,
     });
   }
 
@@ -277,8 +288,14 @@ export class Reference {
   }
 
   /** The server has started again: attempts of workers that are not there any more were never made. */
-  restart(living: ReadonlySet<string>, startedAt: ReadonlyMap<string, number>): void {
+  restart(
+    living: ReadonlySet<string>,
+    { startedAt, latestAt = 0 }: RestartTimes,
+  ): "set back" | "gone on" {
     this.#present = new Map();
+    const isSetBack = latestAt - this.times.now > MAX_AHEAD_MS;
+    if (isSetBack) this.#setBack();
+    else this.times.now = Math.max(this.times.now, latestAt);
     this.#turns.restart(this.times.now);
     for (const job of this.jobs.values()) {
       if (job.running === undefined) continue;
@@ -289,6 +306,23 @@ export class Reference {
         job.running.overAt = this.times.elapsed + leftMs;
         Object.assign(job.running, { leaseEndsAt: Infinity, wasListed: false, misses: 0 });
       }
+    }
+    return isSetBack ? "set back" : "gone on";
+  }
+
+  /** What happened later than now counts as if it had happened now. */
+  #setBack(): void {
+    const { now } = this.times;
+    for (const job of this.jobs.values()) {
+      const aheadMs = job.expiresAt - job.ttlMs - now;
+      if (!isOver(job) && aheadMs > 0) {
+        Object.assign(job, { runAt: job.runAt - aheadMs, expiresAt: job.expiresAt - aheadMs });
+        if (job.aloneSince !== null) job.aloneSince = Math.min(job.aloneSince, now);
+      } else if (isOver(job) && job.finishedAt !== undefined && job.finishedAt > now) {
+        if (job.dropAt !== undefined) job.dropAt -= job.finishedAt - now;
+        job.finishedAt = now;
+      }
+      job.createdAt = Math.min(job.createdAt, now);
     }
   }
 
@@ -339,7 +373,7 @@ export class Reference {
   }
 
   #end(job: ModelJob, end: Pick<ModelJob, "state" | "output" | "error">): void {
-    Object.assign(job, end, { running: undefined });
+    Object.assign(job, end, { running: undefined, finishedAt: this.times.now });
     // Keyed jobs are remembered for their whole ttl.
     const kept = this.times.now + RETENTION_MS[job.via];
     job.dropAt = job.key === null ? kept : Math.max(kept, job.expiresAt);

@@ -569,8 +569,19 @@ export class World {
     for (const id of this.#workers.keys()) if (!living.has(id)) this.#workers.delete(id);
     this.#waiters = [];
     this.#jobs = this.#newJobs();
-    this.#model.restart(living, startedAt);
+    const latestAt = await this.#store.jobs.latestAt();
+    if (this.#model.restart(living, { startedAt, latestAt }) === "set back") this.#setBack();
     await this.#jobs.start({ livingWorkers: living });
+  }
+
+  /** Jobs that ended later than now have ended now. */
+  #setBack(): void {
+    const { now } = this.#model.times;
+    for (const [id, text] of this.#finals) {
+      const record = JSON.parse(text) as { finishedAt: number };
+      record.finishedAt = Math.min(record.finishedAt, now);
+      this.#finals.set(id, JSON.stringify(record));
+    }
   }
 
   // --- looking
@@ -817,7 +828,7 @@ export class World {
   }
 
   #newJobs(): Jobs {
-    // A new server believes the wall clock again.
+    // A new server begins with the wall clock.
     this.#model.times = { now: this.#clock.now(), elapsed: this.#clock.elapsed() };
     return new Jobs({
       store: this.#store,
