@@ -126,7 +126,7 @@ describe("flushing", () => {
     };
     const file = { flush, flushNow: () => assert.fail("the group is too large to wait") };
     const disk = new Disk({ journal: file, log: file });
-    const committer = new Committer({ db, disk, ...NOTHING_RECENT, hasRoom: () => true });
+    const committer = new Committer({ db, disk, ...NOTHING_RECENT, space: undefined });
     // So many that nobody waits for their flush.
     const add = () =>
       Promise.all(Array.from({ length: 10 }, () => committer.commit(() => insert.run())));
@@ -180,7 +180,7 @@ describe("a full disk", () => {
       db,
       disk: undefined,
       ...NOTHING_RECENT,
-      hasRoom: () => true,
+      space: undefined,
     });
     return { db, committer };
   }
@@ -205,7 +205,7 @@ describe("a full disk", () => {
       db,
       disk: undefined,
       ...NOTHING_RECENT,
-      hasRoom: () => false,
+      space: { left: () => 0, giveUpReserve: () => false },
     });
     await assert.rejects(
       committer.commit(() => assert.fail("must not run"), { accepts: true }),

@@ -6,7 +6,7 @@
  *      for, after a flush has forced that to it. The exception are operations that are told `early`.
  *   2. An operation that throws changes nothing and does not disturb the others of its group.
  *   3. When the disk is full, operations that accept new work fail first, so that the rest can use
- *      what room is left.
+ *      what room is left; and when that is not enough, the rest has the reserve's.
  *   4. After a flush that failed nothing is acknowledged any more: what the disk holds is unknown.
  *   5. Operations take effect in the order in which they came.
  *
@@ -24,7 +24,8 @@ import { Histogram } from "../../kit/histogram.ts";
 import type { Disk } from "./disk.ts";
 import { Flusher, type Written } from "./flusher.ts";
 import { refuse, tell, Undone, type Operation } from "./operation.ts";
-import { fullError, isStorageError, Room } from "./room.ts";
+import { withReserve } from "./reserve.ts";
+import { fullError, isStorageError, Room, type DiskSpace } from "./room.ts";
 
 export interface OperationOptions {
   /** The operation accepts new work, and is refused when the disk is full. */
@@ -65,8 +66,8 @@ export interface CommitterOptions {
   /** Undefined: nobody waits for one. */
   disk: Disk | undefined;
   recent: Recent;
-  /** False when the disk has too little room for new work. */
-  hasRoom: () => boolean;
+  /** Undefined: nothing of it is on a disk. */
+  space: DiskSpace | undefined;
   /** Called inside a transaction, after its operations: for what is written once for all of them. */
   beforeCommit: () => void;
   /** Called when a transaction has been committed. */
@@ -115,7 +116,7 @@ export class Committer {
     this.#options = options;
     this.#db = db;
     this.#recent = recent;
-    this.#room = new Room(options.hasRoom);
+    this.#room = new Room(options.space);
     this.#flusher = disk && new Flusher({ disk, onFailure: (cause) => this.#fail(cause) });
     this.#changes = db.prepare("SELECT total_changes() AS rows");
     this.#rows = this.#rowsChanged();
@@ -204,6 +205,8 @@ export class Committer {
 
   #commitGroup(): void {
     if (this.#queue.length === 0) return;
+    // The reserve has to be there before somebody else has filled the disk, even when nothing new comes.
+    this.#room.look();
     if (this.#recent.isFull) this.#tryCheckpoint({ isForAll: false });
     const startedAt = performance.now();
     const group = this.#queue.splice(0, MAX_GROUP);
@@ -282,15 +285,26 @@ export class Committer {
         return hasJournaled;
       }
       if (isStorageError(error)) this.#refuseNew(group, error);
-      try {
-        attempt(true);
-      } catch (again) {
-        this.#undoTransaction(group);
-        this.#undoRecent(group);
-        refuse(group, isStorageError(again) ? fullError(again) : again);
-      }
+      this.#attemptAgain(group, () => attempt(true));
     }
     return hasJournaled;
+  }
+
+  /** At most twice: what one reserve cannot make possible is refused. */
+  #attemptAgain(group: readonly Operation[], attempt: () => void): void {
+    try {
+      attempt();
+    } catch (error) {
+      this.#undoTransaction(group);
+      const isFull = isStorageError(error);
+      if (isFull && this.#room.giveUpReserve()) {
+        this.#refuseNew(group, error);
+        this.#attemptAgain(group, attempt);
+        return;
+      }
+      this.#undoRecent(group);
+      refuse(group, isFull ? fullError(error) : error);
+    }
   }
 
   /** `isCareful`: each operation of the transaction can be undone by itself. */
@@ -414,6 +428,10 @@ export class Committer {
    * that are not over stay recent.
    */
   #checkpoint(isForAll: boolean): void {
+    withReserve(this.#room, () => this.#checkpointOnce(isForAll));
+  }
+
+  #checkpointOnce(isForAll: boolean): void {
     if (this.#late !== undefined) this.#commitLate();
     const { disk, beforeCommit, onRollback } = this.#options;
     // The half of the journal that is next may be all that has what the last checkpoint wrote.

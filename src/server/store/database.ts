@@ -8,7 +8,6 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
-  statfsSync,
 } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -17,9 +16,12 @@ import { FlashError } from "../../contract/errors.ts";
 import type { Durability } from "../../contract/store.ts";
 import { Disk, type Flushable } from "./disk.ts";
 import { Journal } from "./journal.ts";
+import { Reserve, withReserve } from "./reserve.ts";
+import type { DiskSpace } from "./room.ts";
 import { migrate } from "./schema.ts";
 
 const MIB = 1024 * 1024;
+const DATABASE_FILE = "flash.db";
 
 /**
  * Half of SQLite's own: a commit writes every page that has changed, of the table and of each index,
@@ -27,19 +29,14 @@ const MIB = 1024 * 1024;
  */
 const PAGE_BYTES = 2048;
 
-/** Below this much free space no job is accepted any more; what is left belongs to running ones. */
-const RESERVE_BYTES = 32 * MIB;
-/** … but never more than this share of a small disk. */
-const RESERVE_SHARE = 0.05;
-
 export interface OpenDatabase {
   readonly db: DatabaseSync;
   /** Undefined in memory. */
   readonly journal: Journal | undefined;
   /** `strict` only: what acknowledgements wait for. */
   readonly disk: Disk | undefined;
-  /** False when the disk has too little room for new work. */
-  hasRoom(): boolean;
+  /** Undefined in memory. */
+  readonly space: DiskSpace | undefined;
   close(): void;
 }
 
@@ -53,26 +50,21 @@ export function openDatabase(home: string, durability: Durability): OpenDatabase
       db,
       journal: undefined,
       disk: undefined,
-      hasRoom: () => true,
+      space: undefined,
       close: () => db.close(),
     };
   }
   mkdirSync(home, { recursive: true, mode: 0o700 });
   const lock = lockHome(home);
-  const file = join(home, "flash.db");
+  const space = new Reserve(home);
   try {
-    const db = new DatabaseSync(file, { timeout: 5000 });
-    // Inputs, outputs and keys of the user's: nobody else's business. WAL and index take the same mode.
-    chmodSync(file, 0o600);
-    configure(db, durability);
-    migrate(db, file);
-    const journal = new Journal(join(home, "flash.journal"), lackingGeneration(db));
-    const log = durability === "strict" ? openLog(home, file) : undefined;
+    const { db, journal } = withReserve(space, () => openFiles(home, durability));
+    const log = durability === "strict" ? openLog(home) : undefined;
     return {
       db,
       journal,
       disk: log && new Disk({ journal, log }),
-      hasRoom: () => hasRoom(home),
+      space,
       close: () => {
         log?.close();
         journal.close();
@@ -82,6 +74,22 @@ export function openDatabase(home: string, durability: Durability): OpenDatabase
     };
   } catch (error) {
     lock.close();
+    throw error;
+  }
+}
+
+function openFiles(home: string, durability: Durability): { db: DatabaseSync; journal: Journal } {
+  const file = join(home, DATABASE_FILE);
+  const db = new DatabaseSync(file, { timeout: 5000 });
+  try {
+    // Inputs, outputs and keys of the user's: nobody else's business. WAL and index take the same mode.
+    chmodSync(file, 0o600);
+    configure(db, durability);
+    migrate(db, file);
+    const journal = new Journal(join(home, "flash.journal"), lackingGeneration(db));
+    return { db, journal };
+  } catch (error) {
+    db.close();
     throw error;
   }
 }
@@ -126,8 +134,8 @@ function lockHome(home: string): DatabaseSync {
  * The write-ahead log, opened a second time: a flush concerns the file, whoever has written it. It is
  * the same file until the database is closed.
  */
-function openLog(home: string, file: string): Flushable & { close: () => void } {
-  const fd = openSync(`${file}-wal`, "r+");
+function openLog(home: string): Flushable & { close: () => void } {
+  const fd = openSync(join(home, `${DATABASE_FILE}-wal`), "r+");
   // The log may be a new file, and so may the journal: their names have to survive as well.
   const folder = openSync(home, "r");
   fsyncSync(folder);
@@ -142,9 +150,4 @@ function openLog(home: string, file: string): Flushable & { close: () => void } 
 
 function lackingGeneration(db: DatabaseSync): number {
   return Number(db.prepare("SELECT generation FROM journal").get()?.["generation"]);
-}
-
-function hasRoom(home: string): boolean {
-  const { bavail, bsize, blocks } = statfsSync(home);
-  return bavail * bsize >= Math.min(RESERVE_BYTES, blocks * bsize * RESERVE_SHARE);
 }

@@ -2,9 +2,10 @@
  * The store room: {@link Store} over the SQLite that Node brings along. It owns `flash.db` and
  * nothing else: no timers, no opinions about retries.
  *
- *   database         opening: lock, durability, permissions, room on the disk
+ *   database         opening: lock, durability, permissions
  *   schema           tables, triggers, migrations
- *   commit           group commit; operation: one of a group; room: on the disk
+ *   commit           group commit; operation: one of a group
+ *   room             on the disk, for new work; reserve: for the end of what was accepted
  *   flusher          who is told when; disk: the files that are flushed
  *   recent-jobs      jobs that the database does not know yet
  *   journal          the file that has their moves; journal-records: what it says; recovery: reading it
@@ -80,7 +81,7 @@ export class SqliteStore implements Store {
       db,
       disk,
       recent,
-      hasRoom: () => this.#database.hasRoom(),
+      space: this.#database.space,
       beforeCommit: () => lanes.writeMoves(),
       afterCommit: () => lanes.committed(),
       onRollback: () => lanes.forget(),
