@@ -23,6 +23,10 @@ export const LIMITS = {
    * of a longer stream is `[]`. The worker keeps them meanwhile, and every look at the job has them.
    */
   streamOutputBytes: 1 * MIB,
+  /** A job's error as its worker wrote it, characters; of a longer one the beginning is kept. */
+  errorLength: 256 * KIB,
+  /** Of an error in a list of jobs, characters: a list has many. */
+  listedErrorLength: 16 * KIB,
   /** A live bundle on `/execute`, bytes. Source: the original's live-serverless cap. */
   liveBundleBytes: 8 * MIB,
   /** A manifest by itself, as a plan needs it, bytes: thousands of endpoints. */

@@ -180,7 +180,10 @@ export interface JobStore {
     limit: number;
   }): Promise<Job[]>;
   get(jobId: string): Promise<Job | undefined>;
-  /** Newest first, without inputs and outputs: a page of them could be gigabytes. */
+  /**
+   * Newest first, without inputs and outputs: a page of them could be gigabytes. Of an error longer than
+   * LIMITS.listedErrorLength there is one character more than that.
+   */
   list(request: {
     endpointId: string;
     states?: readonly JobState[];

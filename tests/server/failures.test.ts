@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { lossByEnd } from "../../src/server/jobs/failures.ts";
+import { boundedError, lossByEnd } from "../../src/server/jobs/failures.ts";
 import { deployCode, Queue, type CodeEndpoint, type JobAnswer } from "./code-support.ts";
 import { backwards, TestServer } from "./server-support.ts";
 
@@ -250,4 +250,25 @@ test("a heap that is full is told apart from other aborts", () => {
     logTail: ["before", full],
   });
   assert.equal(lossOf("Assertion failed").kind, "signal");
+});
+
+test("an error that is too long keeps its beginning, and a report its class and message", () => {
+  const most = 256 * 1024;
+  assert.equal(boundedError("e".repeat(most)), "e".repeat(most));
+  const cut = boundedError("e".repeat(most + 7));
+  assert.equal(cut, `${"e".repeat(most)}… (7 more characters were left out)`);
+  const report = { error_type: "RangeError", error_message: "too much", error_traceback: "" };
+  // Each of these becomes six characters as JSON.
+  const traceback = "\u0001".repeat(2_000_000);
+  const short = boundedError(JSON.stringify({ ...report, error_traceback: traceback }));
+  assert.ok(short.length <= most);
+  const { error_traceback: beginning, ...rest } = JSON.parse(short) as typeof report;
+  assert.deepEqual(rest, { error_type: "RangeError", error_message: "too much" });
+  const kept = "\u0001".repeat(16_384);
+  assert.equal(beginning, `${kept}… (1983616 more characters were left out)`);
+  // What cannot be shortened text by text is cut as a whole.
+  const many = boundedError(JSON.stringify({ ...report, numbers: Array(most).fill(1) }));
+  assert.match(many, /^\{"error_type":"RangeError".* more characters were left out\)$/);
+  // No half of a character is left.
+  assert.equal(boundedError(`a${"😀".repeat(most)}`).isWellFormed(), true);
 });

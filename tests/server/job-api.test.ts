@@ -432,11 +432,20 @@ describe("health, metrics, requests", () => {
   test("requests shows the beginning of a long error, status all of it", async (t) => {
     const api = await serveApi(t);
     const id = await submit(api);
-    const error = "e".repeat(1_000_000);
+    const error = "e".repeat(250_000);
     await finish(api, { error, retryable: false });
     const [listed] = (await api.ok("/requests"))["requests"] as { error: string }[];
     assert.equal(listed?.error, `${"e".repeat(16 * 1024)}…`);
     assert.equal((await api.ok(`/status/${id}`))["error"], error);
+  });
+
+  test("an error of many megabytes is cut, and says so", async (t) => {
+    const api = await serveApi(t);
+    const id = await submit(api);
+    await finish(api, { error: "e".repeat(15_000_000), retryable: false });
+    const error = (await api.ok(`/status/${id}`))["error"] as string;
+    const cut = /^e{262144}… \((\d+) more characters were left out\)$/.exec(error);
+    assert.equal(cut?.[1], String(15_000_000 - 262_144));
   });
 });
 

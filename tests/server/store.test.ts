@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
 import { FlashError } from "../../src/contract/errors.ts";
+import { LIMITS } from "../../src/contract/limits.ts";
 import type { Manifest } from "../../src/contract/manifest.ts";
 import type { Job } from "../../src/contract/job.ts";
 import { Committer } from "../../src/server/store/commit.ts";
@@ -475,6 +476,20 @@ describe("numbers", () => {
       retried: 1,
     });
     assert.equal((await store.jobs.list({ endpointId: "ep1", offset: 0, limit: 9 })).total, 3);
+  });
+
+  test("lists have the beginnings of long errors, and a character more", async (t) => {
+    const store = temporaryStore(t);
+    const { id } = await submitOne(store);
+    await store.jobs.take(takeOf());
+    const error = "e".repeat(LIMITS.errorLength);
+    const outcome = { kind: "failed", error, output: null } as const;
+    await store.jobs.settle({ jobId: id, attempt: 1, outcome, now: 3000, retentionMs: RETENTION });
+    const page = { endpointId: "ep1", offset: 0, limit: 9 };
+    for (const { jobs } of [await store.jobs.list(page), await store.jobs.failed(page)]) {
+      assert.equal(jobs[0]?.error?.length, LIMITS.listedErrorLength + 1);
+    }
+    assert.equal((await store.jobs.get(id))?.error, error);
   });
 
   test("the scaler's view leaves out low priority and delayed jobs", async (t) => {

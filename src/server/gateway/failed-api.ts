@@ -12,6 +12,7 @@
 
 import { FlashError } from "../../contract/errors.ts";
 import { isPlainJsonObject } from "../../contract/json.ts";
+import { LIMITS } from "../../contract/limits.ts";
 import { FAILURE_KINDS, type FailureKind } from "../../contract/job-failure.ts";
 import { jobDocument, type Job, type JobDocument } from "../../contract/job.ts";
 import { FAILED_STATES, JOB_STATES, type JobState } from "../../contract/states.ts";
@@ -25,8 +26,6 @@ const REQUESTS_DEFAULT = 50;
 const REQUESTS_MAX = 1000;
 /** Of the filter of a redrive. */
 const MAX_FILTER_BYTES = 64 * 1024;
-/** Of an error in a list, characters: a worker may write megabytes, and a list has many. */
-const LISTED_ERROR = 16 * 1024;
 
 export async function requests({ jobs, endpoint, query, response }: JobCall): Promise<void> {
   const page = pageOf(query, { limit: REQUESTS_DEFAULT, most: REQUESTS_MAX });
@@ -54,8 +53,9 @@ export async function requests({ jobs, endpoint, query, response }: JobCall): Pr
 function listed(job: Job): JobDocument {
   const document = jobDocument(job);
   const { error } = document;
-  if (error === undefined || error.length <= LISTED_ERROR) return document;
-  return { ...document, error: `${error.slice(0, LISTED_ERROR).toWellFormed()}…` };
+  const most = LIMITS.listedErrorLength;
+  if (error === undefined || error.length <= most) return document;
+  return { ...document, error: `${error.slice(0, most).toWellFormed()}…` };
 }
 
 export async function retry(call: JobCall): Promise<void> {

@@ -10,6 +10,7 @@
 import { isPlainJsonObject, parseOrUndefined } from "../../contract/json.ts";
 import type { Job } from "../../contract/job.ts";
 import { withAttempt, type FailureKind, type JobFailure } from "../../contract/job-failure.ts";
+import { LIMITS } from "../../contract/limits.ts";
 import type { RetryWish } from "../../contract/retry-wish.ts";
 import type { Outcome } from "../../contract/store.ts";
 import { backoffMs, type BackoffPolicy } from "../../kit/backoff.ts";
@@ -23,6 +24,8 @@ const MIB = 1024 * 1024;
 /** Lines of a lost worker's output that the error quotes. */
 const QUOTED_LINES = 10;
 const MESSAGE_LENGTH = 1000;
+/** Of each text in a report that is too long. A few of them fit, even when each character is escaped. */
+const REPORT_TEXT_LENGTH = LIMITS.errorLength / 16;
 /** What V8 writes before it aborts. */
 const HEAP_IS_FULL = /JavaScript heap out of memory|FATAL ERROR: .*Allocation failed/;
 
@@ -153,6 +156,30 @@ export function afterBadResult(job: Job, error: string, now: number): Outcome {
 /** Clients decode `error` as a string; workers may post anything. */
 export function errorText(error: unknown): string {
   return typeof error === "string" ? error : JSON.stringify(error);
+}
+
+/**
+ * An error that is not longer than it may be, and says how much was left out. A report, as workers write
+ * it, stays one: clients read the class and the message from it. To be called after secrets have been
+ * taken out: half of one would not be recognised.
+ */
+export function boundedError(error: string): string {
+  if (error.length <= LIMITS.errorLength) return error;
+  const report = parseOrUndefined(error);
+  if (isPlainJsonObject(report)) {
+    const fields = Object.entries(report).map(([name, value]) => [
+      name,
+      typeof value === "string" ? beginningOf(value, REPORT_TEXT_LENGTH) : value,
+    ]);
+    const short = JSON.stringify(Object.fromEntries(fields));
+    if (short.length <= LIMITS.errorLength) return short;
+  }
+  return beginningOf(error, LIMITS.errorLength);
+}
+
+function beginningOf(text: string, most: number): string {
+  if (text.length <= most) return text;
+  return `${text.slice(0, most).toWellFormed()}… (${text.length - most} more characters were left out)`;
 }
 
 function historyOf(

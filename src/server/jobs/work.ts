@@ -150,8 +150,9 @@ export class Work {
 
   async #afterError(job: Job, body: DoneBody): Promise<Outcome> {
     const { failure } = body;
+    const text = this.#options.redact(job.endpointId, failures.errorText(body.error));
     return failures.afterError(job, await this.#moves.rulesOf(job), {
-      error: this.#options.redact(job.endpointId, failures.errorText(body.error)),
+      error: failures.boundedError(text),
       kind: failure === "timeout" || failure === "bad-result" ? failure : "exception",
       output: outputOf(body),
       wish: retryWishOf(body),

@@ -6,6 +6,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Job } from "../../contract/job.ts";
+import { LIMITS } from "../../contract/limits.ts";
 import type { JobState } from "../../contract/states.ts";
 import type { Lanes } from "./lanes.ts";
 
@@ -40,9 +41,14 @@ export interface JobRow {
   input: string | null;
 }
 
-const NARROW = `seq, id, lane, state, attempt, failures, run_at, expires_at, created_at, started_at, finished_at,
-  drop_at, lease_until, worker_id, via, execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, error, key, history, alone_since, kept`;
-const ALL = `${NARROW}, output, input`;
+const narrow = (
+  error: string,
+): string => `seq, id, lane, state, attempt, failures, run_at, expires_at, created_at, started_at, finished_at,
+  drop_at, lease_until, worker_id, via, execution_timeout_ms, ttl_ms, idempotency_key, webhook, extra, ${error}, key, history, alone_since, kept`;
+const ALL = `${narrow("error")}, output, input`;
+/** Errors with a character more than a list shows, to tell that there is more. */
+const LISTED = `${narrow(`substr(error, 1, ${LIMITS.listedErrorLength + 1}) AS error`)},
+  NULL AS output, 'null' AS input`;
 /** What {@link rowOf} reads. */
 export const COLUMNS = ALL;
 
@@ -223,12 +229,12 @@ export function prepareStatements(db: DatabaseSync) {
     dropStreams: sql("DELETE FROM chunks WHERE job IN (SELECT value FROM json_each(?))"),
     dropKey: sql("DELETE FROM idempotency_keys WHERE endpoint_id = ? AND key = ? AND job = ?"),
 
-    list: sql(`SELECT ${NARROW}, NULL AS output, 'null' AS input FROM jobs
+    list: sql(`SELECT ${LISTED} FROM jobs
       WHERE lane IN (SELECT id FROM lanes WHERE endpoint_id = :endpointId)
         AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
         AND kept <= :kept
       ORDER BY seq DESC LIMIT :limit OFFSET :offset`),
-    failed: sql(`SELECT ${NARROW}, NULL AS output, 'null' AS input FROM jobs WHERE ${FAILED}
+    failed: sql(`SELECT ${LISTED} FROM jobs WHERE ${FAILED}
       ORDER BY seq DESC LIMIT :limit OFFSET :offset`),
     countFailed: sql(`SELECT count(*) AS jobs FROM jobs WHERE ${FAILED}`),
     redrivable: sql(`SELECT id, state FROM jobs WHERE ${FAILED}
