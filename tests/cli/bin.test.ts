@@ -4,9 +4,10 @@
  */
 
 import assert from "node:assert/strict";
-import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { isNodeNewEnough } from "../../src/cli/machine-node.ts";
 import { Program, run } from "../support/program.ts";
 import { ROOT, temporaryFolder, writeFiles, type Owner } from "../support/temp.ts";
 
@@ -58,6 +59,24 @@ function bringNode(folder: string): void {
   mkdirSync(bin, { recursive: true });
   symlinkSync(process.execPath, path.join(bin, "node"));
 }
+
+/** `>=22.18` of a package.json → `22.18`. */
+function oldestNode(manifest: string): string {
+  const { engines } = JSON.parse(readFileSync(path.join(ROOT, manifest), "utf8")) as {
+    engines: { node: string };
+  };
+  return engines.node.replace(">=", "");
+}
+
+test("the oldest Node of package.json's engines is the one that the command and new projects name", () => {
+  const oldest = oldestNode("package.json");
+  assert.equal(oldestNode("templates/default/package-json"), oldest);
+  const [major = 0, minor = 0] = oldest.split(".").map(Number);
+  assert.ok(isNodeNewEnough(`v${oldest}.0`));
+  assert.ok(!isNodeNewEnough(`v${major}.${minor - 1}.9`));
+  const bin = readFileSync(path.join(ROOT, "bin/flash.js"), "utf8");
+  assert.ok(bin.includes(`const NEEDED = [${major}, ${minor}];`));
+});
 
 test("a new Node starts the program itself", async (t) => {
   const { command, cwd, env } = install(t, "v22.18.0");

@@ -1,6 +1,6 @@
 /**
  * The npm package as users get it: packed, installed in an empty folder, `flash init`, `flash run`,
- * `flash deploy`. Needs the npm registry for the package's own dependencies.
+ * `flash deploy`, `flash call`. Needs the npm registry for the package's own dependencies.
  */
 
 import assert from "node:assert/strict";
@@ -58,4 +58,12 @@ test("the packed package installs, makes a project, runs it and deploys it", asy
   assert.ok(lb);
   const answer = await sandbox.fetch(`${lb.url}/health`);
   assert.deepEqual(await answer.json(), { status: "healthy" });
+
+  const call = ["npx", "flash", "call", "cpu_worker", "--data", '{"message":"hi"}'] as const;
+  const called = await succeed(demo, ...call, "--json");
+  const { output } = JSON.parse(called.stdout) as { output: { message: string; node: string } };
+  assert.equal(output.message, "hi");
+  // Where the machine has a Node that is new enough the project brings none: its workers run on that one.
+  const isMachines = !process.execPath.split(path.sep).includes("node_modules");
+  if (isMachines) assert.equal(output.node, process.version);
 });
