@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { readHistory } from "../../src/contract/job-failure.ts";
 import { FlashError } from "../../src/contract/errors.ts";
 import { ManualClock } from "../../src/kit/clock.ts";
 import { OVERTIME_GRACE_MS } from "../../src/server/jobs/attempts.ts";
@@ -347,6 +348,52 @@ describe("lost workers", () => {
       assert.equal(job.failures, attempts - 1);
     });
   }
+
+  test("jobs of a frozen worker are neighbours, although they lapse one after another", async (t) => {
+    const { jobs, submit, take, get, pass } = await setUp(t, { retries: 5 });
+    const ids: string[] = [];
+    await jobs.ping("wk1", "ep1", []);
+    for (let i = 0; i < 3; i++) {
+      ids.push((await submit()).id);
+      await take();
+      await pass(1000);
+    }
+    // This one ends well, and is nobody's neighbour.
+    const [done = ""] = ids.splice(1, 1);
+    const word = { jobId: done, workerId: "wk1", attempt: 1, body: { output: 1 } };
+    assert.equal(await jobs.done(word), "accepted");
+    await pass(6000);
+    for (const id of ids) {
+      const job = await get(id);
+      const [lapse] = readHistory(job?.history ?? null);
+      assert.deepEqual([job?.state, job?.failures], ["IN_QUEUE", 0]);
+      assert.deepEqual([lapse?.counted, lapse?.failure?.neighbours], [false, 1]);
+    }
+    // Alone on a worker that freezes, each has only itself to blame.
+    for (const id of ids) {
+      const again = await take();
+      await pass(6000);
+      const job = await get(again.id);
+      assert.deepEqual([again.id, job?.failures], [id, 1]);
+      assert.equal(readHistory(job?.history ?? null)[1]?.failure?.neighbours, undefined);
+      await jobs.cancel(id);
+    }
+  });
+
+  test("a worker's earlier jobs are no neighbours once it has pinged again", async (t) => {
+    const { jobs, submit, take, get, pass } = await setUp(t);
+    await jobs.ping("wk1", "ep1", []);
+    const [first, second] = [await submit(), await submit()];
+    await take();
+    await take();
+    for (let i = 0; i < 6; i++) {
+      await pass(1000);
+      await jobs.ping("wk1", "ep1", [second.id]);
+    }
+    assert.notEqual((await get(first.id))?.state, "IN_PROGRESS");
+    await pass(6000);
+    assert.deepEqual([(await get(second.id))?.failures], [1]);
+  });
 
   test("a worker that has pinged and falls silent is noticed within 5 s", async (t) => {
     const { jobs, submit, take, get, pass } = await setUp(t);

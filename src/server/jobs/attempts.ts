@@ -44,7 +44,7 @@ export interface Attempt {
 /** Why an attempt is over. */
 export interface Over {
   why: "lease" | "time";
-  /** Other attempts that its worker held. */
+  /** Other attempts that its worker held when it fell silent; some may have been over before. */
   neighbours: number;
 }
 
@@ -58,6 +58,12 @@ export interface PingEffect {
 
 interface Presence {
   hasListed: boolean;
+  /**
+   * Attempts it held at its last ping or took since, without those that came to an end which is no lapse.
+   * A worker that freezes has its attempts lapse one after another, each when its own lease is over: the
+   * last of them was not alone.
+   */
+  held: number;
 }
 
 export class Attempts {
@@ -95,6 +101,9 @@ export class Attempts {
     };
     this.#byJob.set(job.id, attempt);
     const held = this.#byWorker.get(job.workerId);
+    const presence = this.#present.get(job.workerId);
+    // Whatever an idle worker has held before is nothing to a job that it takes now.
+    if (presence !== undefined) presence.held = held === undefined ? 1 : presence.held + 1;
     if (held === undefined) this.#byWorker.set(job.workerId, new Map([[job.id, attempt]]));
     else held.set(job.id, attempt);
     this.#armFor(Math.min(attempt.overAt, attempt.leaseEndsAt));
@@ -121,6 +130,13 @@ export class Attempts {
   remove(jobId: string, attempt: number): void {
     const known = this.#byJob.get(jobId);
     if (known === undefined || known.attempt !== attempt) return;
+    const presence = this.#present.get(known.workerId);
+    if (presence !== undefined) presence.held -= 1;
+    this.#forget(known);
+  }
+
+  #forget(known: Attempt): void {
+    const { jobId } = known;
     this.#byJob.delete(jobId);
     const held = this.#byWorker.get(known.workerId);
     held?.delete(jobId);
@@ -128,9 +144,10 @@ export class Attempts {
   }
 
   ping(workerId: string, jobIds: readonly string[] | undefined): PingEffect {
-    const presence = this.#present.get(workerId) ?? { hasListed: false };
-    this.#present.set(workerId, presence);
     const held = this.#byWorker.get(workerId) ?? new Map<string, Attempt>();
+    const presence = this.#present.get(workerId) ?? { hasListed: false, held: 0 };
+    presence.held = held.size;
+    this.#present.set(workerId, presence);
     const listed = new Set(jobIds);
     const effect: PingEffect = {
       lost: [],
@@ -154,9 +171,12 @@ export class Attempts {
 
   /** The worker's pings name all its jobs, so that an empty list is one. */
   listsAll(workerId: string): void {
-    const presence = this.#present.get(workerId);
-    if (presence === undefined) this.#present.set(workerId, { hasListed: true });
-    else presence.hasListed = true;
+    const presence = this.#present.get(workerId) ?? {
+      hasListed: true,
+      held: this.heldBy(workerId),
+    };
+    presence.hasListed = true;
+    this.#present.set(workerId, presence);
   }
 
   forgetWorker(workerId: string): void {
@@ -205,10 +225,11 @@ export class Attempts {
         continue;
       }
       const why = attempt.overAt <= now ? "time" : "lease";
-      over.push([attempt, { why, neighbours: this.heldBy(attempt.workerId) - 1 }]);
+      const held = this.#present.get(attempt.workerId)?.held ?? this.heldBy(attempt.workerId);
+      over.push([attempt, { why, neighbours: held - 1 }]);
     }
     for (const [attempt, how] of over) {
-      this.remove(attempt.jobId, attempt.attempt);
+      this.#forget(attempt);
       this.#onOver(attempt, how);
     }
     this.#armFor(next);
