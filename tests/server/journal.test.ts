@@ -223,6 +223,22 @@ describe("a disk that has lost its tail", () => {
     assert.equal((await found.jobs.get("known"))?.state, "IN_QUEUE");
   });
 
+  test("has a job whose lane is lost, which keeps no other from being found", async (t) => {
+    const home = temporaryFolder(t);
+    const store = await warmStore(t, home);
+    await store.close();
+    const journal = new Journal(path.join(home, "flash.journal"), await generationOf(home));
+    journal.append(submittedText(900, 99, newJob({ id: "homeless" })));
+    journal.append(submittedText(901, 1, newJob({ id: "kept" })));
+    const taken = { attempt: 1, startedAt: 2000, leaseUntil: 7000, workerId: "wk1" };
+    journal.append(takenText(900, taken));
+    journal.write();
+    journal.close();
+    const found = temporaryStore(t, { home });
+    assert.equal(await found.jobs.get("homeless"), undefined);
+    assert.equal((await found.jobs.get("kept"))?.state, "IN_QUEUE");
+  });
+
   test("has a journal of nonsense, or none", async (t) => {
     const home = temporaryFolder(t);
     const store = await warmStore(t, home);

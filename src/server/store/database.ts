@@ -106,7 +106,7 @@ function configure(db: DatabaseSync, durability: Durability): void {
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = ${durability === "memory" ? "OFF" : "NORMAL"};
     PRAGMA temp_store = MEMORY;
-    PRAGMA cache_size = -32768;
+    PRAGMA cache_size = -16384;
     PRAGMA wal_autocheckpoint = ${(16 * MIB) / PAGE_BYTES};
     PRAGMA journal_size_limit = ${64 * MIB};
   `);

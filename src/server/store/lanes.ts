@@ -138,6 +138,11 @@ export class Lanes {
     return releaseId === undefined ? lanes : lanes.filter((lane) => lane.releaseId === releaseId);
   }
 
+  has(id: number): boolean {
+    this.#load();
+    return this.#byId.has(id);
+  }
+
   get(id: number): Lane {
     this.#load();
     const lane = this.#byId.get(id);

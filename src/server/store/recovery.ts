@@ -34,11 +34,12 @@ export function recover({ db, lanes, journal }: RecoveryOptions): RecentJob[] {
 function apply(record: JournalRecord, jobs: Map<number, RecentJob>, lanes: Lanes): void {
   const { kind, seq } = record;
   if (kind === "submitted") {
-    jobs.set(seq, submitted(record, lanes));
+    // A `relaxed` store may lose the database's newest transactions, and a lane with them.
+    if (lanes.has(record.lane)) jobs.set(seq, submitted(record, lanes));
     return;
   }
   const recent = jobs.get(seq);
-  if (recent === undefined) throw new Error(`the journal moves job ${seq}, which it does not have`);
+  if (recent === undefined) return;
   recent.job =
     kind === "ended"
       ? { ...recent.job, ...record.end, leaseUntil: null }
