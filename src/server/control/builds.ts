@@ -10,6 +10,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promis
 import path from "node:path";
 import { Transform, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createGunzip } from "node:zlib";
 import { unpackTar } from "modern-tar/fs";
 import { FlashError } from "../../contract/errors.ts";
@@ -28,6 +29,8 @@ import { newId, newPrefixedId } from "../../kit/ids.ts";
 
 /** An artifact may grow this much when unpacked: packages shrink to a third or so, bombs to a thousandth. */
 const MAX_GROWTH = 20;
+/** How long after it has failed an unpacker may still be at something, ms. */
+const SETTLE_MS = 100;
 /** A small artifact may always unpack to this, bytes. */
 const MIN_UNPACKED = 256 * 1024 * 1024;
 const GZIP_MAGIC = [0x1f, 0x8b] as const;
@@ -190,6 +193,8 @@ async function unpack(file: string, folder: string, packedBytes: number): Promis
   try {
     await pipeline(createReadStream(file), createGunzip(), guard, target);
   } catch (cause) {
+    // The unpacker does not wait for what it has begun, the making of the folder among it, before it ends.
+    await sleep(SETTLE_MS);
     if (FlashError.is(cause)) throw cause;
     throw invalid(`The artifact cannot be unpacked: ${(cause as Error).message}`, cause);
   }
