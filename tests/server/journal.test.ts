@@ -6,8 +6,14 @@ import path from "node:path";
 import { describe, test } from "node:test";
 import type { Job, NewJob } from "../../src/contract/job.ts";
 import type { TakenJob } from "../../src/contract/store.ts";
+import { SqliteBatchStore } from "../../src/server/store/batch-store.ts";
+import { Committer } from "../../src/server/store/commit.ts";
+import { openDatabase } from "../../src/server/store/database.ts";
+import { SqliteJobStore } from "../../src/server/store/job-store.ts";
 import { submittedText, takenText, endedText } from "../../src/server/store/journal-records.ts";
 import { Journal } from "../../src/server/store/journal.ts";
+import { Lanes } from "../../src/server/store/lanes.ts";
+import { RecentJobs } from "../../src/server/store/recent-jobs.ts";
 import { openStore, type SqliteStore } from "../../src/server/store/store.ts";
 import { temporaryFolder, type Owner } from "../support/temp.ts";
 import { until } from "../support/until.ts";
@@ -253,6 +259,39 @@ describe("a disk that has lost its tail", () => {
       await found.close();
     }
   });
+});
+
+test("a journal that cannot be written leaves the move to the database, once", async (t) => {
+  const home = temporaryFolder(t);
+  await (await warmStore(t, home)).close();
+  const { db, journal } = openDatabase(home, "relaxed");
+  t.after(() => db.close());
+  const lanes = new Lanes(db);
+  const recent = new RecentJobs({ db, lanes, journal });
+  const committer = new Committer({
+    db,
+    disk: undefined,
+    recent,
+    space: undefined,
+    beforeCommit: () => lanes.writeMoves(),
+    afterCommit: () => lanes.committed(),
+    onRollback: () => lanes.forget(),
+  });
+  const batches = new SqliteBatchStore({ db, committer });
+  const jobs = new SqliteJobStore({ db, committer, lanes, recent, batches });
+  await jobs.submit([newJob({ id: "journaled" })]);
+  journal?.close();
+  await jobs.submit([newJob({ id: "refused" })]);
+  const taken = await jobs.take(takeOf({ limit: 5 }));
+  assert.deepEqual(
+    taken.map(({ id, attempt }) => [id, attempt]),
+    [
+      ["journaled", 1],
+      ["refused", 1],
+    ],
+  );
+  const { inProgress, inQueue } = await jobs.counts("ep1");
+  assert.deepEqual({ inProgress, inQueue }, { inProgress: 2, inQueue: 0 });
 });
 
 async function generationOf(home: string): Promise<number> {

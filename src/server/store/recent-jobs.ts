@@ -214,10 +214,10 @@ export class RecentJobs {
 
   /** Hands the moves since the last call to the operating system. Throws when it refuses. True: there were some. */
   write(): boolean {
+    const isDirty = this.#journal?.isDirty === true;
+    if (isDirty) this.#journal?.write();
     this.#undoing.length = 0;
-    if (this.#journal?.isDirty !== true) return false;
-    this.#journal.write();
-    return true;
+    return isDirty;
   }
 
   /** Takes back the moves since the last {@link write}. */
