@@ -206,7 +206,7 @@ export class Lanes {
   }
 }
 
-export function countMove(counters: LaneCounters, { from, to, isRetry }: Move): void {
+function countMove(counters: LaneCounters, { from, to, isRetry }: Move): void {
   if (from !== undefined) counters[COUNTER_OF[from]]--;
   if (to !== undefined) counters[COUNTER_OF[to]]++;
   if (to === "COMPLETED") counters.completed++;
@@ -214,7 +214,7 @@ export function countMove(counters: LaneCounters, { from, to, isRetry }: Move): 
   if (isRetry === true) counters.retried++;
 }
 
-export function noMoves(): LaneCounters {
+function noMoves(): LaneCounters {
   return {
     waiting: 0,
     running: 0,
