@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { pbkdf2 } from "node:crypto";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { once } from "node:events";
 import path from "node:path";
 import { describe, test } from "node:test";
@@ -11,6 +12,7 @@ import { FlashError } from "../../src/contract/errors.ts";
 import { Failures } from "../../src/server/workers/failures.ts";
 import { Holds } from "../../src/server/workers/holds.ts";
 import { Lines } from "../../src/server/workers/lines.ts";
+import { ProcessCompute } from "../../src/server/workers/process-compute.ts";
 import { readAffinity, select, type Candidate } from "../../src/server/workers/select.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
@@ -254,6 +256,16 @@ describe("failed starts", () => {
   });
 });
 
+/** Until it is released, each operation on a file waits longer than Node takes to start: its threads have other work. */
+function occupyFiles(): () => void {
+  let isOver = false;
+  const work = (): void => {
+    if (!isOver) pbkdf2("word", "salt", 200_000, 64, "sha512", work);
+  };
+  for (let thread = 0; thread < 8; thread++) work();
+  return () => (isOver = true);
+}
+
 describe("worker processes", () => {
   test("a worker sees its own variables, four of the machine, and nothing else of the server", async (t) => {
     process.env["SECRET_OF_THE_SERVER"] = "do not leak";
@@ -280,6 +292,30 @@ describe("worker processes", () => {
         !/^(FLASH_|RUNPOD_|NODE_CHANNEL|OWN$|VERSION$|TMPDIR$|PATH$|HOME$|TZ$|LANG$)/.test(name),
     );
     assert.deepEqual(foreign, []);
+  });
+
+  test("a worker that ends before the server has recorded it has its words kept", async (t) => {
+    const artifactDir = temporaryFolder(t, "flash-words");
+    writeFileSync(
+      path.join(artifactDir, "worker.mjs"),
+      'console.error("no model"); process.exit(3);',
+    );
+    const compute = new ProcessCompute({ home: temporaryFolder(t, "flash-home") });
+    t.after(() => compute.close());
+    const lines: string[] = [];
+    const release = occupyFiles();
+    const worker = await compute.start({
+      workerId: "words",
+      endpointId: "e1",
+      endpointName: "demo",
+      kind: "qb",
+      artifactDir,
+      env: {},
+      onLine: ({ text }) => lines.push(text),
+    });
+    release();
+    assert.deepEqual(await worker.exited, { code: 3, signal: null });
+    assert.deepEqual(lines, ["no model"]);
   });
 
   test("what a worker has started ends with it", async (t) => {

@@ -25,7 +25,7 @@ import { silentLog, type Log } from "../../kit/log.ts";
 import { WorkerRecords } from "./leftovers.ts";
 import { Strays } from "./strays.ts";
 import { Standbys, type Runtime } from "./standbys.ts";
-import { WorkerProcess, type ProcessPlace } from "./worker-process.ts";
+import { WorkerProcess, type ProcessPlace, type ProcessStart } from "./worker-process.ts";
 
 /** Longest path of a Unix socket, bytes; the kernel's limit is 108 with the final zero, 104 on macOS. */
 const MAX_SOCKET_PATH = 103;
@@ -121,6 +121,8 @@ export class ProcessCompute implements Compute {
       program: path.join(spec.artifactDir, WORKER_FILE),
       label: `'${spec.endpointName}'`,
       env: environment(spec, place),
+      // It may have ended, with a reason, before it is recorded.
+      onLine: spec.onLine,
     });
   }
 
@@ -135,10 +137,7 @@ export class ProcessCompute implements Compute {
     return await this.#spawn(place, { program: runtime.file, label: "a standby", env });
   }
 
-  async #spawn(
-    place: ProcessPlace,
-    start: { program: string; label: string; env: Record<string, string> },
-  ): Promise<WorkerProcess> {
+  async #spawn(place: ProcessPlace, start: Omit<ProcessStart, "place">): Promise<WorkerProcess> {
     if (this.#isClosed) {
       throw new FlashError("WORKER_START_FAILED", "The server is stopping; no worker is started.");
     }

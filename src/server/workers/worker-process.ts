@@ -48,6 +48,8 @@ export interface ProcessStart {
   label: string;
   place: ProcessPlace;
   env: Readonly<Record<string, string>>;
+  /** Gets its output until it becomes a worker. Default: what it writes until then is nobody's. */
+  onLine?: WorkerRole["onLine"] | undefined;
 }
 
 /** What makes a process a certain worker. */
@@ -70,7 +72,8 @@ export class WorkerProcess {
   #isOver = false;
 
   /** Resolves when the process runs. Throws `WORKER_START_FAILED`. */
-  static async spawn({ program, label, place, env }: ProcessStart): Promise<WorkerProcess> {
+  static async spawn(start: ProcessStart): Promise<WorkerProcess> {
+    const { program, label, place, env, onLine } = start;
     const child = spawn("/bin/sh", ["-c", LIMITED, "sh", process.execPath, program], {
       cwd: place.folder,
       env: { ...env },
@@ -90,11 +93,15 @@ export class WorkerProcess {
         { hint: "Look at the machine's limits on processes and memory.", cause },
       );
     }
-    return new WorkerProcess(place, child);
+    return new WorkerProcess(child, { place, onLine });
   }
 
-  private constructor(place: ProcessPlace, child: ChildProcess) {
+  private constructor(
+    child: ChildProcess,
+    { place, onLine }: Pick<ProcessStart, "place" | "onLine">,
+  ) {
     this.place = place;
+    this.#onLine = onLine;
     this.pid = child.pid ?? 0;
     this.#child = child;
     const ready = deferred<void>();
@@ -112,7 +119,7 @@ export class WorkerProcess {
     this.exited = this.#watchExit();
   }
 
-  /** From now on the process is this worker. What it wrote before is nobody's. */
+  /** From now on the process is this worker. */
   become({ workerId, socketPath, onLine }: WorkerRole): RunningWorker {
     this.#onLine = onLine;
     const address: WorkerAddress | undefined =
