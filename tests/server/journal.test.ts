@@ -245,6 +245,39 @@ describe("a disk that has lost its tail", () => {
     assert.equal((await found.jobs.get("kept"))?.state, "IN_QUEUE");
   });
 
+  test("has a batch whose forerunner is lost: it says nothing of the jobs that come later", async (t) => {
+    const home = temporaryFolder(t);
+    const store = await warmStore(t, home);
+    await store.close();
+    const file = path.join(home, "flash.journal");
+    const generation = await generationOf(home);
+    const journal = new Journal(file, generation);
+    const seq = 1 + (await lastSeqOf(home));
+    const lost = submittedText(seq, 1, newJob({ id: "lost-1" }));
+    journal.append(lost);
+    journal.write();
+    const end = { finishedAt: 3000, dropAt: 9e12, output: '"wrong"', error: null } as const;
+    journal.append(submittedText(seq + 1, 1, newJob({ id: "lost-2" })));
+    journal.append(endedText(seq, { state: "COMPLETED", ...end }));
+    journal.write();
+    journal.close();
+    // Nothing of the two was acknowledged: the disk has kept the second one alone.
+    const bytes = readFileSync(file);
+    const at = bytes.indexOf(lost);
+    assert.ok(at > 0);
+    bytes.fill(0, at, at + lost.length);
+    writeFileSync(file, bytes);
+
+    const second = openStore({ home });
+    assert.equal(await second.jobs.get("lost-2"), undefined);
+    // As long as the lost one, and at its place.
+    await submit(second, { id: "next-1" });
+    const third = temporaryStore(t, { home: copyOf(t, home) });
+    await second.close();
+    assert.equal((await third.jobs.get("next-1"))?.state, "IN_QUEUE");
+    assert.equal(await third.jobs.get("lost-2"), undefined);
+  });
+
   test("has a journal of nonsense, or none", async (t) => {
     const home = temporaryFolder(t);
     const store = await warmStore(t, home);
@@ -294,12 +327,20 @@ test("a journal that cannot be written leaves the move to the database, once", a
   assert.deepEqual({ inProgress, inQueue }, { inProgress: 2, inQueue: 0 });
 });
 
-async function generationOf(home: string): Promise<number> {
+function generationOf(home: string): Promise<number> {
+  return numberOf(home, "SELECT generation AS number FROM journal");
+}
+
+function lastSeqOf(home: string): Promise<number> {
+  return numberOf(home, "SELECT max(seq) AS number FROM jobs");
+}
+
+async function numberOf(home: string, query: string): Promise<number> {
   const { DatabaseSync } = await import("node:sqlite");
   const db = new DatabaseSync(path.join(home, "flash.db"));
-  const row = db.prepare("SELECT generation FROM journal").get();
+  const row = db.prepare(query).get();
   db.close();
-  return Number(row?.["generation"]);
+  return Number(row?.["number"]);
 }
 
 test("status is told when the disk has it, though the worker was told before", async (t) => {

@@ -171,7 +171,11 @@ export class Committer {
 
   /** For reads of many jobs: puts the recent ones into the database. Not to be called by operations. */
   settleRecent(): void {
-    if (this.#recent.size === 0) return;
+    if (this.#recent.size > 0) this.settleAll();
+  }
+
+  /** {@link settleRecent}, and the journal's next generation begins even when there are none. */
+  settleAll(): void {
     try {
       this.#checkpoint(true);
     } catch (error) {

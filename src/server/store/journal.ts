@@ -10,6 +10,8 @@
  *   2. A half is written over only when the checkpoint that put its content into the database is on the
  *      disk.
  *   3. A batch counts as a whole or not at all: its head names its generation, length and checksum.
+ *   4. A generation is written to by one process only: behind what a power failure has torn there may be
+ *      whole batches, which would follow upon the next process's as if they were its own.
  */
 
 import {
@@ -29,6 +31,8 @@ import { crc32 } from "node:zlib";
 const HALF_BYTES = 1024 * 1024;
 /** Magic, generation, kind, length and checksum of what follows. */
 const HEAD_BYTES = 20;
+/** Magic and generation. */
+const MARK_BYTES = 10;
 const MAGIC = 0x4a_4c_53_46;
 /** Marks the batch that a generation begins with. */
 const OPENING = 1;
@@ -84,6 +88,15 @@ export class Journal {
     return batches;
   }
 
+  /** Whether anything was ever written for the generation that the database lacks, or for the next one. */
+  get isBegun(): boolean {
+    const half = Buffer.alloc(HALF_BYTES);
+    return [this.#generation, this.#generation + 1].some((generation) => {
+      const length = readSync(this.#fd, half, 0, HALF_BYTES, halfOf(generation));
+      return half.subarray(0, length).includes(markOf(generation));
+    });
+  }
+
   /** False when a text of so many characters may not fit any more. */
   hasRoomFor(characters: number): boolean {
     const wanted = (this.#text.length + characters) * CHARACTER_BYTES + HEAD_BYTES;
@@ -130,8 +143,7 @@ export class Journal {
   ): number {
     const bytes = this.#bytes;
     const length = bytes.write(text, HEAD_BYTES);
-    bytes.writeUInt32LE(MAGIC, 0);
-    bytes.writeUIntLE(generation, 4, 6);
+    markOf(generation).copy(bytes);
     bytes.writeUInt16LE(isOpening ? OPENING : 0, 10);
     bytes.writeUInt32LE(length, 12);
     const content = bytes.subarray(HEAD_BYTES, HEAD_BYTES + length);
@@ -172,13 +184,21 @@ function halfOf(generation: number): number {
   return (generation % 2) * HALF_BYTES;
 }
 
+/** What each head of a generation begins with. */
+function markOf(generation: number): Buffer {
+  const mark = Buffer.alloc(MARK_BYTES);
+  mark.writeUInt32LE(MAGIC, 0);
+  mark.writeUIntLE(generation, 4, 6);
+  return mark;
+}
+
 function checksum(bytes: Buffer, generation: number): number {
   return crc32(bytes, generation % 2 ** 32);
 }
 
 /** What the batch at the beginning of `bytes` holds. Undefined: there is none of this generation. */
 function contentOf(bytes: Buffer, generation: number): Buffer | undefined {
-  if (bytes.readUInt32LE(0) !== MAGIC || bytes.readUIntLE(4, 6) !== generation) return undefined;
+  if (!bytes.subarray(0, MARK_BYTES).equals(markOf(generation))) return undefined;
   const text = bytes.subarray(HEAD_BYTES, HEAD_BYTES + bytes.readUInt32LE(12));
   const isWhole = text.length === bytes.readUInt32LE(12);
   return isWhole && checksum(text, generation) === bytes.readUInt32LE(16) ? text : undefined;

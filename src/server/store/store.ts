@@ -91,8 +91,10 @@ export class SqliteStore implements Store {
     if (journal !== undefined) {
       for (const job of recover({ db, lanes, journal })) recent.adopt(job);
       // Both generations have been read, and neither is needed once the database has their jobs.
-      if (recent.size > 0) journal.turn();
-      committer.settleRecent();
+      if (journal.isBegun) {
+        journal.turn();
+        committer.settleAll();
+      }
       disk?.log.flushNow();
     }
     this.batches = new SqliteBatchStore({ db, committer });
