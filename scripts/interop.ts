@@ -39,7 +39,7 @@ function main(): void {
     cwd: root,
   });
   if (files.length === 0) throw new Error(`no test file matches ${patterns.join(" ")}`);
-  const runner = ["--test", "--test-timeout=240000", "--test-reporter=spec"];
+  const runner = ["--test", "--test-timeout=900000", "--test-reporter=spec"];
   const result = spawnSync(process.execPath, [...runner, ...flags, ...files.sort()], {
     cwd: root,
     env,

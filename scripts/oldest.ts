@@ -45,7 +45,7 @@ function main(): void {
   console.log(`Node ${version}, ${files.length} test files`);
   // They wait more than they work: npm, servers that start, workers that stop.
   const atOnce = `--test-concurrency=${availableParallelism() + 1}`;
-  const runner = ["--test", "--test-timeout=120000", "--test-reporter=spec", atOnce];
+  const runner = ["--test", "--test-timeout=600000", "--test-reporter=spec", atOnce];
   const result = spawnSync(node, [...runner, ...flags, ...files], {
     cwd: root,
     // What is started as plain `node`, by npm or by a first line of a script, is this one too.
