@@ -22,8 +22,8 @@ export interface StandbysOptions {
   onUnready: (failure: string) => void;
 }
 
-/** A standby that has not announced itself after this time is given up, ms. */
-const BOOT_MS = 10_000;
+/** A standby that has not announced itself after this time is given up, ms: no busy machine takes as long. */
+const BOOT_MS = 60_000;
 /** A used standby is replaced after this time, ms: its successor must not slow its start. */
 const REFILL_MS = 300;
 /** After this time without a miss one standby is enough again, ms. */
@@ -102,7 +102,7 @@ class Crew {
   }
 
   take(): WorkerProcess | undefined {
-    const [standby] = this.#standing;
+    const standby = [...this.#standing].find(({ isOver }) => !isOver);
     if (standby === undefined) this.#missed();
     else {
       this.#standing.delete(standby);
@@ -125,8 +125,15 @@ class Crew {
     this.#cancelCalm?.();
     this.#cancelCalm = this.#options.clock.after(QUIET_MS, () => {
       this.#wanted = 1;
-      for (const surplus of [...this.#standing].slice(1)) surplus.kill();
+      for (const surplus of [...this.#standing].slice(1)) this.#dismiss(surplus);
     });
+  }
+
+  /** It ends. Nobody is to get it in the meantime. */
+  #dismiss(standby: WorkerProcess): void {
+    this.#all.delete(standby);
+    this.#standing.delete(standby);
+    standby.kill();
   }
 
   fill(): void {
@@ -151,12 +158,17 @@ class Crew {
       return;
     }
     this.#all.add(standby);
-    const cancel = this.#options.clock.after(BOOT_MS, () => standby.kill());
+    const cancel = this.#options.clock.after(BOOT_MS, () => {
+      this.#dismiss(standby);
+      this.#failures++;
+      this.fill();
+    });
     void standby.standing.then((failure) => {
       cancel();
+      if (!this.#all.has(standby)) return;
       if (failure !== undefined) this.#options.onUnready(failure);
       this.#failures = 0;
-      if (this.#all.has(standby)) this.#standing.add(standby);
+      this.#standing.add(standby);
     });
     void standby.exited.then(() => {
       cancel();

@@ -119,6 +119,11 @@ export class WorkerProcess {
     this.exited = this.#watchExit();
   }
 
+  /** It has exited; what it wrote at its end may still be on its way. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   /** From now on the process is this worker. */
   become({ workerId, socketPath, onLine }: WorkerRole): RunningWorker {
     this.#onLine = onLine;
