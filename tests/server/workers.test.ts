@@ -9,6 +9,7 @@ import type { WorkerLine } from "../../src/contract/compute.ts";
 import { tagText } from "../../src/contract/logs.ts";
 import { ManualClock } from "../../src/kit/clock.ts";
 import { FlashError } from "../../src/contract/errors.ts";
+import { newId } from "../../src/kit/ids.ts";
 import { Failures } from "../../src/server/workers/failures.ts";
 import { Holds } from "../../src/server/workers/holds.ts";
 import { Lines } from "../../src/server/workers/lines.ts";
@@ -305,7 +306,7 @@ describe("worker processes", () => {
     const lines: string[] = [];
     const release = occupyFiles();
     const worker = await compute.start({
-      workerId: "words",
+      workerId: newId(),
       endpointId: "e1",
       endpointName: "demo",
       kind: "qb",
@@ -321,12 +322,15 @@ describe("worker processes", () => {
   test("what a worker has started ends with it", async (t) => {
     const server = await TestServer.start(t);
     const { endpoints } = await server.deploy("shop", [
-      { name: "api", kind: "lb", options: { idleTimeoutS: 1, env: { CHILD: "1" } } },
+      { name: "api", kind: "lb", options: { env: { CHILD: "1" } } },
     ]);
     await server.request(`${endpoints[0]?.url}/pid`);
-    const child = Number(/child (\d+)/.exec(await logOf(server))?.[1]);
+    const child = await until(
+      async () => Number(/child (\d+)/.exec(await logOf(server))?.[1] ?? 0),
+      { what: "the child's id in the log" },
+    );
     assert.ok(isAlive(child));
-    await server.untilWorkers("shop", "api", 0);
+    await server.server.control.remove({ app: "shop", environment: "production" });
     await until(() => !isAlive(child), { what: "the child's end" });
   });
 
@@ -391,7 +395,7 @@ describe("worker processes", () => {
 async function logOf(server: TestServer): Promise<string> {
   const lines = await server.server.control.logs(
     { app: "shop", environment: "production" },
-    { tail: 10_000, follow: false, signal: AbortSignal.timeout(5000) },
+    { tail: 10_000, follow: false, signal: AbortSignal.timeout(60_000) },
   );
   const texts: string[] = [];
   for await (const { message } of lines) texts.push(message);
