@@ -60,6 +60,9 @@ function serveRoutes() {
       });
       await sleep(Number(searchParams.get("ms")));
       json(response, { slept: true });
+    } else if (pathname === "/gate") {
+      while (!existsSync(searchParams.get("file"))) await sleep(20);
+      json(response, {});
     } else if (pathname === "/aborted") {
       json(response, { aborted });
     } else if (pathname === "/sick") {
@@ -247,6 +250,7 @@ async function run({ input }) {
   }
   if (isFirst(input.hangOnce)) await sleep(600_000);
   if (input.sleepMs !== undefined) await sleep(input.sleepMs);
+  while (input.gate !== undefined && !existsSync(input.gate)) await sleep(20);
   if (input.error !== undefined) return { error: input.error };
   const end = input.stopPod === undefined ? {} : { stopPod: true };
   return {

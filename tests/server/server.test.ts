@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { describe, test, type TestContext } from "node:test";
 import { SqliteStore } from "../../src/server/server.ts";
 import { FlashError } from "../../src/contract/errors.ts";
+import { systemClock, type Clock } from "../../src/kit/clock.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { TestServer, backwards, isAlive, type EndpointSpec } from "./server-support.ts";
@@ -19,12 +20,25 @@ const QUEUE: EndpointSpec = {
 async function queue(
   t: TestContext,
   options: EndpointSpec["options"] = {},
+  clock?: Clock,
 ): Promise<{ server: TestServer; url: string }> {
-  const server = await TestServer.start(t);
+  const server = await TestServer.start(t, clock === undefined ? {} : { clock });
   const { endpoints } = await server.deploy("shop", [
     { ...QUEUE, options: { ...QUEUE.options, ...options } },
   ]);
   return { server, url: endpoints[0]?.url ?? "" };
+}
+
+/** The machine's clock, with timers that fire a thousand times later. */
+const LATE_CLOCK: Clock = {
+  ...systemClock,
+  after: (ms, run) => systemClock.after(ms * 1000, run),
+};
+
+/** What jobs and requests wait for, so that they run until the test has seen it. */
+function gate(t: TestContext): { file: string; open: () => void } {
+  const file = path.join(temporaryFolder(t), "gate");
+  return { file, open: () => writeFileSync(file, "") };
 }
 
 function post(input: unknown) {
@@ -42,25 +56,36 @@ async function untilDone(server: TestServer, url: string, id: string) {
 }
 
 describe("queue endpoints", () => {
-  test("a job starts the first worker at once; without work there is none again", async (t) => {
-    const { server, url } = await queue(t);
+  test("a job starts the first worker at once", async (t) => {
+    // Nobody looks at the queue every now and then here: it is the job that wakes the scaler.
+    const { server, url } = await queue(t, {}, LATE_CLOCK);
     assert.equal(await server.workers("shop", "queue"), 0);
-    const { json } = await server.request(`${url}/runsync`, post({ a: 1 }));
-    assert.equal(json.status, "COMPLETED", JSON.stringify(json));
-    assert.deepEqual(json.output.input, { a: 1 });
-    assert.ok(isAlive(json.output.pid));
-    assert.ok(json.delayTime < 3000);
+    const { json } = await server.request(`${url}/run`, post({ a: 1 }));
+    const job = await untilDone(server, url, json.id);
+    assert.equal(job.status, "COMPLETED", JSON.stringify(job));
+    assert.deepEqual(job.output.input, { a: 1 });
+    assert.ok(isAlive(job.output.pid));
+  });
+
+  test("without work there is no worker again", async (t) => {
+    const { server, url } = await queue(t);
+    const { json } = await server.request(`${url}/runsync`, post({}));
     await server.untilWorkers("shop", "queue", 0);
     assert.equal(isAlive(json.output.pid), false);
   });
 
   test("jobs that wait longer than the delay bring more workers", async (t) => {
     const { server, url } = await queue(t, { workers: [0, 3], scalerValue: 1 });
+    const { file, open } = gate(t);
     const ids = await Promise.all(
       Array.from({ length: 6 }, async () => {
-        return (await server.request(`${url}/run`, post({ sleepMs: 2500 }))).json.id as string;
+        return (await server.request(`${url}/run`, post({ gate: file }))).json.id as string;
       }),
     );
+    await until(async () => (await server.status("shop", "queue")).jobs.inProgress >= 2, {
+      what: "two workers with a job each",
+    });
+    open();
     const jobs = await Promise.all(ids.map((id) => untilDone(server, url, id)));
     assert.ok(jobs.every(({ status }) => status === "COMPLETED"));
     assert.ok(new Set(jobs.map(({ output }) => output.pid)).size >= 2);
@@ -116,7 +141,8 @@ describe("queue endpoints", () => {
 
   test("jobs run on the release that accepted them; new ones on the new one", async (t) => {
     const { server, url } = await queue(t);
-    const running = await server.request(`${url}/run`, post({ sleepMs: 1500 }));
+    const { file, open } = gate(t);
+    const running = await server.request(`${url}/run`, post({ gate: file }));
     const waiting = await server.request(`${url}/run`, post({}));
     await until(
       async () =>
@@ -124,6 +150,7 @@ describe("queue endpoints", () => {
       { what: "the first job to run" },
     );
     await server.deploy("shop", [{ ...QUEUE, version: "2" }]);
+    open();
     const fresh = await server.request(`${url}/runsync`, post({}));
     assert.equal(fresh.json.output.version, "2");
     const jobs = await Promise.all(
@@ -140,7 +167,7 @@ describe("queue endpoints", () => {
   });
 
   test("health counts workers the way the platform does", async (t) => {
-    const { server, url } = await queue(t);
+    const { server, url } = await queue(t, { idleTimeoutS: 3600 });
     await server.request(`${url}/runsync`, post({}));
     const { json } = await server.request(`${url}/health`);
     assert.equal(json.jobs.completed, 1);
@@ -176,11 +203,13 @@ describe("life", () => {
     const { endpoints } = await server.deploy("shop", [{ name: "api", kind: "lb" }]);
     const url = `${endpoints[0]?.url}`;
     await server.request(`${url}/pid`);
-    const slow = server.request(`${url}/slow?ms=700`);
+    const { file, open } = gate(t);
+    const slow = server.request(`${url}/gate?file=${encodeURIComponent(file)}`);
     await until(async () => (await server.status("shop", "api")).jobs.inProgress === 1, {
       what: "the request to run",
     });
     const closing = [server.server.close(), server.server.close()];
+    open();
     assert.equal((await slow).status, 200);
     await Promise.all(closing);
     await assert.rejects(server.request(`${url}/pid`));
@@ -189,12 +218,15 @@ describe("life", () => {
   test("closing lasts as long as the running job, however much longer it might", async (t) => {
     const server = await TestServer.start(t);
     const { endpoints } = await server.deploy("shop", [QUEUE]);
-    const waiting = server.request(`${endpoints[0]?.url}/runsync`, post({ sleepMs: 500 }));
+    const { file, open } = gate(t);
+    const waiting = server.request(`${endpoints[0]?.url}/runsync`, post({ gate: file }));
     await until(async () => (await server.status("shop", "queue")).jobs.inProgress === 1, {
       what: "the job to run",
     });
     // Far beyond what the test may take.
-    await server.server.close({ graceMs: 3_600_000 });
+    const closing = server.server.close({ graceMs: 3_600_000 });
+    open();
+    await closing;
     assert.equal((await waiting).json.status, "COMPLETED");
   });
 
