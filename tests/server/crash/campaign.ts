@@ -40,7 +40,9 @@ interface JobAnswer {
 export interface CampaignOptions {
   seed: number;
   rounds: number;
-  /** Longest time from the moment a server serves to its end, ms. */
+  /** No further round begins after this time, ms. Default: all rounds, however long they take. */
+  withinMs?: number;
+  /** Longest time from the moment a server serves, or has acknowledged something, to its end, ms. */
   longestMs: number;
   /** The fault that the campaign should notice. */
   commitDelayMs?: number;
@@ -48,7 +50,9 @@ export interface CampaignOptions {
 
 export interface Report {
   seed: number;
+  /** Servers that were killed, and how many of them had acknowledged something for certain. */
   rounds: number;
+  heard: number;
   acknowledged: number;
   /** Acknowledged and not found, or not come to its end. */
   lost: string[];
@@ -75,6 +79,10 @@ export class Campaign {
   readonly #lost = new Set<string>();
   readonly #wrong = new Set<string>();
   readonly #restartsMs: number[] = [];
+  /** Resolves at the next acknowledgement. */
+  #acknowledgement = Promise.withResolvers<void>();
+  #rounds = 0;
+  #heard = 0;
   #endpoint = "";
   #key = "";
   #server: ChildProcess | undefined;
@@ -119,10 +127,12 @@ export class Campaign {
   }
 
   async run(): Promise<Report> {
+    const { rounds, withinMs = Infinity, commitDelayMs } = this.#options;
     const clients = Array.from({ length: CLIENTS }, () => this.#submitForever());
-    for (let round = 0; round < this.#options.rounds; round++) {
-      await this.#start(this.#options.commitDelayMs);
-      const killed = this.#killAfter(this.#lifeMs());
+    const endsAt = performance.now() + withinMs;
+    for (; this.#rounds < rounds && performance.now() < endsAt; this.#rounds++) {
+      await this.#start(commitDelayMs);
+      const killed = this.#killLater();
       await this.#lookAtSome(killed);
       await killed;
     }
@@ -191,11 +201,23 @@ export class Campaign {
     this.#restartsMs.push(performance.now() - startedAt);
   }
 
-  async #killAfter(ms: number): Promise<void> {
-    const server = this.#server;
+  /**
+   * Every other one some time after it has acknowledged something: on a slow machine those that are killed some
+   * time after their start may never get there. A fault in what is acknowledged shows in no others.
+   */
+  async #killLater(): Promise<void> {
+    const server = this.#server as ChildProcess;
+    const exited = once(server, "exit");
+    const { commitDelayMs } = this.#options;
+    const ms = this.#lifeMs();
+    if (this.#rounds % 2 === 0 || commitDelayMs !== undefined) {
+      this.#acknowledgement = Promise.withResolvers();
+      await Promise.race([this.#acknowledgement.promise, exited]);
+      if (server.exitCode !== null) throw new Error("the server has ended by itself");
+      this.#heard += 1;
+    }
     await new Promise((resolve) => setTimeout(resolve, ms));
-    const exited = once(server as ChildProcess, "exit");
-    server?.kill("SIGKILL");
+    server.kill("SIGKILL");
     await exited;
   }
 
@@ -221,6 +243,7 @@ export class Campaign {
     writeSync(this.#ledger, `${id} ${n}\n`);
     fsyncSync(this.#ledger);
     this.#accepted.set(id, { n, shown: undefined });
+    this.#acknowledgement.resolve();
     return true;
   }
 
@@ -310,12 +333,13 @@ export class Campaign {
   }
 
   #report(): Report {
-    const { seed, rounds } = this.#options;
+    const { seed } = this.#options;
     const executed = this.#readExecutions();
     const sorted = this.#restartsMs.toSorted((a, b) => a - b).map(Math.round);
     return {
       seed,
-      rounds,
+      rounds: this.#rounds,
+      heard: this.#heard,
       acknowledged: this.#accepted.size,
       lost: [...this.#lost],
       wrong: [...this.#wrong],
