@@ -21,8 +21,8 @@ queue(async (input: { does: string }) => {
   while (isShared && running < 4) await new Promise((resolve) => setTimeout(resolve, 5));
   if (input.does === "kill") {
     console.error("the poison is here");
-    // Its worker has said by then what it uses.
-    if (!isShared) await new Promise((resolve) => setTimeout(resolve, 1200));
+    // The server has seen by then what its worker uses.
+    if (!isShared) await new Promise((resolve) => setTimeout(resolve, 5000));
     process.kill(process.pid, "SIGKILL");
   }
   await new Promise((resolve) => setTimeout(resolve, isShared ? 60_000 : 50));
@@ -45,7 +45,7 @@ queue(async (input: { does: string }) => {
   {
     // One hears nothing; the others must not pay for it.
     name: "deaf",
-    options: { retries: 0, maxConcurrency: 3, executionTimeoutMs: 20_000, workers: [0, 1] },
+    options: { retries: 0, maxConcurrency: 3, executionTimeoutMs: 120_000, workers: [0, 1] },
     code: `
 let running = 0;
 queue(async (input: { does: string }) => {
@@ -71,7 +71,7 @@ const HUNGRY: readonly CodeEndpoint[] = (
   options: {
     retries: 0,
     maxConcurrency: jobs,
-    executionTimeoutMs: 60_000,
+    executionTimeoutMs: 140_000,
     workers: [0, 1],
     flashboot: false,
     env: { EATS: what, ...(what === "heap" ? { NODE_OPTIONS: "--max-old-space-size=64" } : {}) },

@@ -13,12 +13,10 @@ import { backwards, TestServer } from "./server-support.ts";
 /** Longer than two leases, so that a worker that fell silent would have lost its job. */
 const BUSY_MS = Number(process.env["FLASH_BUSY_MS"] ?? 12_000);
 const LIMIT_MS = 5000;
-/** How much longer a loop may have computed by the time it is ended. On an idle machine about 100 ms. */
-const LATE_MS = 800;
-/** What "at once" is measured with: jobs that run one after the other in about 100 ms, if nothing else happens. */
-const SOON_JOBS = 30;
-/** A worker that falls silent loses its jobs after this time. */
-const LEASE_MS = 5000;
+/** How much longer a loop may have computed by the time it is ended. On an idle machine it is about 100 ms. */
+const LATE_MS = 4000;
+/** What "at once" is measured with: jobs that run one after the other in some 300 ms, if nothing else happens. */
+const SOON_JOBS = 100;
 
 const NOTE = `
 import { appendFileSync } from "node:fs";
@@ -55,11 +53,10 @@ function spin(): number {
     name: "poison",
     options: { retries: 1 },
     code: `${NOTE}
-queue(async (input: { file: string }) => {
-  // Long enough for its worker to have said what it uses.
-  await new Promise((resolve) => setTimeout(resolve, 1200));
+queue(async () => {
+  // Long enough for the server to have seen what its worker uses.
+  await new Promise((resolve) => setTimeout(resolve, 5000));
   console.error("about to die");
-  note(input.file, Date.now());
   process.kill(process.pid, "SIGKILL");
 });`,
   },
@@ -165,7 +162,8 @@ describe("functions that misbehave", { concurrency: true }, () => {
     await queue.cancel(id);
     assert.equal((await queue.status(id)).status, "CANCELLED");
     const computedMs = await untilEnded(worker, child);
-    assert.ok(computedMs < 8000, `it went on for ${computedMs} ms`);
+    // It has five seconds to hear of it.
+    assert.ok(computedMs < 5000 + LATE_MS, `it went on for ${computedMs} ms`);
   });
 
   test("cancellation reaches the function and its children at once", async () => {
@@ -196,17 +194,15 @@ describe("functions that misbehave", { concurrency: true }, () => {
   });
 
   test("a job that kills its workers fails with how they died, and holds up nobody", async () => {
-    const file = path.join(folder, "poison");
     const queue = queueOf("poison");
-    const job = await queue.finished(await queue.submit({ file }));
+    const job = await queue.finished(await queue.submit({}));
     assert.deepEqual([job.status, job.retries], ["FAILED", 1]);
     assert.match(
       job.error ?? "",
       /^job timed out after 1 retries: worker \w+ was killed by SIGKILL, having used up to \d+ MiB of memory; its last output:\n {2}about to die/,
     );
-    const [first, second] = notes(file).map(([time]) => Number(time)) as [number, number];
-    // Seen by the exit, and not by the silence.
-    assert.ok(second - first < 1200 + LEASE_MS, `${second - first} ms between the attempts`);
+    const kinds = job.flash?.attempts?.map(({ failure }) => failure?.kind);
+    assert.deepEqual(kinds, ["signal", "signal"], "by the exit, and not by the silence");
   });
 
   test("stop() ends a job with its reason", async () => {
