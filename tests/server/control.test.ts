@@ -223,10 +223,10 @@ describe("deployments", () => {
         what: `release ${version}`,
       });
     }
+    await until(() => (statuses.get(200) ?? 0) > 50 || statuses.size > 1, { what: "answers" });
     over.abort();
     await Promise.all(clients);
     assert.deepEqual([...statuses.keys()], [200], JSON.stringify([...statuses]));
-    assert.ok((statuses.get(200) ?? 0) > 50);
   });
 
   test("a release whose workers cannot start does not take the serving one away", async (t) => {

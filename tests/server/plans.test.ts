@@ -53,7 +53,7 @@ describe("a plan", () => {
           name,
           kind: "lb",
           version: String(random.between(1, 2)),
-          options: { workers: [0, random.between(1, 2)], idleTimeoutS: 60 },
+          options: { workers: [0, random.between(1, 2)], idleTimeoutS: 3600 },
         }));
     /** What runs, by name: which endpoint and which process. */
     const running = async ({ endpoints }: Pick<DeploymentDocument, "endpoints">) => {
