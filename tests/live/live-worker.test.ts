@@ -229,7 +229,7 @@ describe("what it runs", () => {
       json_result: { $type: "Map", value: [[1, { $type: "bigint", value: "2" }]] },
       stdout: "said 1\nand 2n\n",
     });
-    assert.match(worker.stdout, /said 1/);
+    await until(() => worker.stdout.includes("said 1"), { what: "the output of the worker" });
     const failed = await run(
       `queue(() => { throw Object.assign(new RangeError("no"), { retryable: false }); });`,
       CALL,
@@ -335,15 +335,24 @@ queue((name) => "<" + name + ">", { input: text, output: short });`;
   });
 
   test("a queue endpoint's number of jobs at once, and no limit for routes", async (t) => {
-    const code = `let now = 0, most = 0;
-const work = async () => { most = Math.max(most, ++now); await new Promise((done) => setTimeout(done, 30)); now--; return most; };
+    // They meet: each stays until as many are there as should be, and then a moment longer.
+    const codeFor = (meeting: number): string => `let now = 0, came = 0, most = 0;
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+const work = async () => {
+  most = Math.max(most, ++now);
+  const wave = Math.ceil(++came / ${meeting}) * ${meeting};
+  while (came < wave) await pause(5);
+  await pause(30);
+  now--;
+  return most;
+};
 queue(work); route("GET", "/x", work);`;
     for (const [kind, call, expected] of [
       ["qb", CALL, 2],
       ["lb", { ...CALL, route: ROUTE }, 6],
     ] as const) {
       const { run } = await startLive(t, kind, { maxConcurrency: 2 });
-      const answers = await Promise.all([1, 2, 3, 4, 5, 6].map(() => run(code, call)));
+      const answers = await Promise.all([1, 2, 3, 4, 5, 6].map(() => run(codeFor(expected), call)));
       assert.equal(
         Math.max(...answers.map(({ json }) => json.json_result as number)),
         expected,

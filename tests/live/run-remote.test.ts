@@ -273,7 +273,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   test(`at ${signal} what it has deployed is removed`, async (t) => {
     const { program, sandbox } = await runLive(t, API);
     assert.equal((await liveStatus(sandbox, "live-app")).length, 1);
-    const { code } = await program.stop(signal, 30_000);
+    const { code } = await program.stop(signal, 120_000);
     assert.equal(code, 0);
     assert.deepEqual(await liveStatus(sandbox, "live-app"), []);
   });
@@ -285,13 +285,13 @@ test("what --keep or a kill leaves, the next run takes over and removes", async 
     (await liveStatus(sandbox, "live-app")).map(({ endpoints }) => endpoints.map(({ id }) => id));
   const first = await idsOf();
   assert.equal(first.length, 1);
-  await program.stop("SIGINT", 30_000);
+  await program.stop("SIGINT", 120_000);
   assert.deepEqual(await idsOf(), first);
 
   const again = (): Promise<Program> => startServing(sandbox, folder);
   await (await again()).stop("SIGKILL");
   assert.deepEqual(await idsOf(), first);
-  await (await again()).stop("SIGINT", 30_000);
+  await (await again()).stop("SIGINT", 120_000);
   assert.deepEqual(await idsOf(), []);
 });
 
