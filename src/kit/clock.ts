@@ -40,6 +40,26 @@ export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
   });
 }
 
+/** A timer that is this late, ms, tells of a process that has stood still. */
+const STANDSTILL_MS = 500;
+/** Then it reads for this long, ms, what others have said in the meantime: a second is what pings are apart. */
+const CATCH_UP_MS = 1500;
+
+/**
+ * Calls `run` after `ms` in which somebody may have been silent. A process that was stopped, or starved, comes
+ * to its timers before it comes to what it has been sent: it listens for a while first. Returns a function
+ * that cancels.
+ */
+export function afterListening(clock: Clock, ms: number, run: () => void): () => void {
+  const waitMs = Math.max(0, ms);
+  const dueAt = clock.elapsed() + waitMs;
+  let cancel = clock.after(waitMs, () => {
+    if (clock.elapsed() - dueAt < STANDSTILL_MS) run();
+    else cancel = afterListening(clock, CATCH_UP_MS, run);
+  });
+  return () => cancel();
+}
+
 /** A clock that stands still until it is told to move. For tests. */
 export class ManualClock implements Clock {
   #now: number;

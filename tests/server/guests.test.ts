@@ -7,6 +7,7 @@ import { ManualClock } from "../../src/kit/clock.ts";
 import { SqliteStore } from "../../src/server/server.ts";
 import { noWorkers } from "../../src/server/workers/roster.ts";
 import { Guests } from "../../src/server/workers/guests.ts";
+import { StoppedClock } from "../support/stopped-clock.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { TestServer, type Answer } from "./server-support.ts";
@@ -201,8 +202,11 @@ describe("worker keys", () => {
 });
 
 describe("presence", () => {
-  function setUp(): { clock: ManualClock; guests: Guests; heard: string[] } {
-    const clock = new ManualClock();
+  function setUp(clock = new ManualClock()): {
+    clock: ManualClock;
+    guests: Guests;
+    heard: string[];
+  } {
     const heard: string[] = [];
     const guests = new Guests({
       clock,
@@ -223,6 +227,19 @@ describe("presence", () => {
     clock.advance(1);
     assert.deepEqual(heard, ["a arrived", "a gone"]);
     assert.equal(guests.size, 0);
+  });
+
+  test("one that could not be heard, as the server stood still, is not gone for that", () => {
+    const clock = new StoppedClock();
+    const { guests, heard } = setUp(clock);
+    guests.enter("a")();
+    guests.enter("b")();
+    clock.advance(4000);
+    clock.standStill(60_000);
+    clock.advance(1000);
+    guests.enter("a")();
+    clock.advance(1500);
+    assert.deepEqual(heard, ["a arrived", "b arrived", "b gone"]);
   });
 
   test("an open poll is a sign of life", () => {

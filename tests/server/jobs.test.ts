@@ -7,6 +7,7 @@ import { OVERTIME_GRACE_MS } from "../../src/server/jobs/attempts.ts";
 import { Bells } from "../../src/server/jobs/bells.ts";
 import { TARGET, setUp, settleDown } from "./jobs-support.ts";
 import { openStore } from "../../src/server/store/store.ts";
+import { StoppedClock } from "../support/stopped-clock.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 
@@ -411,6 +412,23 @@ describe("lost workers", () => {
     await pass(500);
     assert.equal((await get(id))?.state, "IN_QUEUE");
     assert.deepEqual(lost, ["wk1"]);
+  });
+
+  test("a server that has stood still itself hears its workers before it takes them for silent", async (t) => {
+    const clock = new StoppedClock();
+    const { jobs, submit, take, get, pass } = await setUp(t, { clock });
+    const [heard, silent] = [await submit(), await submit()];
+    await take("wk1");
+    await take("wk2");
+    await jobs.ping("wk1", "ep1", [heard.id]);
+    await jobs.ping("wk2", "ep1", [silent.id]);
+    await pass(4000);
+    clock.standStill(60_000);
+    await pass(1000);
+    await jobs.ping("wk1", "ep1", [heard.id]);
+    await pass(2000);
+    assert.equal((await get(heard.id))?.state, "IN_PROGRESS");
+    assert.equal((await get(silent.id))?.state, "IN_QUEUE");
   });
 
   test("what a frozen worker posts after its lease is stale, and it is told to stop", async (t) => {

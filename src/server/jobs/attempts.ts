@@ -11,7 +11,7 @@
  *   - its worker never pinged: never. Its connection and its container speak for it.
  */
 
-import type { Clock } from "../../kit/clock.ts";
+import { afterListening, type Clock } from "../../kit/clock.ts";
 import type { TakenJob } from "../../contract/store.ts";
 
 /** A worker of ours pings every second. */
@@ -211,7 +211,8 @@ export class Attempts {
     if (deadline >= this.#timerAt) return;
     this.#cancelTimer?.();
     this.#timerAt = deadline;
-    this.#cancelTimer = this.#clock.after(deadline - this.#clock.elapsed(), () => this.#fire());
+    const waitMs = deadline - this.#clock.elapsed();
+    this.#cancelTimer = afterListening(this.#clock, waitMs, () => this.#fire());
   }
 
   #fire(): void {

@@ -8,7 +8,7 @@
  */
 
 import type { WorkerState } from "../../contract/states.ts";
-import type { Clock } from "../../kit/clock.ts";
+import { afterListening, type Clock } from "../../kit/clock.ts";
 
 /** A worker pings every second, in a process of its own. */
 const SILENT_MS = 5000;
@@ -120,7 +120,7 @@ export class Guests {
 
   #lookIn(guest: Guest, waitMs: number): void {
     guest.cancelLook();
-    guest.cancelLook = this.#options.clock.after(waitMs, () => this.#look(guest));
+    guest.cancelLook = afterListening(this.#options.clock, waitMs, () => this.#look(guest));
   }
 
   #look(guest: Guest): void {
