@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { boundedError, lossByEnd } from "../../src/server/jobs/failures.ts";
+import { PATIENT_CLOCK } from "../support/clocks.ts";
 import { deployCode, Queue, type CodeEndpoint, type JobAnswer } from "./code-support.ts";
 import { backwards, TestServer } from "./server-support.ts";
 
@@ -99,7 +100,8 @@ describe("out of memory", () => {
   let queues: ReadonlyMap<string, Queue> = new Map();
 
   before(async () => {
-    server = await TestServer.start(owner, { workerMemoryBytes: 400 * MIB });
+    const clock = PATIENT_CLOCK;
+    server = await TestServer.start(owner, { workerMemoryBytes: 400 * MIB, clock });
     const endpoints = await deployCode(owner, server, HUNGRY);
     queues = new Map([...endpoints].map(([name, endpoint]) => [name, new Queue(server, endpoint)]));
   });
@@ -146,7 +148,7 @@ describe("failures", { concurrency: true }, () => {
   let queues: ReadonlyMap<string, Queue> = new Map();
 
   before(async () => {
-    const server = await TestServer.start(owner);
+    const server = await TestServer.start(owner, { clock: PATIENT_CLOCK });
     const endpoints = await deployCode(owner, server, ENDPOINTS);
     queues = new Map([...endpoints].map(([name, endpoint]) => [name, new Queue(server, endpoint)]));
   });

@@ -7,7 +7,7 @@ import { ManualClock } from "../../src/kit/clock.ts";
 import { SqliteStore } from "../../src/server/server.ts";
 import { noWorkers } from "../../src/server/workers/roster.ts";
 import { Guests } from "../../src/server/workers/guests.ts";
-import { StoppedClock } from "../support/stopped-clock.ts";
+import { StoppedClock } from "../support/clocks.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { TestServer, type Answer } from "./server-support.ts";

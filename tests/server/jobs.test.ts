@@ -7,7 +7,7 @@ import { OVERTIME_GRACE_MS } from "../../src/server/jobs/attempts.ts";
 import { Bells } from "../../src/server/jobs/bells.ts";
 import { TARGET, setUp, settleDown } from "./jobs-support.ts";
 import { openStore } from "../../src/server/store/store.ts";
-import { StoppedClock } from "../support/stopped-clock.ts";
+import { StoppedClock } from "../support/clocks.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 

@@ -9,8 +9,9 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import { describe, test, type TestContext } from "node:test";
-import { systemClock, type Clock } from "../../src/kit/clock.ts";
+import type { Clock } from "../../src/kit/clock.ts";
 import { retryAfterS, roomAt, ServiceRate } from "../../src/server/workers/overload.ts";
+import { fastClock } from "../support/clocks.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { deployCode } from "./code-support.ts";
@@ -103,15 +104,6 @@ interface Setting {
   headers: Readonly<Record<string, string>>;
   maxConcurrency: number;
   clock?: Clock;
-}
-
-/** The machine's clock, so many times faster. */
-function fastClock(factor: number): Clock {
-  return {
-    now: () => systemClock.now(),
-    elapsed: () => systemClock.elapsed() * factor,
-    after: (ms, run) => systemClock.after(ms / factor, run),
-  };
 }
 
 for (const [way, headers] of Object.entries(WAYS)) {

@@ -5,7 +5,8 @@ import http from "node:http";
 import net from "node:net";
 import { describe, test, type TestContext } from "node:test";
 import { LIMITS } from "../../src/contract/limits.ts";
-import { systemClock, type Clock } from "../../src/kit/clock.ts";
+import type { Clock } from "../../src/kit/clock.ts";
+import { LeapingClock } from "../support/clocks.ts";
 import { until } from "../support/until.ts";
 import { TestServer, isAlive, type EndpointSpec } from "./server-support.ts";
 
@@ -22,27 +23,6 @@ async function deployed(
   ]);
   const id = endpoints[0]?.id ?? "";
   return { server, base: `/lb/${id}`, id };
-}
-
-/** The machine's clock, whose monotonic time can be set on. */
-class LeapingClock implements Clock {
-  #leaptMs = 0;
-
-  now(): number {
-    return systemClock.now();
-  }
-
-  after(ms: number, run: () => void): () => void {
-    return systemClock.after(ms, run);
-  }
-
-  elapsed(): number {
-    return systemClock.elapsed() + this.#leaptMs;
-  }
-
-  leap(ms: number): void {
-    this.#leaptMs += ms;
-  }
 }
 
 describe("from nothing and back", () => {

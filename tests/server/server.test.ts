@@ -6,7 +6,8 @@ import path from "node:path";
 import { describe, test, type TestContext } from "node:test";
 import { SqliteStore } from "../../src/server/server.ts";
 import { FlashError } from "../../src/contract/errors.ts";
-import { systemClock, type Clock } from "../../src/kit/clock.ts";
+import type { Clock } from "../../src/kit/clock.ts";
+import { LATE_CLOCK } from "../support/clocks.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { TestServer, backwards, isAlive, type EndpointSpec } from "./server-support.ts";
@@ -28,12 +29,6 @@ async function queue(
   ]);
   return { server, url: endpoints[0]?.url ?? "" };
 }
-
-/** The machine's clock, with timers that fire a thousand times later. */
-const LATE_CLOCK: Clock = {
-  ...systemClock,
-  after: (ms, run) => systemClock.after(ms * 1000, run),
-};
 
 /** What jobs and requests wait for, so that they run until the test has seen it. */
 function gate(t: TestContext): { file: string; open: () => void } {
