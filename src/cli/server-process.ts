@@ -84,7 +84,7 @@ async function startServer(
   options: ServerProcessOptions & { log: Log },
 ): Promise<FlashServer> {
   const { log } = options;
-  const store = openStore({ home, durability: options.durability ?? "strict" });
+  const store = openStore({ home, durability: options.durability ?? "strict", log });
   const compute = new ProcessCompute({ home, log });
   try {
     return await FlashServer.start({

@@ -53,7 +53,7 @@ export class Engine implements FrontEngine {
     const { home, version, log } = options;
     makeFolder(home);
     // Losing the last moments to a power cut is fine here; waiting for the disk on every job is not.
-    const store = openOwnStore(home);
+    const store = openOwnStore(home, log);
     const compute = computeOf(options);
     try {
       const server = await FlashServer.start({
@@ -170,9 +170,9 @@ function computeOf({ home, log, remote }: EngineOptions): Compute {
   return new RelayCompute({ compute, folder, env, isLive: (name) => live.has(name) });
 }
 
-function openOwnStore(home: string): SqliteStore {
+function openOwnStore(home: string, log: Log): SqliteStore {
   try {
-    return openStore({ home, durability: "relaxed" });
+    return openStore({ home, durability: "relaxed", log });
   } catch (cause) {
     if (!FlashError.is(cause) || cause.code !== "CONFLICT") throw cause;
     throw new FlashError("CONFLICT", "This project is being run already.", {

@@ -14,14 +14,20 @@ import { DatabaseSync } from "node:sqlite";
 import { promisify } from "node:util";
 import { FlashError } from "../../contract/errors.ts";
 import type { Durability } from "../../contract/store.ts";
+import type { Log } from "../../kit/log.ts";
+import { reportDamage } from "./damage.ts";
 import { Disk, type Flushable } from "./disk.ts";
 import { Journal } from "./journal.ts";
 import { Reserve, withReserve } from "./reserve.ts";
 import type { DiskSpace } from "./room.ts";
 import { migrate } from "./schema.ts";
+import { findLogDamage } from "./write-ahead-log.ts";
 
 const MIB = 1024 * 1024;
 const DATABASE_FILE = "flash.db";
+const JOURNAL_FILE = "flash.journal";
+/** SQLITE_CORRUPT and SQLITE_NOTADB. */
+const DAMAGE_CODES = new Set<unknown>([11, 26]);
 
 /**
  * Half of SQLite's own: a commit writes every page that has changed, of the table and of each index,
@@ -40,8 +46,11 @@ export interface OpenDatabase {
   close(): void;
 }
 
-/** Throws `CONFLICT` when another server uses the folder or a newer version wrote it. */
-export function openDatabase(home: string, durability: Durability): OpenDatabase {
+/**
+ * Throws `CONFLICT` when another server uses the folder or a newer version wrote it, `INTERNAL` when the
+ * database cannot be read. `log`: where other damage is reported.
+ */
+export function openDatabase(home: string, durability: Durability, log?: Log): OpenDatabase {
   if (durability === "memory") {
     const db = new DatabaseSync(":memory:");
     configure(db, durability);
@@ -58,15 +67,17 @@ export function openDatabase(home: string, durability: Durability): OpenDatabase
   const lock = lockHome(home);
   const space = new Reserve(home);
   try {
+    reportLogDamage(home, log);
     const { db, journal } = withReserve(space, () => openFiles(home, durability));
-    const log = durability === "strict" ? openLog(home) : undefined;
+    reportJournalDamage(home, journal, log);
+    const ahead = durability === "strict" ? openLog(home) : undefined;
     return {
       db,
       journal,
-      disk: log && new Disk({ journal, log }),
+      disk: ahead && new Disk({ journal, log: ahead }),
       space,
       close: () => {
-        log?.close();
+        ahead?.close();
         journal.close();
         db.close();
         lock.close();
@@ -78,6 +89,18 @@ export function openDatabase(home: string, durability: Durability): OpenDatabase
   }
 }
 
+/** Before SQLite looks at it, which begins it anew. */
+function reportLogDamage(home: string, log: Log | undefined): void {
+  const file = logOf(home);
+  const reason = findLogDamage(file);
+  if (reason !== undefined) reportDamage({ file, reason }, log);
+}
+
+function reportJournalDamage(home: string, journal: Journal, log: Log | undefined): void {
+  const reason = journal.findDamage();
+  if (reason !== undefined) reportDamage({ file: join(home, JOURNAL_FILE), reason }, log);
+}
+
 function openFiles(home: string, durability: Durability): { db: DatabaseSync; journal: Journal } {
   const file = join(home, DATABASE_FILE);
   const db = new DatabaseSync(file, { timeout: 5000 });
@@ -86,12 +109,25 @@ function openFiles(home: string, durability: Durability): { db: DatabaseSync; jo
     chmodSync(file, 0o600);
     configure(db, durability);
     migrate(db, file);
-    const journal = new Journal(join(home, "flash.journal"), lackingGeneration(db));
+    const journal = new Journal(join(home, JOURNAL_FILE), lackingGeneration(db));
     return { db, journal };
   } catch (error) {
     db.close();
-    throw error;
+    throw isDamage(error) ? damagedError(file, error) : error;
   }
+}
+
+function isDamage(error: unknown): boolean {
+  const { errcode } = (error ?? {}) as { errcode?: unknown };
+  return typeof errcode === "number" && DAMAGE_CODES.has(errcode & 0xff);
+}
+
+function damagedError(file: string, cause: unknown): FlashError {
+  const { message } = cause as Error;
+  return new FlashError("INTERNAL", `${file} is damaged: ${message}.`, {
+    hint: "Nothing of it was changed. Put back a copy of the whole FLASH_HOME, or see what 'sqlite3 flash.db .recover' finds.",
+    cause,
+  });
 }
 
 /**
@@ -135,7 +171,7 @@ function lockHome(home: string): DatabaseSync {
  * the same file until the database is closed.
  */
 function openLog(home: string): Flushable & { close: () => void } {
-  const fd = openSync(join(home, `${DATABASE_FILE}-wal`), "r+");
+  const fd = openSync(logOf(home), "r+");
   // The log may be a new file, and so may the journal: their names have to survive as well.
   const folder = openSync(home, "r");
   fsyncSync(folder);
@@ -146,6 +182,10 @@ function openLog(home: string): Flushable & { close: () => void } {
     flushNow: () => fdatasyncSync(fd),
     close: () => closeSync(fd),
   };
+}
+
+function logOf(home: string): string {
+  return join(home, `${DATABASE_FILE}-wal`);
 }
 
 function lackingGeneration(db: DatabaseSync): number {

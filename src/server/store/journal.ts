@@ -11,7 +11,8 @@
  *      disk.
  *   3. A batch counts as a whole or not at all: its head names its generation, length and checksum.
  *   4. A generation is written to by one process only: behind what a power failure has torn there may be
- *      whole batches, which would follow upon the next process's as if they were its own.
+ *      whole batches, which would follow upon the next process's as if they were its own. So would those
+ *      of generations that the database has not come to, when it is older than the journal.
  */
 
 import {
@@ -50,6 +51,8 @@ export interface Batch {
 export class Journal {
   readonly #fd: number;
   readonly #bytes = Buffer.allocUnsafe(HALF_BYTES);
+  /** When it was opened. */
+  readonly #size: number;
   #generation: number;
   /** Where the next batch begins, within the half. */
   #at = 0;
@@ -61,9 +64,11 @@ export class Journal {
   constructor(file: string, generation: number) {
     this.#fd = openSync(file, constants.O_RDWR | constants.O_CREAT, 0o600);
     this.#generation = generation;
+    this.#size = fstatSync(this.#fd).size;
     // All of it at once: no later write can find the disk full, or has to note a new length.
-    if (fstatSync(this.#fd).size < 2 * HALF_BYTES) {
-      writeSync(this.#fd, Buffer.alloc(2 * HALF_BYTES), 0, 2 * HALF_BYTES, 0);
+    const missing = 2 * HALF_BYTES - this.#size;
+    if (missing > 0) {
+      writeSync(this.#fd, Buffer.alloc(missing), 0, missing, this.#size);
       fsyncSync(this.#fd);
     }
   }
@@ -74,27 +79,55 @@ export class Journal {
 
   /** All batches of a generation, in order, up to the first that is not whole. */
   read(generation: number): Batch[] {
-    const half = Buffer.alloc(HALF_BYTES);
-    const length = readSync(this.#fd, half, 0, HALF_BYTES, halfOf(generation));
+    return this.#read(generation).batches;
+  }
+
+  /** `end`: where in the half the first batch that is not whole begins. */
+  #read(generation: number): { batches: Batch[]; half: Buffer; end: number } {
+    const half = this.#half(generation);
     const batches: Batch[] = [];
-    for (let at = 0; at + HEAD_BYTES <= length;) {
-      const bytes = half.subarray(at, length);
+    let end = 0;
+    while (end + HEAD_BYTES <= half.length) {
+      const bytes = half.subarray(end);
       const content = contentOf(bytes, generation);
       if (content === undefined) break;
       const isOpening = bytes.readUInt16LE(10) === OPENING;
       batches.push({ isOpening, text: content.toString("utf8") });
-      at += HEAD_BYTES + content.length;
+      end += HEAD_BYTES + content.length;
     }
-    return batches;
+    return { batches, half, end };
   }
 
-  /** Whether anything was ever written for the generation that the database lacks, or for the next one. */
-  get isBegun(): boolean {
+  #half(generation: number): Buffer {
     const half = Buffer.alloc(HALF_BYTES);
-    return [this.#generation, this.#generation + 1].some((generation) => {
-      const length = readSync(this.#fd, half, 0, HALF_BYTES, halfOf(generation));
-      return half.subarray(0, length).includes(markOf(generation));
+    return half.subarray(0, readSync(this.#fd, half, 0, HALF_BYTES, halfOf(generation)));
+  }
+
+  /** Whether anything was ever written for the generation that the database lacks, or for a later one. */
+  get isBegun(): boolean {
+    const generations = [this.#generation, this.#generation + 1];
+    const isMarked = generations.some((one) => this.#half(one).includes(markOf(one)));
+    return isMarked || this.#newest > this.#generation;
+  }
+
+  /** What was written and cannot be read, as a kill does not leave it. Undefined: nothing. */
+  findDamage(): string | undefined {
+    const generation = this.#generation;
+    const ahead = this.#newest - generation - 1;
+    if (ahead > 0) return `the database is older than it, by ${ahead} checkpoints or more`;
+    // A new home has none, and neither has one of a version that knew none.
+    const isExpected = this.#size > 0 || generation > 1;
+    if (this.#size < 2 * HALF_BYTES && isExpected) return "it is not there as a whole";
+    const hidden = [generation, generation + 1].filter((one) => {
+      const { half, end } = this.#read(one);
+      return half.includes(markOf(one), end + 1);
     });
+    return hidden.length === 0 ? undefined : "batches behind one that is not whole are not read";
+  }
+
+  /** The latest generation with a whole beginning; 0 when there is none. */
+  get #newest(): number {
+    return Math.max(...[0, 1].map((half) => beginningOf(this.#half(half))));
   }
 
   /** False when a text of so many characters may not fit any more. */
@@ -161,7 +194,16 @@ export class Journal {
 
   /** The database holds everything: the next generation begins. */
   turn(): void {
-    this.#generation += 1;
+    this.#begin(this.#generation + 1);
+  }
+
+  /** For a journal that was opened just now and read: {@link turn} to a generation of which it has nothing. */
+  turnToNew(): void {
+    this.#begin(Math.max(this.#generation, this.#newest) + 1);
+  }
+
+  #begin(generation: number): void {
+    this.#generation = generation;
     this.#at = this.#prepared;
     this.#prepared = 0;
     this.#text = "";
@@ -182,6 +224,13 @@ export class Journal {
 
 function halfOf(generation: number): number {
   return (generation % 2) * HALF_BYTES;
+}
+
+/** Which generation a half has the beginning of; 0 when that is not whole. */
+function beginningOf(half: Buffer): number {
+  if (half.length < HEAD_BYTES) return 0;
+  const generation = half.readUIntLE(4, 6);
+  return contentOf(half, generation) === undefined ? 0 : generation;
 }
 
 /** What each head of a generation begins with. */

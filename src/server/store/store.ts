@@ -3,6 +3,7 @@
  * nothing else: no timers, no opinions about retries.
  *
  *   database         opening: lock, durability, permissions
+ *   damage           what is said when its files lack something; write-ahead-log: what SQLite says nothing of
  *   schema           tables, triggers, migrations
  *   commit           group commit; operation: one of a group
  *   room             on the disk, for new work; reserve: for the end of what was accepted
@@ -25,6 +26,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import type { ControlStore, Durability, Store, StoreMeasures } from "../../contract/store.ts";
+import type { Log } from "../../kit/log.ts";
 import { SqliteAuditStore } from "./audit-store.ts";
 import { SqliteBatchStore } from "./batch-store.ts";
 import { Committer, type Failpoints } from "./commit.ts";
@@ -44,13 +46,16 @@ export interface StoreOptions {
   home: string;
   /** Default `strict`. */
   durability?: Durability;
+  /** Where it is said what the files lack. Default: nowhere. */
+  log?: Log;
   /** For tests. */
   failpoints?: Failpoints;
 }
 
 /**
  * Opens the store of a FLASH_HOME, and keeps every other server out until {@link SqliteStore.close} or
- * the end of the process. Throws `CONFLICT` when another server has it, or a newer version wrote it.
+ * the end of the process. Throws `CONFLICT` when another server has it, or a newer version wrote it, and
+ * `INTERNAL` when the database cannot be read.
  */
 export function openStore(options: StoreOptions): SqliteStore {
   return new SqliteStore(options);
@@ -70,9 +75,9 @@ export class SqliteStore implements Store {
   readonly #committer: Committer;
   #closing: Promise<void> | undefined;
 
-  constructor({ home, durability = "strict", failpoints = {} }: StoreOptions) {
+  constructor({ home, durability = "strict", log, failpoints = {} }: StoreOptions) {
     this.durability = durability;
-    this.#database = openDatabase(home, durability);
+    this.#database = openDatabase(home, durability, log);
     const db: DatabaseSync = this.#database.db;
     const { journal, disk } = this.#database;
     const lanes = new Lanes(db);
@@ -92,7 +97,7 @@ export class SqliteStore implements Store {
       for (const job of recover({ db, lanes, journal })) recent.adopt(job);
       // Both generations have been read, and neither is needed once the database has their jobs.
       if (journal.isBegun) {
-        journal.turn();
+        journal.turnToNew();
         committer.settleAll();
       }
       disk?.log.flushNow();
