@@ -61,7 +61,7 @@ export type ServerFrame =
   | { kind: "stop"; jobIds: string[] }
   | { kind: "drained" };
 
-/** More than any worker runs at once. */
+/** More than any worker runs at once, or holds. */
 const MAX_SLOTS = 100_000;
 const POST_HEAD =
   /^\{"(done|failed|progress|chunk)":"([\w.~-]{1,255})","attempt":(\d{1,15}),(?:"number":(\d{1,15}),)?"(output|body)":/;
@@ -120,7 +120,9 @@ export function readWorkerFrame(line: string): WorkerFrame | undefined {
   if (drain === true) return { kind: "drain" };
   if (!isSlots(slots)) return undefined;
   if (hello === undefined) return { kind: "slots", slots };
-  return isIds(hello) ? { kind: "hello", held: hello, slots } : undefined;
+  return isIds(hello) && hello.length <= MAX_SLOTS
+    ? { kind: "hello", held: hello, slots }
+    : undefined;
 }
 
 function readPost(line: string, head: RegExpExecArray): PostFrame | undefined {

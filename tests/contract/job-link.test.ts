@@ -90,6 +90,12 @@ describe("frames", () => {
     test(`no frame of a worker: ${line}`, () => assert.equal(readWorkerFrame(line), undefined));
   }
 
+  test("a greeting names at most as many jobs as a worker can hold", () => {
+    const read = (count: number) => readWorkerFrame(helloFrame(Array(count).fill("a"), 1).trim());
+    assert.equal(read(100_000)?.kind, "hello");
+    assert.equal(read(100_001), undefined);
+  });
+
   for (const line of ["", "{}", "1", '{"job":{"id":"a"}}', '{"job":{"id":1,"input":1}}', "[1]"]) {
     test(`no frame of a server: ${line}`, () => assert.equal(readServerFrame(line), undefined));
   }

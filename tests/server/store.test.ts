@@ -14,6 +14,7 @@ import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { newJob, takeOf, temporaryStore } from "./store-support.ts";
 
+const MIB = 1024 * 1024;
 const RETENTION = 60_000;
 
 function hasCode(code: string) {
@@ -545,6 +546,32 @@ describe("numbers", () => {
     assert.equal((await store.jobs.take(takeOf()))[0]?.input, input);
     assert.equal((await store.jobs.get(id))?.input, input);
   });
+
+  for (const [what, keyOf] of [
+    ["without keys", () => null],
+    ["of many keys", (n: number) => `key-${n}`],
+  ] as const) {
+    test(`large inputs ${what} are handed out a few at a time, and never none`, async (t) => {
+      const store = temporaryStore(t, { durability: "memory" });
+      const input = JSON.stringify("x".repeat(12 * MIB));
+      const huge = JSON.stringify("x".repeat(33 * MIB));
+      const inputs = ["1", input, input, input, huge, huge, "2"];
+      for (const [n, one] of inputs.entries()) {
+        await submitOne(store, { id: `job-${n}`, input: one, key: keyOf(n), runAt: 1000 + n });
+      }
+      const takes: string[][] = [];
+      for (let left = inputs.length; left > 0; left -= takes.at(-1)?.length ?? left) {
+        takes.push((await store.jobs.take(takeOf({ limit: 100 }))).map(({ id }) => id));
+      }
+      assert.deepEqual(takes, [
+        ["job-0", "job-1", "job-2"],
+        ["job-3"],
+        ["job-4"],
+        ["job-5"],
+        ["job-6"],
+      ]);
+    });
+  }
 });
 
 describe("webhooks", () => {

@@ -74,7 +74,8 @@ export class Work {
 
   async resume(workerId: string, held: readonly string[]): Promise<void> {
     const running = await this.#store.jobs.running({ workerId });
-    await this.#moves.putBack(running.filter(({ id }) => !held.includes(id)));
+    const known = new Set(held);
+    await this.#moves.putBack(running.filter(({ id }) => !known.has(id)));
   }
 
   async done(word: WorkerWord & { body: DoneBody }): Promise<Verdict> {

@@ -122,6 +122,8 @@ export function prepareStatements(db: DatabaseSync) {
       VALUES (?, ?, ?, 'IN_QUEUE', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     insertLargeInput: sql("INSERT INTO large_inputs (job, input) VALUES (?, ?)"),
     largeInput: sql("SELECT input FROM large_inputs WHERE job = ?"),
+    /** Without reading it. */
+    largeInputBytes: sql("SELECT octet_length(input) AS bytes FROM large_inputs WHERE job = ?"),
     insertKey: sql("INSERT INTO idempotency_keys (endpoint_id, key, job) VALUES (?, ?, ?)"),
     byKey: sql(`SELECT ${ALL} FROM jobs WHERE seq =
       (SELECT job FROM idempotency_keys WHERE endpoint_id = ? AND key = ?)`),

@@ -10,6 +10,12 @@ import { isBefore, type Position, type RecentJobs } from "./recent-jobs.ts";
 
 type TakeRequest = Parameters<JobStore["take"]>[0];
 
+/**
+ * One take hands out about so many bytes at most, but at least one job. They become one text, which has to
+ * fit into memory, and into the longest string there can be; who has room for more asks again at once.
+ */
+const TAKE_BYTES = 32 * 1024 * 1024;
+
 export interface JobTakesOptions {
   sql: Statements;
   committer: Committer;
@@ -113,7 +119,7 @@ export class JobTakes {
     // The next take brings the recent ones, and those behind them.
     const rows = until === undefined ? due : due.filter((row) => isBefore(positionOf(row), until));
     if (rows.some(runsAlone)) return this.#takeInTurn(request, lanes);
-    return rows.map((row) => this.#takeOne(request, row));
+    return this.#portion(rows).map((row) => this.#takeOne(request, row));
   }
 
   /**
@@ -126,12 +132,15 @@ export class JobTakes {
     const plainLanes = lanes.filter((lane) => !lane.isKeyed);
     const plain = this.#dueJobs(request, plainLanes, isTogether);
     const taken: TakenJob[] = [];
+    let bytes = 0;
     while (taken.length < limit) {
       const turn = this.#keyed.next(keyed, now, isTogether);
       const [first] = plain;
       const isPlain = first !== undefined && (turn === undefined || first.run_at <= turn.at);
       const row = isPlain ? first : turn?.row;
       if (row === undefined) return taken;
+      bytes += this.#bytesOf(row);
+      if (taken.length > 0 && bytes > TAKE_BYTES) return taken;
       if (runsAlone(row) && !(isIdle && taken.length === 0)) {
         const waitsLong = now - (row.alone_since ?? now) >= ALONE_WAIT_MS;
         if (isIdle || waitsLong || taken.length > 0) return taken;
@@ -143,6 +152,20 @@ export class JobTakes {
       if (runsAlone(row)) return taken;
     }
     return taken;
+  }
+
+  /** The first of these rows, as many as one take hands out. */
+  #portion(rows: readonly JobRow[]): readonly JobRow[] {
+    if (rows.length < 2) return rows;
+    let bytes = 0;
+    const end = rows.findIndex((row) => (bytes += this.#bytesOf(row)) > TAKE_BYTES);
+    return end === -1 ? rows : rows.slice(0, Math.max(1, end));
+  }
+
+  /** What a worker is sent of it, about. */
+  #bytesOf({ seq, input, extra }: JobRow): number {
+    const large = input === null ? Number(this.#sql.largeInputBytes.get(seq)?.["bytes"] ?? 0) : 0;
+    return large + (input?.length ?? 0) + (extra?.length ?? 0);
   }
 
   /** The row was read in the same transaction, so what becomes of it is known. */
