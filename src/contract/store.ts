@@ -111,9 +111,10 @@ export interface JobStore {
   hasAlone(): Promise<boolean>;
   /**
    * Accepts jobs, all or none. With an idempotency key that is already known for the endpoint the
-   * earlier job is returned instead.
+   * earlier job is returned instead. `isWaited`: who has asked is told nothing before the jobs' ends, which
+   * the disk has with everything before them, so that this may resolve earlier.
    */
-  submit(jobs: readonly NewJob[]): Promise<Job[]>;
+  submit(jobs: readonly NewJob[], options?: { isWaited?: boolean }): Promise<Job[]>;
   /**
    * Hands out up to `limit` due jobs of an endpoint, oldest first: IN_QUEUE → IN_PROGRESS,
    * `attempt` + 1. Only jobs of `releaseId`, when it is given. Keys take turns. A job that runs alone is

@@ -115,7 +115,7 @@ const NOTHING_RECENT = {
 
 describe("flushing", () => {
   /** A committer whose flushes end when the test says so. */
-  function withFlushes(t: Parameters<typeof temporaryFolder>[0]) {
+  function withFlushes(t: Parameters<typeof temporaryFolder>[0], { hasJournal = false } = {}) {
     const db = new DatabaseSync(":memory:");
     t.after(() => db.close());
     db.exec("CREATE TABLE things (text TEXT)");
@@ -128,11 +128,12 @@ describe("flushing", () => {
     };
     const file = { flush, flushNow: () => assert.fail("the group is too large to wait") };
     const disk = new Disk({ journal: file, log: file });
-    const committer = new Committer({ db, disk, ...NOTHING_RECENT, space: undefined });
+    const recent = { ...NOTHING_RECENT.recent, write: () => hasJournal };
+    const committer = new Committer({ db, disk, ...NOTHING_RECENT, recent, space: undefined });
     // So many that nobody waits for their flush.
     const add = () =>
       Promise.all(Array.from({ length: 10 }, () => committer.commit(() => insert.run())));
-    return { committer, flushes, add };
+    return { committer, flushes, add, insert };
   }
 
   test("comes before every acknowledgement, and what arrives meanwhile is the next group", async (t) => {
@@ -151,6 +152,22 @@ describe("flushing", () => {
     flushes[1]?.resolve();
     await Promise.all(others);
     assert.equal(committer.statistics.commits, 2);
+  });
+
+  test("is not waited for by what need not be on the disk, if the journal has it", async (t) => {
+    const { committer, flushes, insert } = withFlushes(t, { hasJournal: true });
+    const early = { early: "journaled", accepts: true } as const;
+    const run = (): unknown => insert.run();
+    assert.equal(await committer.commit(run, { ...early, recent: () => "journaled" }), "journaled");
+    assert.equal(flushes.length, 0);
+    let isTold = false;
+    const group = Array.from({ length: 10 }, () => committer.commit(run, early));
+    const told = Promise.all(group).then(() => (isTold = true));
+    const readable = committer.durable.then(() => assert.ok(flushes.length > 0));
+    await until(() => flushes.length > 0, { what: "a flush" });
+    assert.equal(isTold, false);
+    await until(() => (flushes.forEach(({ resolve }) => resolve()), isTold), { what: "the end" });
+    await Promise.all([told, readable]);
   });
 
   test("is not needed by operations that change nothing", async (t) => {

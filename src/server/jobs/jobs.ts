@@ -146,7 +146,9 @@ export class Jobs {
     // Hung before the job is there: its end is not missed, and the record need not be read.
     const bell = this.#moves.ends.hang(id, waitMs);
     try {
-      const job = await this.#moves.submit(this.#newJob(id, "runsync", { target, request }));
+      const asked = this.#newJob(id, "runsync", { target, request });
+      // Nobody hears of it before it has ended, or was read from the disk.
+      const job = await this.#moves.submit(asked, { isWaited: true });
       if (job.id === id) onAccepted?.(id);
       if (job.id === id) await bell.wait(Math.min(left(), LOOK_AGAIN_MS));
       return bell.value ?? (await this.waitFinal(job.id, left(), signal())) ?? job;

@@ -137,9 +137,9 @@ export class Moves {
 
   // --- into the queue and out of it
 
-  submit(request: NewJob): Promise<Job> {
+  submit(request: NewJob, options?: { isWaited?: boolean }): Promise<Job> {
     const { id, endpointId, releaseId, runAt, createdAt } = request;
-    const submitted = this.#store.jobs.submit([request]);
+    const submitted = this.#store.jobs.submit([request], options);
     // The poll's look joins the submission's transaction: one flush for both. See invariant 2.
     if (runAt <= createdAt) this.polls.ring(endpointId, releaseId);
     return submitted.then(([job]) => {

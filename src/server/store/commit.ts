@@ -23,15 +23,18 @@ import type { StoreMeasures } from "../../contract/store.ts";
 import { Histogram } from "../../kit/histogram.ts";
 import type { Disk } from "./disk.ts";
 import { Flusher, type Written } from "./flusher.ts";
-import { refuse, tell, Undone, type Operation } from "./operation.ts";
+import { isEarly, refuse, tell, Undone, type Operation } from "./operation.ts";
 import { withReserve } from "./reserve.ts";
 import { fullError, isStorageError, Room, type DiskSpace } from "./room.ts";
 
 export interface OperationOptions {
   /** The operation accepts new work, and is refused when the disk is full. */
   accepts?: boolean;
-  /** Told as soon as it is written: should the machine fail now, it will not matter to anybody. */
-  early?: boolean;
+  /**
+   * Told as soon as it is written; `journaled`: when that was to the journal. Should the machine fail now, it
+   * will not matter to anybody. Default: when the disk has it.
+   */
+  early?: "written" | "journaled" | undefined;
   /** Makes the move on recent jobs alone. {@link DATABASE}: nothing was done, the operation itself has to. */
   recent?: () => unknown;
   /** Whether the operation itself concerns recent jobs. Default: it does. */
@@ -151,7 +154,7 @@ export class Committer {
    */
   commit<T>(run: () => T, options: OperationOptions = {}): Promise<T> {
     if (this.#end !== undefined) return Promise.reject(this.#end);
-    const { accepts = false, early = false, recent, concernsRecent } = options;
+    const { accepts = false, early, recent, concernsRecent } = options;
     if (accepts && !this.#room.isThere) return Promise.reject(fullError());
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     this.#queue.push({
@@ -231,9 +234,9 @@ export class Committer {
     const { disk } = this.#options;
     if (hasJournaled) disk?.journal.wrote();
     if (hasChanges) disk?.log.wrote();
-    const early = done.filter((operation) => operation.early);
+    const early = done.filter(isEarly);
     for (const operation of early) tell(operation);
-    const others = early.length === 0 ? done : done.filter((operation) => !operation.early);
+    const others = early.length === 0 ? done : done.filter((operation) => !isEarly(operation));
     if (others.length === 0) return;
     const written: Written = {
       size: others.length,

@@ -86,9 +86,11 @@ export class SqliteJobStore implements JobStore {
     return this.#sql.hasAlone.get() !== undefined;
   }
 
-  submit(jobs: readonly NewJob[]): Promise<Job[]> {
+  submit(jobs: readonly NewJob[], { isWaited = false } = {}): Promise<Job[]> {
     return this.#committer.commit(() => jobs.map((job) => this.#submit(job)), {
       accepts: true,
+      // In the database it may have been the first of its lane, which later jobs of the journal count on.
+      early: isWaited ? "journaled" : undefined,
       recent: () => this.#submitRecent(jobs),
       concernsRecent: () => false,
     });

@@ -58,7 +58,7 @@ export class JobTakes {
     // With nothing on its way to the disk, an empty queue is known to be empty without a transaction.
     if (this.#committer.isIdle && !this.#hasDue(request)) return Promise.resolve([]);
     return this.#committer.commit(() => this.#take(request), {
-      early: request.isLocal === true,
+      early: request.isLocal === true ? "written" : undefined,
       recent: () => this.#takeRecent(request),
       concernsRecent: () => this.#isForRecent(request),
     });

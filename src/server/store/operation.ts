@@ -5,7 +5,7 @@ export interface Operation {
   readonly recent: (() => unknown) | undefined;
   readonly concernsRecent: (() => boolean) | undefined;
   readonly accepts: boolean;
-  readonly early: boolean;
+  readonly early: "written" | "journaled" | undefined;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
   /** What it brought. */
@@ -30,6 +30,11 @@ export function refuse(operations: readonly Operation[], error: unknown): void {
     operation.value = new Undone(error);
     operation.place = "database";
   }
+}
+
+/** It is told before the disk has what it did. */
+export function isEarly({ early, place }: Operation): boolean {
+  return early === "written" || (early === "journaled" && place === "journal");
 }
 
 export function tell({ value, resolve, reject }: Operation): void {
