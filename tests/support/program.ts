@@ -17,12 +17,16 @@ export interface Finished {
   stderr: string;
 }
 
+/** A program that has not ended by then does not end, however much else the machine has to do. */
+const GRACE_MS = 60_000;
+
 /** A running program. */
 export class Program {
   readonly child: ChildProcess;
   stdout = "";
   stderr = "";
   readonly finished: Promise<Finished>;
+  #hasFinished = false;
   #watchers = new Set<() => void>();
 
   constructor(command: string, args: readonly string[], options: ProgramOptions) {
@@ -47,6 +51,7 @@ export class Program {
     this.finished = new Promise((resolve, reject) => {
       this.child.once("error", reject);
       this.child.once("close", (code, signal) => {
+        this.#hasFinished = true;
         this.#wake();
         resolve({ code, signal, stdout: this.stdout, stderr: this.stderr });
       });
@@ -61,7 +66,7 @@ export class Program {
   ): Program {
     const program = new Program(command, args, options);
     owner.after(async () => {
-      if (program.isRunning) await program.stop("SIGTERM", 10_000);
+      if (program.isRunning) await program.stop("SIGTERM");
     });
     return program;
   }
@@ -88,7 +93,10 @@ export class Program {
         if (found !== null) {
           done();
           resolve(found);
-        } else if (!this.isRunning) fail(`Program ended with ${String(this.child.exitCode)}`);
+          return;
+        }
+        // Not at its exit: what it wrote last may come after that.
+        if (this.#hasFinished) fail(`Program ended with ${String(this.child.exitCode)}`);
       };
       const done = (): void => {
         clearTimeout(timer);
@@ -99,14 +107,14 @@ export class Program {
     });
   }
 
-  /** Sends `signal` to the program; SIGKILL, to its whole group, after `graceMs`. */
-  stop(signal: NodeJS.Signals, graceMs = 10_000): Promise<Finished> {
+  /** Sends `signal` to the program; SIGKILL, to its whole group, after `graceMs`, which no machine needs. */
+  stop(signal: NodeJS.Signals, graceMs = GRACE_MS): Promise<Finished> {
     this.child.kill(signal);
     return this.#ended(graceMs);
   }
 
   /** Ctrl-C in a terminal: SIGINT to the program and to all that it runs in its group. */
-  interrupt(graceMs = 10_000): Promise<Finished> {
+  interrupt(graceMs = GRACE_MS): Promise<Finished> {
     this.#signalGroup("SIGINT");
     return this.#ended(graceMs);
   }

@@ -28,7 +28,7 @@ export interface Screen {
 }
 
 /** Ends a program that waits for keys which the test does not type, ms. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 150_000;
 
 export async function runInTerminal(
   command: readonly string[],
