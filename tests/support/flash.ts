@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer, type Server } from "node:net";
 import path from "node:path";
 import type {
   DeploymentDocument,
@@ -24,22 +24,44 @@ import { until } from "./until.ts";
 
 const FLASH = path.join(ROOT, "bin", "flash.js");
 
+/** Ports that the system does not take for outgoing connections. */
+const PORTS = { from: 10_240, to: 32_768, block: 32 };
+
+/** Ports of this process's block that nobody has asked for yet. */
+let portsLeft: number[] = [];
+
 /**
- * A free port of the loopback interface, from a range that the system does not take for outgoing
- * connections: between two lives of a server nobody else may get it.
+ * A free port of the loopback interface that nobody else gets, before a server listens there or between
+ * two lives of one: test processes have blocks of ports, and who listens on the first has the others.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = randomInt(10_240, 32_768);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once("error", () => resolve(false));
-      server.listen(port, "127.0.0.1", () => resolve(true));
-    });
-    if (!isFree) continue;
+    if (portsLeft.length === 0) portsLeft = await claimBlock();
+    const port = portsLeft.shift() ?? 0;
+    const server = await listenOn(port);
+    if (server === undefined) continue;
     await new Promise((resolve) => server.close(resolve));
     return port;
   }
+}
+
+async function claimBlock(): Promise<number[]> {
+  const { from, to, block } = PORTS;
+  for (;;) {
+    const first = from + block * randomInt((to - from) / block);
+    const guard = await listenOn(first);
+    if (guard === undefined) continue;
+    guard.unref();
+    return Array.from({ length: block - 1 }, (_, index) => first + 1 + index);
+  }
+}
+
+async function listenOn(port: number): Promise<Server | undefined> {
+  const server = createServer();
+  return await new Promise((resolve) => {
+    server.once("error", () => resolve(undefined));
+    server.listen(port, "127.0.0.1", () => resolve(server));
+  });
 }
 
 /** One FLASH_HOME and one port: a machine of its own, as far as Flash can see. */
