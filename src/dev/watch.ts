@@ -5,7 +5,7 @@
  * costs a watch for every folder in there.
  */
 
-import { watch, type Dirent, type FSWatcher } from "node:fs";
+import { watch, type Dirent, type FSWatcher, type WatchEventType } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
 import { systemClock, type Clock } from "../kit/kit.ts";
@@ -29,6 +29,8 @@ export class SourceWatcher {
   readonly #clock: Clock;
   readonly #folders = new Map<string, FSWatcher>();
   readonly #pending = new Set<string>();
+  /** Those of the pending ones that were made, removed or renamed: a folder of that name is another one. */
+  readonly #replaced = new Set<string>();
   #cancelTimer: (() => void) | undefined;
   #running: Promise<void> = Promise.resolve();
   #isIncomplete = false;
@@ -58,7 +60,7 @@ export class SourceWatcher {
   async #add(folder: string): Promise<void> {
     if (this.#isClosed || this.#folders.has(folder)) return;
     try {
-      const watcher = watch(folder, (_event, name) => this.#see(folder, name));
+      const watcher = watch(folder, (event, name) => this.#see(folder, name, event));
       watcher.on("error", () => this.#drop(folder));
       this.#folders.set(folder, watcher);
     } catch (error) {
@@ -79,10 +81,11 @@ export class SourceWatcher {
     this.#options.onProblem(error);
   }
 
-  #see(folder: string, name: string | null): void {
+  #see(folder: string, name: string | null, event: WatchEventType): void {
     if (name === null || isIgnored(name)) return;
     const file = path.join(folder, name);
     this.#pending.add(file);
+    if (event === "rename") this.#replaced.add(file);
     this.#schedule();
   }
 
@@ -99,6 +102,9 @@ export class SourceWatcher {
     if (this.#isClosed || this.#pending.size === 0) return;
     const seen = [...this.#pending];
     this.#pending.clear();
+    // Before anything is looked at: a checkout may have put another folder in the place of one.
+    for (const file of this.#replaced) this.#drop(file);
+    this.#replaced.clear();
     const changed = (await Promise.all(seen.map((file) => this.#expand(file)))).flat();
     if (changed.length === 0) return;
     try {

@@ -69,6 +69,18 @@ test("reports a removed file, and watches a folder that comes back", async (t) =
   await until(() => saw(path.join("sub", "d.ts")), { what: "sub/d.ts" });
 });
 
+test("watches a folder that another one was put in the place of, as a checkout does", async (t) => {
+  const { root, saw, batches } = await watchProject(t, { "sub/d.ts": "1", "sub/deep/e.ts": "1" });
+  const [file, deep] = [path.join("sub", "d.ts"), path.join("sub", "deep", "e.ts")];
+  rmSync(path.join(root, "sub"), { recursive: true });
+  writeFiles(root, { "sub/d.ts": "2", "sub/deep/e.ts": "2" });
+  await until(() => saw(file) && saw(deep), { what: "both files" });
+  batches.length = 0;
+  writeFileSync(path.join(root, deep), "3");
+  writeFileSync(path.join(root, file), "3");
+  await until(() => saw(file) && saw(deep), { what: "both again" });
+});
+
 test("does not look into node_modules, .flash and .git", async (t) => {
   const { root, batches, saw } = await watchProject(t, {
     "a.ts": "1",
