@@ -11,6 +11,9 @@ import type { ChildMessage, DescribeFile, DescribeReport } from "./describe-repo
 /** A module that takes longer to load has blocking code at its top level. Source: the original. */
 export const IMPORT_TIMEOUT_MS = 30_000;
 
+/** The process itself, and the SDK in it, are there by then: none of that is the project's code, ms. */
+const START_TIMEOUT_MS = 120_000;
+
 /** Much of a crashing child's stderr is the stack of the engine itself. */
 const STDERR_CHARACTERS = 2000;
 
@@ -19,7 +22,6 @@ export interface DescribeRequest {
   files: Promise<readonly DescribeFile[]>;
   processes: DescribeProcesses;
   signal: AbortSignal | undefined;
-  importTimeoutMs?: number;
 }
 
 /** Starts describing processes, and keeps one ready when another build is to be expected. */
@@ -99,7 +101,7 @@ export async function describeFiles(request: DescribeRequest): Promise<DescribeR
     failures.push({
       file,
       name: "Error",
-      message: outcome.kind === "stuck" ? stuckMessage(file, request) : outcome.reason,
+      message: outcome.kind === "stuck" ? stuckMessage(file) : outcome.reason,
       stack: "",
       describing: false,
       fatal: true,
@@ -111,21 +113,18 @@ export async function describeFiles(request: DescribeRequest): Promise<DescribeR
   }
 }
 
-function stuckMessage(
-  file: string,
-  { importTimeoutMs = IMPORT_TIMEOUT_MS }: DescribeRequest,
-): string {
-  return `import of ${file} timed out after ${importTimeoutMs / 1000}s (module-level code may be blocking)`;
+function stuckMessage(file: string): string {
+  return `import of ${file} timed out after ${IMPORT_TIMEOUT_MS / 1000}s (module-level code may be blocking)`;
 }
 
 async function runChild(request: DescribeRequest): Promise<Outcome> {
-  const { files, processes, signal, importTimeoutMs = IMPORT_TIMEOUT_MS } = request;
+  const { files, processes, signal } = request;
   signal?.throwIfAborted();
   const child = processes.take();
   const onAbort = (): void => void child.kill("SIGKILL");
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    const outcome = await follow(child, files, importTimeoutMs);
+    const outcome = await follow(child, files);
     signal?.throwIfAborted();
     return outcome;
   } finally {
@@ -134,24 +133,20 @@ async function runChild(request: DescribeRequest): Promise<Outcome> {
 }
 
 /** Settles when the child is gone, whatever it said before. */
-function follow(
-  child: ChildProcess,
-  files: Promise<readonly DescribeFile[]>,
-  importTimeoutMs: number,
-): Promise<Outcome> {
+function follow(child: ChildProcess, files: Promise<readonly DescribeFile[]>): Promise<Outcome> {
   const stderr = collectOutput(child);
   const seen: Seen = { file: "", report: undefined, isStuck: false, failure: undefined };
   let timer: NodeJS.Timeout | undefined;
   const end = (): void => void child.kill("SIGKILL");
-  const watch = (): void => {
+  const watch = (forMs: number): void => {
     clearTimeout(timer);
     timer = setTimeout(() => {
       seen.isStuck = true;
       end();
-    }, importTimeoutMs);
+    }, forMs);
   };
   child.on("message", (message: ChildMessage) => {
-    watch();
+    watch(IMPORT_TIMEOUT_MS);
     if (message.type === "importing") seen.file = message.file;
     else {
       seen.report = message.report;
@@ -161,7 +156,7 @@ function follow(
   });
   files.then(
     (list) => {
-      watch();
+      watch(START_TIMEOUT_MS);
       if (list.length === 0) seen.report = NOTHING;
       if (list.length === 0 || !child.connected) end();
       else child.send([...list], (error) => error !== null && end());
@@ -196,7 +191,10 @@ interface Seen {
 
 function outcomeOf({ file, report, isStuck }: Seen, reason: string): Outcome {
   if (report !== undefined) return { kind: "report", report };
-  return isStuck ? { kind: "stuck", file } : { kind: "died", file, reason };
+  if (!isStuck) return { kind: "died", file, reason };
+  if (file !== "") return { kind: "stuck", file };
+  const late = `the process that evaluates the project did not begin within ${START_TIMEOUT_MS / 1000}s`;
+  return { kind: "died", file, reason: late };
 }
 
 /** What user code prints at build time is shown on request only. Gives the end of stderr. */

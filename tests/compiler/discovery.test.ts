@@ -1,10 +1,16 @@
 /** Finding endpoints as people write them. */
 
 import assert from "node:assert/strict";
-import { mkdirSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { describeFiles, DescribeProcesses } from "../../src/compiler/describe.ts";
+import { setImmediate, setInterval } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
+import {
+  describeFiles,
+  DescribeProcesses,
+  IMPORT_TIMEOUT_MS,
+} from "../../src/compiler/describe.ts";
 import { DescribeBuild, sdkUrl } from "../../src/compiler/describe-build.ts";
 import {
   build,
@@ -17,6 +23,12 @@ import {
 
 function namesOf(result: Awaited<ReturnType<typeof build>>): string[] {
   return result.manifest.endpoints.map(({ name }) => name);
+}
+
+/** Waits without a timeout, whose time the test itself lets pass. What was written before has been read then. */
+async function turnsUntil(isTrue: () => boolean): Promise<void> {
+  for await (const _ of setInterval(10)) if (isTrue()) break;
+  for (let turn = 0; turn < 3; turn += 1) await setImmediate();
 }
 
 describe("names", () => {
@@ -287,39 +299,83 @@ export const a = Endpoint({ name: "a" }, async (x: string) => x);
     assert.deepEqual(namesOf(result), ["a"]);
   });
 
-  test("a module that blocks is given up, and the others are described", async () => {
+  test("a module that blocks is given up, and the others are described", async (t) => {
     const root = writeProject(`
 -- blocked.ts --
+import { writeFileSync } from "node:fs";
 import { Endpoint } from "runpod-flash";
 export const a = Endpoint({ name: "a" }, async (x: string) => x);
+writeFileSync("blocked", "");
 for (;;);
 -- fine.ts --
 import { Endpoint } from "runpod-flash";
 export const b = Endpoint({ name: "b" }, async (x: string) => x);
 -- waiting.ts --
+import { writeFileSync } from "node:fs";
 import { Endpoint } from "runpod-flash";
+writeFileSync("waiting", "");
 await new Promise(() => setInterval(() => undefined, 1000));
 `);
     const own = testPackage();
     const describing = new DescribeBuild(root, join(root, ".flash/describe"), own);
     const output = await describing.run(["blocked.ts", "fine.ts", "waiting.ts"], new Map());
-    const report = await describeFiles({
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const reporting = describeFiles({
       files: Promise.resolve(output.files),
       processes: new DescribeProcesses(root, { sdk: sdkUrl(own), env: undefined }),
       signal: undefined,
-      importTimeoutMs: 1500,
     });
+    for (const file of ["blocked", "waiting"]) {
+      await turnsUntil(() => existsSync(join(root, file)));
+      t.mock.timers.tick(IMPORT_TIMEOUT_MS);
+    }
+    const report = await reporting;
     assert.deepEqual(
       report.failures.map(({ message }) => message),
       [
-        "import of blocked.ts timed out after 1.5s (module-level code may be blocking)",
-        "import of waiting.ts timed out after 1.5s (module-level code may be blocking)",
+        "import of blocked.ts timed out after 30s (module-level code may be blocking)",
+        "import of waiting.ts timed out after 30s (module-level code may be blocking)",
       ],
     );
     assert.deepEqual(
       report.endpoints.map(({ name }) => name),
       ["b"],
     );
+  });
+
+  test("a process that is long in starting has not begun to import", async (t) => {
+    const root = writeProject(`
+-- fine.ts --
+import { Endpoint } from "runpod-flash";
+export const b = Endpoint({ name: "b" }, async (x: string) => x);
+`);
+    const own = testPackage();
+    const [starting, gate] = [join(root, "starting"), join(root, "gate")];
+    // The SDK, as a machine has it that takes its time to load a file.
+    const slow = join(root, "slow.mjs");
+    writeFileSync(
+      slow,
+      `import { existsSync, writeFileSync } from "node:fs";
+       writeFileSync(${JSON.stringify(starting)}, "");
+       while (!existsSync(${JSON.stringify(gate)}));`,
+    );
+    const describing = new DescribeBuild(root, join(root, ".flash/describe"), own);
+    const { files } = await describing.run(["fine.ts"], new Map());
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const processes = new DescribeProcesses(root, {
+      sdk: pathToFileURL(slow).href,
+      env: undefined,
+    });
+    const reporting = describeFiles({
+      files: Promise.resolve(files),
+      processes,
+      signal: undefined,
+    });
+    await turnsUntil(() => existsSync(starting));
+    t.mock.timers.tick(IMPORT_TIMEOUT_MS);
+    writeFileSync(gate, "");
+    const { failures, endpoints } = await reporting;
+    assert.deepEqual([failures, endpoints.map(({ name }) => name)], [[], ["b"]]);
   });
 
   test("an aborted build stops and leaves its reason", async () => {
