@@ -18,8 +18,8 @@ export interface StartOptions extends ServerSettings {
 /** The server's own first words, over the channel that is opened to it. */
 export type StartMessage = { url: string } | { problem: unknown };
 
-/** A start may have to bring the store up to date, ms. */
-const START_MS = 60_000;
+/** A start may have to bring the store up to date, on a machine with much else to do, ms. */
+const START_MS = 120_000;
 /** The log of earlier runs is put aside when it has become larger than this, bytes. */
 const MAX_LOG_BYTES = 10_000_000;
 /** So much of what a server wrote is shown when it ends without a word. */
@@ -41,7 +41,7 @@ export async function startInBackground(
       // It outlives the npm that may have started this command; see stop-signals.
       env: { ...options.env, FLASH_HOME: home, npm_command: undefined },
     });
-    return await ready(child, options.signal);
+    return await ready(child, options);
   } catch (error) {
     if (!(error instanceof SilentEnd)) throw error;
     throw await endedError(logFile, log.size, error);
@@ -67,8 +67,18 @@ async function openLog(file: string): Promise<OpenLog> {
   return { handle: await open(file, "a", 0o600), size: isFull ? 0 : (known?.size ?? 0) };
 }
 
-async function ready(child: ChildProcess, signal: AbortSignal): Promise<string> {
+/**
+ * Resolves with the URL that the server says. Ends a server that says nothing for `withinMs`: but what it
+ * has said while this process stood still counts.
+ */
+export async function ready(
+  child: ChildProcess,
+  { signal, withinMs = START_MS }: { signal: AbortSignal; withinMs?: number },
+): Promise<string> {
+  let forget = (): void => undefined;
   const started = new Promise<string>((resolve, reject) => {
+    // A message that has come is read in between.
+    forget = systemClock.after(withinMs, () => setImmediate(() => reject(lateError(withinMs))));
     child.once("error", reject);
     child.once("exit", (code, killedBy) => reject(new SilentEnd(`${code ?? killedBy}`)));
     child.once("message", (message: StartMessage) => {
@@ -76,7 +86,6 @@ async function ready(child: ChildProcess, signal: AbortSignal): Promise<string> 
       else reject(errorOfProblem(message.problem) ?? new SilentEnd("an unknown problem"));
     });
   });
-  const forget = systemClock.after(START_MS, () => child.kill("SIGTERM"));
   try {
     return await abortable(started, signal);
   } catch (error) {
@@ -89,6 +98,12 @@ async function ready(child: ChildProcess, signal: AbortSignal): Promise<string> 
     if (child.connected) child.disconnect();
     child.unref();
   }
+}
+
+function lateError(ms: number): FlashError {
+  return new FlashError("UNAVAILABLE", `The Flash server was not ready within ${ms / 1000} s.`, {
+    hint: "Start it in the foreground to see what it does: flash server start --foreground.",
+  });
 }
 
 async function endedError(file: string, from: number, cause: Error): Promise<FlashError> {
