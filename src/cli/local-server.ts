@@ -26,9 +26,9 @@ import { readRecord } from "./server-record.ts";
 import { serverLogFile } from "./home.ts";
 
 /** A silent server is given up after this long, ms. */
-const PROBE_MS = 5000;
-/** Another command's start of the same server takes about a second, ms. */
-const RIVAL_MS = 5000;
+const PROBE_MS = 10_000;
+/** Another command's start of the same server takes about a second, and many on a busy machine, ms. */
+const RIVAL_MS = 30_000;
 /** A stop waits for running requests and jobs; their grace period is 30 s. */
 const STOP_MS = 60_000;
 /** A process that is not our child can only be looked at now and then, ms. */
@@ -36,6 +36,8 @@ const POLL_MS = 50;
 type Probe =
   | { kind: "ours"; document: ServerDocument }
   | { kind: "other"; what: string }
+  /** Somebody listens, and says nothing in time. */
+  | { kind: "silent"; what: string }
   | { kind: "nobody" };
 
 export class LocalServer {
@@ -71,11 +73,21 @@ export class LocalServer {
     }
   }
 
-  /** The running server of this home, wherever it listens; undefined when none runs. */
+  /**
+   * The running server of this home, wherever it listens; undefined when none runs. Throws `UNAVAILABLE`
+   * when its process is there and says nothing: that is no server that does not run.
+   */
   async running(signal: AbortSignal): Promise<ServerDocument | undefined> {
     const record = await readRecord(this.home);
     if (record === undefined) return undefined;
     const probe = await this.#probe(record.url, signal);
+    if (probe.kind === "silent" && (await this.#isThere(record.pid))) {
+      throw new FlashError(
+        "UNAVAILABLE",
+        `The Flash server at ${record.url} (process ${record.pid}) has not answered for ${PROBE_MS / 1000} s.`,
+        { hint: `See ${this.logFile}, or try again: the machine may have much else to do.` },
+      );
+    }
     return probe.kind === "ours" ? probe.document : undefined;
   }
 
@@ -155,9 +167,11 @@ export class LocalServer {
 
   async #probe(url: string, signal: AbortSignal): Promise<Probe> {
     const key = await this.key();
+    let hasProof = false;
     try {
       const stranger = key === undefined ? undefined : await strangerAt(url, key, signal);
       if (stranger !== undefined) return { kind: "other", what: stranger };
+      hasProof = key !== undefined;
       const client = new ControlClient({ url, key });
       const document = await client.json<ServerDocument | undefined>({
         method: "GET",
@@ -175,6 +189,9 @@ export class LocalServer {
       if (!FlashError.is(error)) throw error;
       if (error.code === "SERVER_NOT_RUNNING") return { kind: "nobody" };
       if (error.code === "UNAUTHORIZED") return { kind: "other", what: "Another Flash server" };
+      if (error.cause instanceof Silence || (hasProof && error.code === "CONNECTION_FAILED")) {
+        return { kind: "silent", what: "Something that does not answer" };
+      }
       return { kind: "other", what: "Something that is no Flash server" };
     }
   }
@@ -191,6 +208,9 @@ export class LocalServer {
     }
   }
 }
+
+/** Somebody listens, and says nothing in time. */
+class Silence extends Error {}
 
 /** Who answers there, when it has not this key; undefined when it has proven that it does. */
 async function strangerAt(
@@ -218,7 +238,7 @@ async function challenged(
       headers: { [CHALLENGE_HEADER]: challenge },
       signal,
     });
-    request.setTimeout(PROBE_MS, () => request.destroy(new Error("it does not answer")));
+    request.setTimeout(PROBE_MS, () => request.destroy(new Silence("it does not answer")));
     request.on("response", (response) => {
       response.resume();
       const proof = response.headers[PROOF_HEADER];

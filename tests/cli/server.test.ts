@@ -63,13 +63,29 @@ describe("start and stop", () => {
 
   test("a killed server is not mistaken for a running one", async (t) => {
     const one = machine(t);
-    const first = await started(one, "--port", "0");
+    await started(one, "--port", "0");
     const { pid = 0 } = await status(one);
     process.kill(pid, "SIGKILL");
     await until(async () => !(await status(one)).running, { what: "the server to be gone" });
     assert.ok(existsSync(path.join(one.home, "server.json")), "it left its record behind");
     const second = await started(one, "--port", "0");
-    assert.notEqual(second, first);
+    const next = await status(one);
+    assert.equal(next.url, second);
+    assert.notEqual(next.pid, pid);
+  });
+
+  test("a server that does not answer is not taken for one that does not run", async (t) => {
+    const one = machine(t);
+    await started(one, "--port", "0");
+    const { pid = 0 } = await status(one);
+    process.kill(pid, "SIGSTOP");
+    for (const command of ["stop", "status"]) {
+      const { code, stdout, stderr } = await one.flash("server", command);
+      assert.deepEqual([code, stdout], [4, ""]);
+      assert.match(stderr, new RegExp(`process ${pid}\\) has not answered for 10 s`));
+    }
+    process.kill(pid, "SIGCONT");
+    assert.match((await one.flash("server", "stop")).stdout, /stopped the Flash server/);
   });
 
   test("in the foreground it ends with 0 on SIGTERM and on SIGINT, and leaves nothing behind", async (t) => {
@@ -184,7 +200,7 @@ describe("in the way", () => {
 
   test("whoever takes the port of a server that is down is not told its key", async (t) => {
     const one = machine(t);
-    const url = await started(one, "--port", "0");
+    const url = await started(one, "--port", String(await freePort()));
     const { pid } = JSON.parse(readFileSync(path.join(one.home, "server.json"), "utf8"));
     process.kill(pid, "SIGKILL");
     const isFree = (): Promise<boolean> =>
