@@ -44,7 +44,7 @@ export async function exchange<T>(
   read: (response: Response) => Promise<T>,
 ): Promise<T> {
   const caller = callerContext();
-  const limitMs = limitOf(outgoing.timeoutMs, caller?.deadline);
+  const { limitMs, endsAt } = limitOf(outgoing.timeoutMs, caller?.deadline);
   if (limitMs <= 0) throw timeoutError(peer.name, 0, "the caller's time is over");
   const given = [caller?.signal, outgoing.signal].filter((one) => one !== undefined);
   const timer = new AbortController();
@@ -54,7 +54,7 @@ export async function exchange<T>(
       : setTimeout(() => timer.abort(), Math.min(limitMs, 2 ** 31 - 1));
   try {
     const signal = AbortSignal.any([timer.signal, ...given]);
-    const headers = headersOf(peer, outgoing, { limitMs, caller });
+    const headers = headersOf(peer, outgoing, { endsAt, caller });
     if (peer.ownKey === true && !headers.has("authorization")) {
       const { ownKey } = await import("./own-key.ts");
       const key = await ownKey(outgoing.url, signal);
@@ -128,21 +128,27 @@ export function excerptOf(text: string): string {
   return text.length > BODY_EXCERPT ? `${text.slice(0, BODY_EXCERPT)}... (truncated)` : text;
 }
 
-function limitOf(timeoutMs: number | undefined, deadline: number | undefined): number {
-  return Math.min(timeoutMs ?? Infinity, deadline === undefined ? Infinity : deadline - Date.now());
+/** How long the exchange may take, ms, and its end: never later than the caller's own, epoch ms. */
+function limitOf(
+  timeoutMs: number | undefined,
+  deadline: number | undefined,
+): { limitMs: number; endsAt: number } {
+  const now = Date.now();
+  const endsAt = Math.min(now + (timeoutMs ?? Infinity), deadline ?? Infinity);
+  return { limitMs: endsAt - now, endsAt };
 }
 
 function headersOf(
   peer: Pick<Peer, "headers">,
   outgoing: Outgoing,
-  { limitMs, caller }: { limitMs: number; caller: Context | undefined },
+  { endsAt, caller }: { endsAt: number; caller: Context | undefined },
 ): Headers {
   const { headers, body, passDeadline } = outgoing;
   const all = new Headers({ accept: "*/*", ...peer.headers });
   // Form data brings its own type, with the boundary in it.
   if (typeof body === "string") all.set("content-type", "application/json");
-  if (limitMs !== Infinity && passDeadline !== false) {
-    all.set(DEADLINE_HEADER, String(Math.round(Date.now() + limitMs)));
+  if (endsAt !== Infinity && passDeadline !== false) {
+    all.set(DEADLINE_HEADER, String(Math.round(endsAt)));
   }
   if (caller !== undefined) addOrigin(all, outgoing, caller);
   for (const [name, value] of Object.entries(headers ?? {})) all.set(name, value);

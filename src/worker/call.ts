@@ -32,8 +32,11 @@ export interface CallOptions {
   job?: { id: string; endpoint: string };
   /** Made when somebody asks for it. */
   request?: (signal: AbortSignal) => Request;
-  /** Time from now after which the call is over, ms, and what is then said. */
-  limit?: { ms: number; error: () => FlashError } | undefined;
+  /**
+   * Time from now after which the call is over, ms, and what is then said. `at` is the same as a time of
+   * day, epoch ms, where somebody else has set it: it is passed on as it came.
+   */
+  limit?: { ms: number; at?: number; error: () => FlashError } | undefined;
   /** Receives progress values as JSON. */
   onProgress?: (value: unknown) => void;
   clock?: Clock;
@@ -69,7 +72,7 @@ export class Call implements Parent {
   constructor(options: CallOptions) {
     const { limit, clock = systemClock } = options;
     this.#options = options;
-    const deadline = limit === undefined ? undefined : clock.now() + limit.ms;
+    const deadline = limit === undefined ? undefined : (limit.at ?? clock.now() + limit.ms);
     this.#running = new RunningContext(this, options, deadline);
     this.context = this.#running;
     this.#cancelTimer =

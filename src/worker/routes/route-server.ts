@@ -280,7 +280,7 @@ function limitOf(
   }
   if (leftMs === Number.POSITIVE_INFINITY) return undefined;
   const message = `The caller's deadline passed while ${callable.manifest.name} of ${endpoint.name} ran.`;
-  return { ms: leftMs, error: () => new FlashError("CALL_TIMEOUT", message) };
+  return { ms: leftMs, at: given, error: () => new FlashError("CALL_TIMEOUT", message) };
 }
 
 function routeNotFound(method: string, path: string, endpoint: string): FlashError {
