@@ -205,31 +205,45 @@ describe("children of a job that is stopped", { concurrency: 2 }, () => {
   });
 
   test("that clean up after it get the time for it, and no more", async (t) => {
-    const file = path.join(temporaryFolder(t), "clean");
-    const { server, worker, give } = await start(
-      t,
-      `queue(async ({ how, file }) => {
+    const code = `queue(async ({ how, file }) => {
         const child = ways[how]();
         context().progress(await pidsOf(child));
         await aborted();
-        await promisify(exec)("sleep 0.3; echo clean > " + file);
+        await promisify(exec)("sleep 0.3; echo clean > " + file).catch(() => console.log("cut short"));
         const [pid] = await pidsOf(shell(DEAF));
         console.log("late", pid);
-      });`,
-    );
-    const pids = await give("j1", { how: "spawn", file });
-    server.stop("j1");
-    await untilEnded(pids);
-    await until(() => existsSync(file), { what: "what it does at its end" });
-    const late = await until(() => /late (\d+)/.exec(worker.stdout)?.[1], { what: "a late child" });
-    await untilEnded([Number(late)]);
+      });`;
+    // It gets 3 s. A machine that needs more for starting two shells has to do it again.
+    for (let attempt = 1; attempt <= 10; attempt += 1) {
+      const file = path.join(temporaryFolder(t), "clean");
+      const { server, worker, give } = await start(t, code);
+      const pids = await give("j1", { how: "spawn", file });
+      server.stop("j1");
+      await untilEnded(pids);
+      const lateOf = (): string | undefined => /late (\d+)/.exec(worker.stdout)?.[1];
+      await until(() => lateOf() ?? worker.child.exitCode !== null, { what: "a late child" });
+      const late = lateOf();
+      if (late !== undefined) await untilEnded([Number(late)]);
+      if (late === undefined || worker.stdout.includes("cut short")) continue;
+      assert.ok(existsSync(file));
+      return;
+    }
+    assert.fail("it never got the time to clean up");
   });
 
   test("end as well when its time is over", async (t) => {
-    const { server, give } = await start(t, WAITING);
-    const pids = await give("j1", { how: "exec" }, { executionTimeout: 3000 });
-    assert.equal((await server.posted("j1", 2)).post, "failed");
-    await untilEnded(pids);
+    // More time where the machine has let it pass before there was a child.
+    for (const executionTimeout of [3000, 12_000, 48_000]) {
+      const { server } = await start(t, WAITING);
+      server.give("j1", { how: "exec" }, { executionTimeout });
+      const { post, value } = await server.posted("j1");
+      if (post === "failed") continue;
+      endAfterwards(t, value as number[]);
+      assert.equal((await server.posted("j1", 2)).post, "failed");
+      await untilEnded(value as number[]);
+      return;
+    }
+    assert.fail("no time was enough to start a child");
   });
 });
 

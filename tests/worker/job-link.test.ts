@@ -97,31 +97,28 @@ describe("over a link", () => {
     await server.posted("j2");
   });
 
-  test("a stop reaches the function within 100 ms, and its result is not sent", async (t) => {
+  test("a stop reaches the function over the link alone, and its result is not sent", async (t) => {
     const folder = temporaryFolder(t);
-    const { server } = await start(t, {
+    const { server, http } = await start(t, {
       code: `import { writeFileSync } from "node:fs";
         queue((n) => new Promise((resolve) => {
           writeFileSync(n + ".started", "");
           context().signal.addEventListener("abort", () => {
-            writeFileSync(n, String(performance.timeOrigin + performance.now()));
+            writeFileSync(n, "");
             resolve("late");
           });
         }));`,
     });
     await server.linked();
-    const tookMs: number[] = [];
     for (const id of ["j1", "j2", "j3"]) {
       const file = path.join(folder, id);
       server.give(id, { n: file });
-      await until(() => existsSync(`${file}.started`), { what: "the function", everyMs: 5 });
-      const before = performance.now();
+      await until(() => existsSync(`${file}.started`), { what: "the function" });
       server.stop(id);
-      await until(() => existsSync(file), { what: "the abort", everyMs: 2 });
-      tookMs.push(performance.now() - before);
+      await until(() => existsSync(file), { what: "the abort" });
     }
-    // The quickest: what the machine does besides is not measured here.
-    assert.ok(Math.min(...tookMs) < 100, String(tookMs));
+    // Nobody has asked for stops: none was waited for.
+    assert.deepEqual([http.takes.length, http.openStops], [0, 0]);
     await until(() => server.slots === 1, { what: "the slot" });
     assert.deepEqual(server.posts("j3"), []);
   });

@@ -1,10 +1,12 @@
 /** The queue worker against a server of the worker protocol. */
 
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import path from "node:path";
 import { describe, test } from "node:test";
 import type { FunctionManifest } from "../../src/contract/manifest.ts";
 import type { EndpointOptions } from "../../src/contract/options.ts";
-import type { Owner } from "../support/temp.ts";
+import { temporaryFolder, type Owner } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { parameter, signature, writeArtifact } from "./artifact.ts";
 import { ProtocolServer } from "./protocol-server.ts";
@@ -224,10 +226,8 @@ describe("stops and limits", () => {
     await until(() => worker.stdout.includes("waiting") && server.openStops, {
       what: "the job to run",
     });
-    const since = performance.now();
     server.stop("j1", "unknown");
     await until(() => worker.stdout.includes("aborted CANCELLED"), { what: "the abort" });
-    assert.ok(performance.now() - since < 1000);
     server.give({ id: "j2", input: { n: 2 } });
     await server.done("j2");
     assert.deepEqual(
@@ -261,16 +261,18 @@ describe("stops and limits", () => {
 
 describe("heartbeats", () => {
   test("pings go on with the job's id while the function keeps the thread busy", async (t) => {
+    const gate = path.join(temporaryFolder(t), "gate");
     const { server } = await start(t, {
-      code: `queue(() => { const end = Date.now() + 2600; while (Date.now() < end); return "busy"; });`,
+      code: `import { existsSync } from "node:fs";
+        queue(() => { while (!existsSync(${JSON.stringify(gate)})); return "busy"; });`,
     });
     server.give({ id: "j1", input: {} });
-    await until(() => server.takes.length > 0 && server.openTakes === 0, { what: "the take" });
-    const since = performance.now();
-    await server.done("j1");
-    const during = server.pings.filter(({ at, ids }) => at > since && ids.includes("j1"));
-    assert.ok(during.length >= 2, `${during.length} pings in 2.6 s`);
-    assert.match(during[0]?.version ?? "", /^flash-/);
+    const during = (): typeof server.pings => server.pings.filter(({ ids }) => ids.includes("j1"));
+    await until(() => during().length >= 3, { what: "pings of the busy worker" });
+    assert.deepEqual(server.posts, []);
+    assert.match(during()[0]?.version ?? "", /^flash-/);
+    writeFileSync(gate, "");
+    assert.deepEqual((await server.done("j1")).body, { output: "busy" });
     await until(() => server.pings.at(-1)?.ids.length === 0, { what: "a ping without jobs" });
   });
 });
@@ -327,13 +329,14 @@ describe("a server that is away", () => {
 });
 
 describe("ending", () => {
-  test("SIGTERM with open polls exits 0 within a second", async (t) => {
+  test("SIGTERM with open polls exits 0 without waiting for their end", async (t) => {
     const { server, worker } = await start(t, { code: `queue((n) => n);` });
     await until(() => server.openTakes && server.openStops, { what: "open polls" });
     const since = performance.now();
     worker.child.kill("SIGTERM");
     assert.deepEqual(await worker.exited, { code: 0, signal: null });
-    assert.ok(performance.now() - since < 1000);
+    // The polls last for 90 s.
+    assert.ok(performance.now() - since < 60_000);
   });
 
   test("SIGTERM lets the running job finish and posts it, with heartbeats to the end", async (t) => {

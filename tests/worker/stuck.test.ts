@@ -73,16 +73,25 @@ queue(() => {
   endAfterwards(t, [Number(readFileSync(file, "utf8"))]);
 });
 
-test("a loop that ends before its limit is left alone", async (t) => {
-  const { server, worker } = await start(
-    t,
-    `queue((ms) => { const end = Date.now() + 700; while (Date.now() < end); return "done"; });`,
-  );
-  server.give({ id: "j1", input: {}, executionTimeout: LIMIT_MS });
-  assert.deepEqual((await server.done("j1")).body, { output: "done" });
-  server.give({ id: "j2", input: {}, executionTimeout: LIMIT_MS });
-  assert.deepEqual((await server.done("j2")).body, { output: "done" });
-  assert.equal(worker.child.exitCode, null);
+test("a loop that ends before its limit is left alone, although it is asked where it is", async (t) => {
+  // It is asked 400 ms before. A machine that stands still for the 300 ms in between makes it late.
+  for (let attempt = 1; ; attempt += 1) {
+    const { server, worker } = await start(
+      t,
+      `queue(() => { const end = Date.now() + 700; while (Date.now() < end); return "done"; });`,
+    );
+    const isDone = async (id: string): Promise<boolean> => {
+      server.give({ id, input: {}, executionTimeout: LIMIT_MS });
+      const { body } = await server.done(id);
+      if (body.error !== undefined) assert.match(body.error, /EXECUTION_TIMEOUT/);
+      return body.output === "done";
+    };
+    if ((await isDone("j1")) && (await isDone("j2"))) {
+      assert.equal(worker.child.exitCode, null);
+      return;
+    }
+    assert.ok(attempt < 10, "it is never left alone");
+  }
 });
 
 test("a call into native code that does not come back ends too, without a place", async (t) => {
