@@ -246,7 +246,7 @@ describe("deploy", () => {
 
   test("Ctrl-C ends it with 130", async (t) => {
     const one = await project(t, {
-      "slow.ts": `import "runpod-flash";\nawait new Promise((resolve) => setTimeout(resolve, 20_000));\n`,
+      "slow.ts": `import "runpod-flash";\nawait new Promise((resolve) => setTimeout(resolve, 600_000));\n`,
     });
     const program = one.start("deploy");
     await program.says(/Creating app/);

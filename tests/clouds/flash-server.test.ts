@@ -10,6 +10,7 @@ import { FlashError } from "../../src/contract/errors.ts";
 import type { Manifest } from "../../src/contract/manifest.ts";
 import { ControlServer, sendJson, sha256 } from "../support/control-server.ts";
 import { temporaryFolder } from "../support/temp.ts";
+import { until } from "../support/until.ts";
 
 const TARGET = { app: "shop", environment: "staging" };
 
@@ -239,7 +240,7 @@ describe("status, removal and logs", () => {
       tail: "5",
       follow: "1",
     });
-    await t.waitFor(() => assert.ok(hasEnded, "the connection is given up"));
+    await until(() => hasEnded, { what: "the end of the connection" });
   });
 
   test("a log that breaks off is an error, not an end", async (t) => {

@@ -68,8 +68,9 @@ async function deployed(t: { after: (run: () => void | Promise<void>) => void })
   return { sandbox, folder, deployment: await sandbox.deploy(folder) };
 }
 
+/** Whole lines alone: a file is there before anything is in it. */
 function logLines(log: string): string[] {
-  return existsSync(log) ? readFileSync(log, "utf8").trim().split("\n") : [];
+  return existsSync(log) ? readFileSync(log, "utf8").split("\n").slice(0, -1) : [];
 }
 
 async function untilRunning(log: string): Promise<{ job: string; leftMs: number }> {

@@ -57,7 +57,8 @@ test("deploy --json names app, release and every endpoint with its routes", asyn
 
 test("a deployed endpoint refuses wrong input, survives a throwing route, and has no /execute", async (t) => {
   const sandbox = await Sandbox.open(t);
-  const deployment = await sandbox.deploy(sandbox.project(adder("adder")));
+  // One that stays: without work for a second another one would come.
+  const deployment = await sandbox.deploy(sandbox.project(adder("adder", "", "[1, 1]")));
   const call = deployment.call.bind(deployment, "adder");
 
   assert.equal((await call("POST /api/process", { x: 5, y: 3 })).json, 8);

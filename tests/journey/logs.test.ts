@@ -10,7 +10,8 @@ import { until } from "../support/until.ts";
 const PROJECT = {
   "talk.ts": `
 import { context, Endpoint } from "runpod-flash";
-export const talk = Endpoint({ name: "talk", cpu: "cpu3c-1-2", workers: [0, 1], maxConcurrency: 4 }, async (name: string) => {
+const options = { name: "talk", cpu: "cpu3c-1-2", workers: [0, 1], maxConcurrency: 4, idleTimeoutS: 3600 } as const;
+export const talk = Endpoint(options, async (name: string) => {
   console.log("hello " + name);
   context().log.warn("priced", { total: 3 });
   return name;
@@ -18,8 +19,12 @@ export const talk = Endpoint({ name: "talk", cpu: "cpu3c-1-2", workers: [0, 1], 
 `,
 };
 
+/** The whole lines of an output; the last one may still be on its way. */
 function documents<T>(text: string): T[] {
-  const lines = text.split("\n").filter((line) => line !== "");
+  const lines = text
+    .split("\n")
+    .slice(0, -1)
+    .filter((line) => line !== "");
   return lines.map((line) => JSON.parse(line) as T);
 }
 
