@@ -36,7 +36,7 @@ export function machine(owner: Owner, settings: NodeJS.ProcessEnv = {}): Machine
     if (existsSync(path.join(home, "server.json"))) {
       await run(command(["server", "stop"]), { cwd: base, env });
     }
-    rmSync(base, { recursive: true, force: true, maxRetries: 5 });
+    rmSync(base, { recursive: true, force: true, maxRetries: 20 });
   });
   return {
     home,

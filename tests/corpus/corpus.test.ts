@@ -65,7 +65,6 @@ before(async () => {
   const dev = sandbox.start(folder, "run", "--port", String(port));
   await until(async () => dev.isRunning && (await fetch(`${devUrl}/ping`)).ok, {
     what: `flash run at ${devUrl}; it said:\n${dev.output}`,
-    withinMs: 60_000,
   });
   document = (await (await fetch(`${devUrl}/openapi.json`)).json()) as OpenApiDocument;
   judge = new DocumentJudge(document, "app");

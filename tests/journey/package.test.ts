@@ -40,7 +40,6 @@ test("the packed package installs, makes a project, runs it and deploys it", asy
   const url = `http://127.0.0.1:${port}`;
   await until(async () => running.isRunning && (await fetch(`${url}/ping`)).ok, {
     what: "flash run",
-    withinMs: 60_000,
   });
   const health = await fetch(`${url}/lb_worker/health`);
   assert.deepEqual(await health.json(), { status: "healthy" });

@@ -33,7 +33,6 @@ async function runProject(
   const url = `http://127.0.0.1:${port}`;
   await until(async () => program.isRunning && (await fetch(`${url}/ping`)).ok, {
     what: `flash run at ${url}; it said:\n${program.output}`,
-    withinMs: 60_000,
   });
   return {
     sandbox,

@@ -205,7 +205,7 @@ export class Deployment {
   }
 
   /** Waits until a job has ended, and returns its document. */
-  async finished(name: string, id: string, withinMs = 60_000): Promise<JobAnswer> {
+  async finished(name: string, id: string, withinMs = 120_000): Promise<JobAnswer> {
     return until(
       async () => {
         const { json } = await this.call(name, `GET /status/${id}`);

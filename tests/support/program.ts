@@ -81,7 +81,7 @@ export class Program {
   }
 
   /** Resolves with the match as soon as the output holds `pattern`. */
-  async says(pattern: RegExp, withinMs = 60_000): Promise<RegExpExecArray> {
+  async says(pattern: RegExp, withinMs = 120_000): Promise<RegExpExecArray> {
     return new Promise((resolve, reject) => {
       const fail = (why: string): void => {
         done();

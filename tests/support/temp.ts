@@ -33,7 +33,7 @@ export function orderedOwner(owner: Owner): Owner {
 export function temporaryFolder(owner: Owner, label = "flash-test"): string {
   const folder = mkdtempSync(path.join(tmpdir(), `${label}-`));
   // A worker that is being killed may still write: removal tries again.
-  owner.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+  owner.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20 }));
   return folder;
 }
 

@@ -3,7 +3,7 @@
 export interface UntilOptions {
   /** What is waited for, for the message when it does not come. */
   what: string;
-  /** Default 60 s: a machine with much else to do gets there, too. */
+  /** Default 120 s: a machine with much else to do gets there, too. */
   withinMs?: number;
   everyMs?: number;
 }
@@ -16,7 +16,7 @@ type Truthy<T> = T extends false | 0 | "" | null | undefined ? never : T;
 /** Resolves with the first truthy value of `probe`; rejects at the deadline with the last error seen. */
 export async function until<T>(
   probe: () => T | Promise<T>,
-  { what, withinMs = 60_000, everyMs = 25 }: UntilOptions,
+  { what, withinMs = 120_000, everyMs = 25 }: UntilOptions,
 ): Promise<Truthy<T>> {
   let deadline = performance.now() + withinMs;
   let last: unknown;
