@@ -88,7 +88,7 @@ describe("runpod-sdk", () => {
   test("a policy, a webhook field and unknown fields are taken", async () => {
     const result = await endpoint("add").runSync({
       input: { x: 1, y: 1 },
-      policy: { executionTimeout: 5000, ttl: 60_000, lowPriority: false },
+      policy: { executionTimeout: 60_000, ttl: 600_000, lowPriority: false },
       timeout: 1000,
       s3Config: { accessId: "a", accessSecret: "b", bucketName: "c", endpointUrl: "https://d" },
     });
@@ -97,7 +97,7 @@ describe("runpod-sdk", () => {
 
   test("statusSync waits for the end", async () => {
     const { id } = await endpoint("add").run({ input: { x: 4, y: 3 } });
-    const done = await endpoint("add").statusSync(id, 20_000);
+    const done = await endpoint("add").statusSync(id, 90_000);
     assert.deepEqual([done.status, done.output], ["COMPLETED", { sum: 7 }]);
   });
 

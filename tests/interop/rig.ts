@@ -198,7 +198,7 @@ export class Rig {
         const job = await this.status(handler, id);
         return job.status === status && job;
       },
-      { what: `job ${id} to be ${status}`, withinMs: 60_000 },
+      { what: `job ${id} to be ${status}` },
     );
   }
 }

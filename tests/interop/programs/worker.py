@@ -60,6 +60,8 @@ async def asynchronous(job):
     try:
         for _ in range(int(given.get("sleep", 0) * 50)):
             await asyncio.sleep(0.02)
+        while "wait_for" in given and not os.path.exists(given["wait_for"]):
+            await asyncio.sleep(0.02)
     except asyncio.CancelledError:
         note(f"cancelled {job['id']}")
         if given.get("swallow"):
