@@ -25,9 +25,10 @@ describe("starting", () => {
     const artifact = writeArtifact(t, {
       kind: "lb",
       functions: [routeOf("GET /a")],
-      // Loads for as long as nobody sends SIGUSR2.
-      code: `route("GET", "/a", () => 1); console.log("loading");
-        await new Promise((resolve) => process.once("SIGUSR2", resolve));`,
+      // Loads for as long as nobody sends SIGUSR2, which would end a process that does not listen yet.
+      code: `route("GET", "/a", () => 1);
+        const told = new Promise((resolve) => process.once("SIGUSR2", resolve));
+        console.log("loading"); await told;`,
     });
     const worker = WorkerProcess.start(t, artifact);
     await until(() => worker.stdout.includes("loading"), { what: "the code to load" });

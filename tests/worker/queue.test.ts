@@ -38,6 +38,13 @@ async function start(
   return { server, worker: await WorkerProcess.startReady(t, artifact, { env: server.env }) };
 }
 
+/** Says that it runs when SIGUSR2 lets it go on: before that, the signal would end the worker. */
+function gatedBySignal(result: string): string {
+  return `queue(async () => {
+    const told = new Promise((resolve) => process.once("SIGUSR2", resolve));
+    console.log("running"); await told; return "${result}"; });`;
+}
+
 // oxlint-disable-next-line typescript/no-explicit-any -- tests look into it freely
 function failureOf(body: { error: string }): Record<string, any> {
   return JSON.parse(body.error) as Record<string, unknown>;
@@ -280,8 +287,7 @@ describe("heartbeats", () => {
 describe("a server that is away", () => {
   test("a result survives a restart of the server", async (t) => {
     const { server, worker } = await start(t, {
-      code: `queue(async () => { console.log("running");
-        await new Promise((resolve) => process.once("SIGUSR2", resolve)); return "kept"; });`,
+      code: gatedBySignal("kept"),
     });
     server.give({ id: "j1", input: {} });
     await until(() => worker.stdout.includes("running"), { what: "the job to run" });
@@ -341,8 +347,7 @@ describe("ending", () => {
 
   test("SIGTERM lets the running job finish and posts it, with heartbeats to the end", async (t) => {
     const { server, worker } = await start(t, {
-      code: `queue(async () => { console.log("running");
-        await new Promise((resolve) => process.once("SIGUSR2", resolve)); return "finished"; });`,
+      code: gatedBySignal("finished"),
     });
     server.give({ id: "j1", input: {} });
     await until(() => worker.stdout.includes("running"), { what: "the job to run" });
