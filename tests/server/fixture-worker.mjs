@@ -70,9 +70,10 @@ function serveRoutes() {
       json(response, {});
     } else if (pathname === "/events") {
       response.writeHead(200, { "content-type": "text/event-stream" });
+      // First: before somebody listens the signal ends the process.
+      process.once("SIGUSR2", () => response.end("data: 2\n\n"));
       response.write("data: 1\n\n");
       request.on("close", () => response.end());
-      process.once("SIGUSR2", () => response.end("data: 2\n\n"));
     } else if (pathname === "/trailers") {
       response.writeHead(200, { trailer: "x-sum", "x-runpod-worker-id": "forged" });
       response.write("body");
