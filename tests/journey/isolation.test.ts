@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Sandbox } from "../support/flash.ts";
 import { ROOT } from "../support/temp.ts";
-import { adder } from "./projects.ts";
+import { adder, takesOver } from "./projects.ts";
 
 async function marker(sandbox: Sandbox, url: string): Promise<unknown> {
   const response = await sandbox.fetch(`${url}/who`);
@@ -46,11 +46,12 @@ test("deploying again keeps id and URL, and serves the new code", async (t) => {
     "api",
   );
   assert.equal(await marker(sandbox, first.url), "old");
-  const second = (await sandbox.deploy(sandbox.project(adder("api", "new"), "same"))).endpoint(
-    "api",
-  );
+  const next = sandbox.project(adder("api", "new"), "same");
+  const second = await takesOver(async () => (await sandbox.deploy(next)).endpoint("api"), {
+    marker: "new",
+    ask: () => marker(sandbox, first.url),
+  });
   assert.deepEqual([second.id, second.url], [first.id, first.url]);
-  assert.equal(await marker(sandbox, first.url), "new");
 });
 
 test("a rollback brings an earlier build back in one step", async (t) => {
@@ -60,15 +61,15 @@ test("a rollback brings an earlier build back in one step", async (t) => {
   const early = await sandbox.flash(old, "rollback");
   assert.notEqual(early.code, 0);
   assert.match(early.stderr, /nothing to go back to/);
-  await sandbox.deploy(sandbox.project(adder("api", "new"), "same"));
-  assert.equal(await marker(sandbox, url), "new");
-
-  const back = await sandbox.flash(old, "rollback", "--json");
-  assert.equal(back.code, 0, back.stderr);
-  assert.equal(await marker(sandbox, url), "old");
-  const forth = await sandbox.flash(old, "rollback", "2");
-  assert.equal(forth.code, 0, forth.stderr);
-  assert.equal(await marker(sandbox, url), "new");
+  const ask = (): Promise<unknown> => marker(sandbox, url);
+  const next = sandbox.project(adder("api", "new"), "same");
+  await takesOver(() => sandbox.deploy(next), { marker: "new", ask });
+  const rollback = async (...words: string[]): Promise<void> => {
+    const { code, stderr } = await sandbox.flash(old, "rollback", ...words);
+    assert.equal(code, 0, stderr);
+  };
+  await takesOver(() => rollback("--json"), { marker: "old", ask });
+  await takesOver(() => rollback("2"), { marker: "new", ask });
 
   const { stdout } = await sandbox.flash(old, "rollback", "--list", "--json");
   const { releases } = JSON.parse(stdout) as { releases: { version: number; state: string }[] };

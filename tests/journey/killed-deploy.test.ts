@@ -15,7 +15,7 @@ import { Deployment, Sandbox } from "../support/flash.ts";
 import { Program, type Finished } from "../support/program.ts";
 import { writeFiles } from "../support/temp.ts";
 import { until } from "../support/until.ts";
-import { adder } from "./projects.ts";
+import { adder, takesOver } from "./projects.ts";
 
 const FLASH = path.join(import.meta.dirname, "../../bin/flash.js");
 
@@ -127,13 +127,17 @@ async function read<T>(what: string, app: string): Promise<T> {
   return (await (await sandbox.fetch(url)).json()) as T;
 }
 
-/** The state is that of exactly `releases` deployments, the last one with this marker. */
-async function assertState(
-  deployment: Deployment,
-  { app, releases, marker }: { app: string; releases: number; marker: string },
-): Promise<void> {
-  const answer = await deployment.call("api", "GET /who");
-  assert.equal((answer.json as { marker: string }).marker, marker);
+/** Deploys what is in the folder, whose code answers then. */
+async function deployedAs(folder: string, marker: string): Promise<Deployment> {
+  return await takesOver(() => deployed(folder), {
+    marker,
+    ask: async (deployment) =>
+      ((await deployment.call("api", "GET /who")).json as { marker: string }).marker,
+  });
+}
+
+/** The state is that of exactly `releases` deployments. */
+async function assertState(app: string, releases: number): Promise<void> {
   const known = (await read<ReleasesDocument>("releases", app)).releases;
   // Old ones go; their numbers stay taken.
   assert.equal(known[0]?.version, releases, "releases");
@@ -181,9 +185,9 @@ describe("flash deploy", () => {
         await reached;
         assert.equal((await killed.finished).signal, "SIGKILL");
         proxy.ignore();
-        const again = await deployed(folder);
+        const again = await deployedAs(folder, marker);
         assert.deepEqual(again.endpoint("api"), first.endpoint("api"));
-        await assertState(again, { app, releases, marker }).catch((cause: unknown) => {
+        await assertState(app, releases).catch((cause: unknown) => {
           throw new Error(`killed ${moment} ${request}: ${String(cause)}`, { cause });
         });
       }
@@ -204,11 +208,7 @@ describe("flash deploy", () => {
       const timer = setTimeout(() => killed.child.kill("SIGKILL"), wholeMs * share);
       await killed.finished;
       clearTimeout(timer);
-      const again = await deployed(folder);
-      assert.equal(
-        ((await again.call("api", "GET /who")).json as { marker: string }).marker,
-        marker,
-      );
+      await deployedAs(folder, marker);
     }
     const { releases } = await read<ReleasesDocument>("releases", app);
     assert.equal(releases.length, 6);

@@ -1,4 +1,10 @@
-/** The programs of the seeds, as little projects, and a queue project that can be made to misbehave. */
+/**
+ * The programs of the seeds, as little projects, and a queue project that can be made to misbehave; and
+ * when a deployment's code answers.
+ */
+
+import assert from "node:assert/strict";
+import { until } from "../support/until.ts";
 
 /** Greeting, four user routes, processing and calculating, as the guide declares them. */
 export const SEEDS: Readonly<Record<string, string>> = {
@@ -91,3 +97,19 @@ export const double = Endpoint(
 );
 `,
 };
+
+/** A deployment waits this long for its workers, ms; then the earlier version may answer a little longer. */
+const TAKE_OVER_MS = 10_000;
+
+/** Deploys, and asserts that the first answer after it is `marker`'s, unless the machine was too slow for that. */
+export async function takesOver<T>(
+  deploy: () => Promise<T>,
+  { marker, ask }: { marker: string; ask: (deployed: T) => Promise<unknown> },
+): Promise<T> {
+  const startedAt = performance.now();
+  const deployed = await deploy();
+  const wasInTime = performance.now() - startedAt < TAKE_OVER_MS;
+  if (!wasInTime) await until(async () => (await ask(deployed)) === marker, { what: marker });
+  assert.equal(await ask(deployed), marker);
+  return deployed;
+}
