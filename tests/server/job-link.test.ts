@@ -272,9 +272,12 @@ describe("broken links", () => {
       const job = await client.job();
       client.socket.write(text);
       await client.closed();
-      const next = await setting.link(worker, 0, [id]);
+      const next = await setting.link(worker, 1, [id]);
       await next.post("done", job, "1");
-      assert.equal((await setting.status(id)).json.status, "COMPLETED");
+      // Nobody pings: where all this takes as long as a lease, the job comes again.
+      for (let count = 1; (await setting.status(id)).json.status !== "COMPLETED"; count++) {
+        await next.post("done", await next.job(count), "1");
+      }
     });
   }
 

@@ -7,6 +7,8 @@
  *   3  A job that was not handed to the operating system goes back to its place in the queue; one that
  *      was lost on its way goes back when the worker is here again and does not name it.
  *   4  A worker that sends what is no frame loses its link, and nothing else.
+ *   5  Who sends more posts than can be written, or does not read what it is sent, is listened to no further
+ *      until that is done: memory holds a bounded part of it, and others have their turn.
  */
 
 import type { Duplex } from "node:stream";
@@ -42,6 +44,10 @@ export interface JobLinkOptions {
   log: Log;
 }
 
+/** Posts that are not acknowledged yet; what is read with the last one may be more. */
+const MAX_POSTS = 256;
+/** Bytes, about, that wait for the worker to read them. A take's jobs come on top. */
+const MAX_UNREAD = 32 * 1024 * 1024;
 /** A worker keeps a result until it is acknowledged; to write for that alone wakes it once more. */
 const MAX_ACK_DELAY_MS = 5;
 
@@ -56,6 +62,7 @@ export class JobLink {
   readonly #decoder = new TextDecoder();
   #hasHello = false;
   #slots = 0;
+  #posts = 0;
   #slotsCame = deferred<void>();
   /** What this turn of the event loop has to say, and the jobs in it. */
   #out = "";
@@ -78,6 +85,7 @@ export class JobLink {
       });
     });
     socket.on("data", (bytes: Buffer) => this.#read(bytes));
+    socket.on("drain", () => this.#listen());
     socket.on("end", () => socket.end());
     socket.write(ACCEPTED);
     if (head.length > 0) socket.unshift(head);
@@ -101,9 +109,25 @@ export class JobLink {
         if (frame === undefined) throw new Error("the worker sent what is no frame");
         this.#understand(frame);
       }
+      if (this.#isBehind) this.#options.socket.pause();
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  get #isBehind(): boolean {
+    return this.#posts >= MAX_POSTS || this.#hasUnread;
+  }
+
+  get #hasUnread(): boolean {
+    return this.#options.socket.writableLength >= MAX_UNREAD;
+  }
+
+  /** Goes on with what {@link MAX_POSTS} and {@link MAX_UNREAD} have put off. */
+  #listen(): void {
+    const { socket } = this.#options;
+    if (socket.isPaused() && !this.#isBehind) socket.resume();
+    if (!this.#hasUnread) this.#slotsCame.resolve();
   }
 
   #understand(frame: WorkerFrame): void {
@@ -146,6 +170,7 @@ export class JobLink {
     const { jobs, workerId } = this.#options;
     const { post, jobId, attempt, number, text: outputText, value } = frame;
     const word = { jobId, attempt, workerId };
+    this.#posts += 1;
     try {
       if (post === "chunk") await jobs.chunk({ ...word, number, output: value, outputText });
       else if (post === "done") await jobs.done({ ...word, body: { outputText } });
@@ -156,6 +181,9 @@ export class JobLink {
     } catch (error) {
       // Not on the disk: the worker offers it again on the next link.
       this.#fail(error);
+    } finally {
+      this.#posts -= 1;
+      if (this.#posts === MAX_POSTS - 1) this.#listen();
     }
   }
 
@@ -185,7 +213,7 @@ export class JobLink {
       signal,
     };
     while (!signal.aborted && !jobs.isClosed) {
-      if (this.#slots <= 0) {
+      if (this.#slots <= 0 || this.#hasUnread) {
         this.#slotsCame = deferred<void>();
         await this.#slotsCame.promise;
         continue;

@@ -24,10 +24,8 @@ import { migrate } from "./schema.ts";
 import { findLogDamage } from "./write-ahead-log.ts";
 
 const MIB = 1024 * 1024;
-const DATABASE_FILE = "flash.db";
+export const DATABASE_FILE = "flash.db";
 const JOURNAL_FILE = "flash.journal";
-/** SQLITE_CORRUPT and SQLITE_NOTADB. */
-const DAMAGE_CODES = new Set<unknown>([11, 26]);
 
 /**
  * Half of SQLite's own: a commit writes every page that has changed, of the table and of each index,
@@ -47,8 +45,8 @@ export interface OpenDatabase {
 }
 
 /**
- * Throws `CONFLICT` when another server uses the folder or a newer version wrote it, `INTERNAL` when the
- * database cannot be read. `log`: where other damage is reported.
+ * Throws `CONFLICT` when another server uses the folder or a newer version wrote it. `log`: where damage is
+ * reported.
  */
 export function openDatabase(home: string, durability: Durability, log?: Log): OpenDatabase {
   if (durability === "memory") {
@@ -113,21 +111,8 @@ function openFiles(home: string, durability: Durability): { db: DatabaseSync; jo
     return { db, journal };
   } catch (error) {
     db.close();
-    throw isDamage(error) ? damagedError(file, error) : error;
+    throw error;
   }
-}
-
-function isDamage(error: unknown): boolean {
-  const { errcode } = (error ?? {}) as { errcode?: unknown };
-  return typeof errcode === "number" && DAMAGE_CODES.has(errcode & 0xff);
-}
-
-function damagedError(file: string, cause: unknown): FlashError {
-  const { message } = cause as Error;
-  return new FlashError("INTERNAL", `${file} is damaged: ${message}.`, {
-    hint: "Nothing of it was changed. Put back a copy of the whole FLASH_HOME, or see what 'sqlite3 flash.db .recover' finds.",
-    cause,
-  });
 }
 
 /**

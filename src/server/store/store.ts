@@ -24,6 +24,7 @@
  *   rows             statements by their text
  */
 
+import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import type { ControlStore, Durability, Store, StoreMeasures } from "../../contract/store.ts";
 import type { Log } from "../../kit/log.ts";
@@ -31,7 +32,8 @@ import { SqliteAuditStore } from "./audit-store.ts";
 import { SqliteBatchStore } from "./batch-store.ts";
 import { Committer, type Failpoints } from "./commit.ts";
 import { SqliteControlStore } from "./control-store.ts";
-import { openDatabase, type OpenDatabase } from "./database.ts";
+import { damagedError, isDamageError } from "./damage.ts";
+import { DATABASE_FILE, openDatabase, type OpenDatabase } from "./database.ts";
 import { SqliteJobStore } from "./job-store.ts";
 import { SqliteKeyStore } from "./key-store.ts";
 import { Lanes } from "./lanes.ts";
@@ -58,7 +60,11 @@ export interface StoreOptions {
  * `INTERNAL` when the database cannot be read.
  */
 export function openStore(options: StoreOptions): SqliteStore {
-  return new SqliteStore(options);
+  try {
+    return new SqliteStore(options);
+  } catch (error) {
+    throw isDamageError(error) ? damagedError(join(options.home, DATABASE_FILE), error) : error;
+  }
 }
 
 export class SqliteStore implements Store {
