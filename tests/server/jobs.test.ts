@@ -5,6 +5,7 @@ import { FlashError } from "../../src/contract/errors.ts";
 import { ManualClock } from "../../src/kit/clock.ts";
 import { OVERTIME_GRACE_MS } from "../../src/server/jobs/attempts.ts";
 import { Bells } from "../../src/server/jobs/bells.ts";
+import type { Jobs } from "../../src/server/jobs/jobs.ts";
 import { TARGET, setUp, settleDown } from "./jobs-support.ts";
 import { openStore } from "../../src/server/store/store.ts";
 import { StoppedClock } from "../support/clocks.ts";
@@ -13,6 +14,8 @@ import { until } from "../support/until.ts";
 
 const MINUTE = 60_000;
 const DAY_MS = 24 * 60 * MINUTE;
+/** How a guest is gone: nobody sees its exit. */
+const SILENT = { code: null, signal: null, logTail: [] };
 
 function refusal(pattern: RegExp) {
   return (error: unknown): boolean =>
@@ -394,6 +397,50 @@ describe("lost workers", () => {
     assert.notEqual((await get(first.id))?.state, "IN_PROGRESS");
     await pass(6000);
     assert.deepEqual([(await get(second.id))?.failures], [1]);
+  });
+
+  for (const [how, end] of [
+    ["ends", (jobs: Jobs) => jobs.workerGone("wk1", SILENT)],
+    [
+      "wakes up, says so and ends",
+      async (jobs: Jobs, ids: string[]) => {
+        await jobs.ping("wk1", "ep1", ids);
+        await jobs.workerGone("wk1", SILENT);
+      },
+    ],
+  ] as const) {
+    test(`what a frozen worker still holds when it ${how} was not alone on it`, async (t) => {
+      const { jobs, submit, take, get, pass } = await setUp(t);
+      const [first, second] = [await submit(), await submit()];
+      await jobs.ping("wk1", "ep1", []);
+      await take();
+      await pass(3000);
+      await take();
+      await pass(3000);
+      const states = [await get(first.id), await get(second.id)].map((job) => job?.state);
+      assert.deepEqual(states, ["IN_QUEUE", "IN_PROGRESS"]);
+      await end(jobs, [first.id, second.id]);
+      for (const { id } of [first, second]) {
+        const job = await get(id);
+        const [lapse] = readHistory(job?.history ?? null);
+        assert.deepEqual([job?.state, job?.failures], ["IN_QUEUE", 0]);
+        assert.deepEqual([lapse?.counted, lapse?.failure?.neighbours], [false, 1]);
+      }
+    });
+  }
+
+  test("what a frozen worker wakes up with and does not list any more is no company", async (t) => {
+    const { jobs, submit, take, get, pass } = await setUp(t);
+    const [first, second] = [await submit(), await submit()];
+    await jobs.ping("wk1", "ep1", []);
+    await take();
+    await pass(3000);
+    await take();
+    await pass(3000);
+    assert.equal((await get(first.id))?.state, "IN_QUEUE");
+    await jobs.ping("wk1", "ep1", [second.id]);
+    await jobs.workerGone("wk1", SILENT);
+    assert.equal((await get(second.id))?.failures, 1);
   });
 
   test("a worker that has pinged and falls silent is noticed within 5 s", async (t) => {

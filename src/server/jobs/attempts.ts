@@ -59,11 +59,11 @@ export interface PingEffect {
 interface Presence {
   hasListed: boolean;
   /**
-   * Attempts it held at its last ping or took since, without those that came to an end which is no lapse.
-   * A worker that freezes has its attempts lapse one after another, each when its own lease is over: the
-   * last of them was not alone.
+   * Jobs whose attempts were over before the worker had said so, and which it may still be running: they
+   * count as company until a ping does not list them. A worker that freezes has its attempts lapse one
+   * after another, each when its own lease is over, and may end between two of them: the last was not alone.
    */
-  held: number;
+  readonly lapsed: Set<string>;
 }
 
 export class Attempts {
@@ -101,9 +101,10 @@ export class Attempts {
     };
     this.#byJob.set(job.id, attempt);
     const held = this.#byWorker.get(job.workerId);
-    const presence = this.#present.get(job.workerId);
+    const lapsed = this.#present.get(job.workerId)?.lapsed;
     // Whatever an idle worker has held before is nothing to a job that it takes now.
-    if (presence !== undefined) presence.held = held === undefined ? 1 : presence.held + 1;
+    if (held === undefined) lapsed?.clear();
+    else lapsed?.delete(job.id);
     if (held === undefined) this.#byWorker.set(job.workerId, new Map([[job.id, attempt]]));
     else held.set(job.id, attempt);
     this.#armFor(Math.min(attempt.overAt, attempt.leaseEndsAt));
@@ -119,6 +120,11 @@ export class Attempts {
     return this.#byWorker.get(workerId)?.size ?? 0;
   }
 
+  /** Jobs that a worker may still be running although their attempts are over. */
+  lapsedUnder(workerId: string): Iterable<string> {
+    return this.#present.get(workerId)?.lapsed ?? [];
+  }
+
   /** True when the worker holds a job that runs alone. */
   isAlone(workerId: string): boolean {
     const held = this.#byWorker.get(workerId);
@@ -130,8 +136,6 @@ export class Attempts {
   remove(jobId: string, attempt: number): void {
     const known = this.#byJob.get(jobId);
     if (known === undefined || known.attempt !== attempt) return;
-    const presence = this.#present.get(known.workerId);
-    if (presence !== undefined) presence.held -= 1;
     this.#forget(known);
   }
 
@@ -145,10 +149,9 @@ export class Attempts {
 
   ping(workerId: string, jobIds: readonly string[] | undefined): PingEffect {
     const held = this.#byWorker.get(workerId) ?? new Map<string, Attempt>();
-    const presence = this.#present.get(workerId) ?? { hasListed: false, held: 0 };
-    presence.held = held.size;
-    this.#present.set(workerId, presence);
+    const presence = this.#presenceOf(workerId);
     const listed = new Set(jobIds);
+    for (const id of presence.lapsed) if (!listed.has(id)) presence.lapsed.delete(id);
     const effect: PingEffect = {
       lost: [],
       renewed: [],
@@ -171,12 +174,7 @@ export class Attempts {
 
   /** The worker's pings name all its jobs, so that an empty list is one. */
   listsAll(workerId: string): void {
-    const presence = this.#present.get(workerId) ?? {
-      hasListed: true,
-      held: this.heldBy(workerId),
-    };
-    presence.hasListed = true;
-    this.#present.set(workerId, presence);
+    this.#presenceOf(workerId).hasListed = true;
   }
 
   forgetWorker(workerId: string): void {
@@ -187,6 +185,12 @@ export class Attempts {
     this.#cancelTimer?.();
     this.#byJob.clear();
     this.#byWorker.clear();
+  }
+
+  #presenceOf(workerId: string): Presence {
+    const presence = this.#present.get(workerId) ?? { hasListed: false, lapsed: new Set() };
+    this.#present.set(workerId, presence);
+    return presence;
   }
 
   #renew(attempt: Attempt, effect: PingEffect, isListed = true): void {
@@ -226,11 +230,13 @@ export class Attempts {
         continue;
       }
       const why = attempt.overAt <= now ? "time" : "lease";
-      const held = this.#present.get(attempt.workerId)?.held ?? this.heldBy(attempt.workerId);
-      over.push([attempt, { why, neighbours: held - 1 }]);
+      const { workerId } = attempt;
+      const lapsed = this.#present.get(workerId)?.lapsed.size ?? 0;
+      over.push([attempt, { why, neighbours: this.heldBy(workerId) + lapsed - 1 }]);
     }
     for (const [attempt, how] of over) {
       this.#forget(attempt);
+      this.#present.get(attempt.workerId)?.lapsed.add(attempt.jobId);
       this.#onOver(attempt, how);
     }
     this.#armFor(next);

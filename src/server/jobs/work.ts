@@ -128,12 +128,14 @@ export class Work {
     const known = peakMemoryBytes === undefined ? {} : { peakMemoryBytes };
     const held = await this.#store.jobs.running({ workerId });
     const endpointId = held[0]?.endpointId ?? "";
+    // Those that were over before it said so may have ended it, too.
+    const company = new Set([...held.map(({ id }) => id), ...moves.attempts.lapsedUnder(workerId)]);
     const logTail = cause.logTail?.map((line) => this.#options.redact(endpointId, line)) ?? [];
     const loss = failures.lossByEnd(
       workerId,
       { ...cause, ...known, logTail },
       {
-        neighbours: held.length - 1,
+        neighbours: company.size - 1,
         now: this.#clock.now(),
       },
     );
