@@ -156,6 +156,23 @@ describe("the front door", () => {
     }
   });
 
+  test("every failure of the job API has the platform's 'error', whoever refuses", async (t) => {
+    const { server, queue } = await shop(t);
+    for (const [path, options] of [
+      [`/v2/${queue.id}/health`, { key: null }],
+      [`/v2/${queue.id}/health`, { key: "wrong" }],
+      [`/v2/${queue.id}/ping/nobody`, { key: "wrong" }],
+      [`/v2/${queue.id}/nothing`, {}],
+      ["/v2/nothing/run", { method: "POST", body: "{}" }],
+      ["/v2/flash/run", { method: "POST", body: "{}" }],
+    ] as const) {
+      const { json } = await server.request(path, options);
+      assert.equal(json.error, json.detail, path);
+      assert.equal(typeof json.error, "string", path);
+    }
+    assert.equal((await server.request("/api/v1/nothing")).json.error, undefined);
+  });
+
   test("the wrong plane for an endpoint's kind is named, in the platform's words", async (t) => {
     const { server, api, queue } = await shop(t);
     const lb = await server.request(`/lb/${queue.id}/x`);

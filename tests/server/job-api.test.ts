@@ -310,6 +310,54 @@ describe("status", () => {
     assert.equal(status, 405);
     assert.equal(headers.allow, "POST");
     assert.equal((await api.ask("/health", { method: "POST" })).status, 405);
+    const put = await api.ask("/status/none", { method: "PUT" });
+    assert.deepEqual([put.status, put.headers.allow], [405, "GET, HEAD, POST"]);
+  });
+
+  test("HEAD answers what GET would, without its body", async (t) => {
+    const api = await serveApi(t);
+    const id = await submit(api);
+    const paths = ["/health", "/metrics", "/requests", "/batch", `/status/${id}`, "/status/none"];
+    for (const path of [...paths, "/batch/none", "/nothing"]) {
+      const [head, get] = [await api.ask(path, { method: "HEAD" }), await api.ask(path)];
+      for (const { headers } of [head, get]) delete headers.date;
+      assert.deepEqual([head.status, head.text], [get.status, ""], path);
+      assert.deepEqual(head.headers, get.headers, path);
+    }
+    const refused = await api.ask("/run", { method: "HEAD" });
+    assert.deepEqual([refused.status, refused.headers.allow], [405, "POST"]);
+    assert.equal((await api.ask("/openai/v1/models", { method: "HEAD" })).status, 405);
+    assert.equal((await api.jobs.counts("ep1")).inQueue, 1);
+  });
+
+  test("HEAD of a stream takes nothing out of it", async (t) => {
+    const api = await serveApi(t);
+    const id = await submit(api);
+    await api.take();
+    await api.jobs.chunk({ jobId: id, workerId: "wk1", output: "first" });
+    for (const accept of ["application/json", "text/event-stream"]) {
+      const head = await api.ask(`/stream/${id}`, { method: "HEAD", headers: { accept } });
+      assert.deepEqual([head.status, head.headers["content-type"]], [200, accept]);
+    }
+    assert.equal((await api.ask("/stream/none", { method: "HEAD" })).status, 404);
+    const { stream } = await api.ok(`/stream/${id}`);
+    assert.deepEqual(stream, [{ output: "first" }]);
+  });
+
+  test("what is ours says where the new job is, and what is the platform's does not", async (t) => {
+    const api = await serveApi(t);
+    const body = { input: {} };
+    const at = async (path: string, headers = {}, method = "POST"): Promise<unknown> => {
+      const answer = await api.ask(path, { method, headers, body });
+      const { id } = answer.json as { id: string };
+      const { location } = answer.headers;
+      return location?.replace(id, "{id}");
+    };
+    const place = "/v2/ep1/status/{id}";
+    assert.equal(await at("/run/order-1", {}, "PUT"), place);
+    assert.equal(await at("/runsync", { prefer: "respond-async" }), place);
+    assert.equal(await at(`/replay/${await submit(api)}`), place);
+    assert.equal(await at("/run"), undefined);
   });
 });
 

@@ -8,6 +8,7 @@ import { once } from "node:events";
 import http from "node:http";
 import net from "node:net";
 import { describe, test, type TestContext } from "node:test";
+import { gzipSync } from "node:zlib";
 import { until } from "../support/until.ts";
 import { TestServer, type Answer, type RequestOptions } from "./server-support.ts";
 
@@ -51,6 +52,13 @@ describe("plain requests of the job API", () => {
     ["a job with a ttl", "/run?ttl=20000", { method: "POST", body: '{"input":{"a":"é"}}' }],
     ["no JSON", "/run", { method: "POST", body: '{"input":' }],
     ["a list", "/runsync", { method: "POST", body: "[]" }],
+    ["no UTF-8", "/run", { method: "POST", body: Buffer.from('{"input":"é"}', "latin1") }],
+    ["a byte order mark", "/run", { method: "POST", body: '\uFEFF{"input":{"a":1}}' }],
+    [
+      "a compressed body",
+      "/run",
+      { method: "POST", body: gzipSync("{}"), headers: { "content-encoding": "gzip" } },
+    ],
     ["a policy out of bounds", "/run", { method: "POST", body: '{"input":1,"policy":{"ttl":1}}' }],
     ["a delay beyond the ttl", "/run", { method: "POST", body: '{"policy":{"delayMs":1e12}}' }],
     ["a wait that ends first", "/runsync?wait=1", { method: "POST", body: '{"input":{}}' }],

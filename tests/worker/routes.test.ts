@@ -120,6 +120,15 @@ describe("binding", () => {
     }
   });
 
+  test("a body that is no UTF-8 is refused, and a byte order mark is none of it", async () => {
+    const latin = Buffer.from('{"x":1,"y":2,"é":0}', "latin1");
+    const refused = await worker.fetch("/api/process", { method: "POST", body: latin });
+    assert.equal(refused.status, 400);
+    assert.match(refused.text, /not UTF-8/);
+    const marked = await worker.fetch("/api/process", { body: '\uFEFF{"x":1,"y":2}' });
+    assert.equal(marked.text, "3");
+  });
+
   test("a form that is no JSON gives the parameters, too", async () => {
     const { text } = await worker.fetch("/api/process", {
       headers: { "content-type": "application/x-www-form-urlencoded" },

@@ -17,7 +17,7 @@ import { DOCUMENTS, type DocumentName } from "../../contract/control-schemas.ts"
 import { FlashError, type Issue } from "../../contract/errors.ts";
 import { compileSchema, type Validator } from "../../contract/validator.ts";
 import { authorize } from "../gateway/auth.ts";
-import { readBody, sendJson } from "../gateway/http.ts";
+import { readText, sendJson } from "../gateway/http.ts";
 import type { ControlCall, ControlRequest } from "./control-call.ts";
 import { CONTROL_HANDLERS } from "./control-handlers.ts";
 
@@ -108,7 +108,7 @@ async function readDocument(
   { document: name, maxBytes = MAX_BODY_BYTES }: Extract<RequestBody, { kind: "json" }>,
   request: IncomingMessage,
 ): Promise<unknown> {
-  const text = (await readBody(request, maxBytes)).toString("utf8");
+  const text = await readText(request, maxBytes);
   let value: unknown;
   try {
     value = JSON.parse(text);

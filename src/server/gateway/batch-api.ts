@@ -21,7 +21,7 @@ import type { EndpointManifest } from "../../contract/manifest.ts";
 import type { BatchStore } from "../../contract/batch.ts";
 import type { Batches, GivenRequest } from "../jobs/batches.ts";
 import { readKey } from "../jobs/rules.ts";
-import { pageOf, queryOf, readBody, sendJson, sendJsonText } from "./http.ts";
+import { allowed, methodOf, pageOf, queryOf, readText, sendJson, sendJsonText } from "./http.ts";
 import { elementTexts, memberTexts } from "./raw-json.ts";
 import { checkInput } from "./submission.ts";
 
@@ -71,13 +71,13 @@ export async function handleBatchApi(
       hint: "They have /batch, /batch/{id} and its /requests, /finalize and /cancel.",
     });
   }
-  const method = request.method ?? "";
+  const method = methodOf(request);
   const handle = Object.hasOwn(methods, method) ? methods[method] : undefined;
   if (handle === undefined) {
-    const allowed = Object.keys(methods).join(", ");
-    response.setHeader("allow", allowed);
+    const all = allowed(Object.keys(methods));
+    response.setHeader("allow", all);
     const where = part === "" ? "/batch" : `/batch/{id}/${part}`;
-    throw new FlashError("METHOD_NOT_ALLOWED", `'${where}' takes ${allowed}, not ${method}.`);
+    throw new FlashError("METHOD_NOT_ALLOWED", `'${where}' takes ${all}, not ${request.method}.`);
   }
   const call = {
     ...context,
@@ -276,7 +276,7 @@ function refusal({ batchId, requestId }: Call, why: BatchRefusal): FlashError {
 }
 
 async function bodyOf({ request }: Call): Promise<string> {
-  return (await readBody(request, LIMITS.runBodyBytes)).toString("utf8");
+  return await readText(request, LIMITS.runBodyBytes);
 }
 
 function parse(text: string): unknown {

@@ -13,7 +13,8 @@ const LOCAL = "local";
 
 const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /** What pages may read beside the usual. */
-const EXPOSED = "retry-after, x-request-id, x-flash-job, x-runpod-worker-id, www-authenticate";
+const EXPOSED =
+  "location, retry-after, x-request-id, x-flash-job, x-runpod-worker-id, www-authenticate";
 /** How long a browser remembers a preflight, s: the most that browsers do. */
 const MAX_AGE_S = 7200;
 

@@ -17,9 +17,9 @@ import { FAILURE_KINDS, type FailureKind } from "../../contract/job-failure.ts";
 import { jobDocument, type Job, type JobDocument } from "../../contract/job.ts";
 import { FAILED_STATES, JOB_STATES, type JobState } from "../../contract/states.ts";
 import type { FailedFilter } from "../../contract/store.ts";
-import { pageOf, readBody, sendJson } from "./http.ts";
+import { pageOf, readText, sendJson } from "./http.ts";
 import type { JobCall } from "./job-call.ts";
-import { asksForKept, jobOf, unknownJob } from "./job-of.ts";
+import { asksForKept, jobOf, locationOf, unknownJob } from "./job-of.ts";
 import { checkInput, parseJson } from "./submission.ts";
 
 const REQUESTS_DEFAULT = 50;
@@ -73,7 +73,7 @@ export async function retry(call: JobCall): Promise<void> {
 }
 
 export async function redrive({ jobs, endpoint, request, response }: JobCall): Promise<void> {
-  const text = (await readBody(request, MAX_FILTER_BYTES)).toString("utf8");
+  const text = await readText(request, MAX_FILTER_BYTES);
   const asked = text.trim() === "" ? {} : parseJson(text, REDRIVE_HINT);
   if (!isPlainJsonObject(asked)) {
     throw new FlashError("INVALID_REQUEST", "The body must be a JSON object.", {
@@ -102,11 +102,12 @@ export async function replay(call: JobCall): Promise<void> {
       inputText: job.input,
       policy: { executionTimeout: executionTimeoutMs, ttl, lowPriority },
       ...(job.key === null ? {} : { key: job.key }),
-      ...(job.extra === null ? {} : { extra: JSON.parse(job.extra) as Record<string, unknown> }),
+      ...(job.extra === null ? {} : { extra: job.extra }),
     },
     "run",
   );
-  sendJson(response, 200, { id: again.id, status: again.state, replayOf: job.id });
+  const document = { id: again.id, status: again.state, replayOf: job.id };
+  sendJson(response, 200, document, locationOf(call, again));
 }
 
 /** Checks a filter as a client gives it. Throws `INVALID_REQUEST`. */

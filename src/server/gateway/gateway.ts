@@ -42,10 +42,10 @@ import { CallSpans, type ClientCall } from "./call-spans.ts";
 import { clientAddress } from "./client-address.ts";
 import type { Cors } from "./cors.ts";
 import { Endpoints } from "./endpoints.ts";
-import { sendJson, sendProblem, type Principal } from "./http.ts";
+import { platformMember, sendJson, sendProblem, type Principal } from "./http.ts";
 import { handleJobApi } from "./job-api.ts";
 import type { WorkerCounts } from "./job-call.ts";
-import { isUpgrade, refuseUpgrade, serveUpgrade } from "./lb-upgrade.ts";
+import { refuseUpgrade, serveUpgrade } from "./lb-upgrade.ts";
 import { serveLoadBalanced } from "./lb.ts";
 import { PlainPlane } from "./plain-plane.ts";
 import type { RateLimits } from "./rate-limits.ts";
@@ -144,7 +144,7 @@ export class Gateway {
         });
       }
       if (response.headersSent) response.destroy();
-      else sendProblem(response, error, platformForm(error));
+      else sendProblem(response, error, platformForm(error, request));
     });
   }
 
@@ -290,10 +290,6 @@ export class Gateway {
     // As for workers that speak HTTP: until the end they may say how their jobs ended.
     if (this.#state === "starting" || (this.#state === "stopping" && link === undefined))
       throw this.#notOpen();
-    if (!isUpgrade(request)) {
-      const message = "An upgrade is a GET without a body, and not to HTTP/2.";
-      throw new FlashError("INVALID_REQUEST", message, { hint: "Send it without 'Upgrade'." });
-    }
     if (link !== undefined) return await this.#workers.link(link, { request, socket, head });
     const principal = this.#options.keyring.require(request);
     const over = this.#options.keyring.begin(principal, () => socket.destroy());
@@ -355,8 +351,8 @@ function countsForClients(pool: Pool): WorkerCounts {
   };
 }
 
-/** The platform's own body for the wrong kind of endpoint, which its clients know. */
-function platformForm(error: unknown): Record<string, unknown> {
+/** What the platform's clients know: its job API's failures, and the one of the wrong kind of endpoint. */
+function platformForm(error: unknown, { url = "" }: IncomingMessage): Record<string, unknown> {
   const isWrongKind = FlashError.is(error) && error.code === "WRONG_ENDPOINT_KIND";
-  return isWrongKind ? { error: error.message } : {};
+  return isWrongKind || url.startsWith("/v2/") ? platformMember(error) : {};
 }

@@ -3,6 +3,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Scope, Verb } from "../../contract/access.ts";
 import { FlashError, PROBLEM_TYPE, problemOf } from "../../contract/errors.ts";
+import { utf8Text } from "../../kit/utf8.ts";
 
 /** Who is calling, as the gateway's front door found out from the key. */
 export type Principal =
@@ -69,6 +70,38 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
   return promise;
 }
 
+/** {@link readBody} as {@link textOf}. Throws `UNSUPPORTED_MEDIA_TYPE` for a compressed one, too. */
+export async function readText(request: IncomingMessage, maxBytes: number): Promise<string> {
+  const coding = request.headers["content-encoding"]?.trim().toLowerCase() ?? "identity";
+  if (coding !== "identity") {
+    throw new FlashError(
+      "UNSUPPORTED_MEDIA_TYPE",
+      `A body with Content-Encoding '${coding}' is not read.`,
+      { hint: "Send the body uncompressed." },
+    );
+  }
+  return textOf(await readBody(request, maxBytes));
+}
+
+/** The text of a body. Throws `INVALID_REQUEST` for one that is not UTF-8: nothing is altered on its way. */
+export function textOf(body: Buffer): string {
+  const text = utf8Text(body);
+  if (text !== undefined) return text;
+  throw new FlashError("INVALID_REQUEST", "The body is not UTF-8, as JSON has to be.", {
+    hint: "Encode the text as UTF-8; bytes that are no text go into it as Base64.",
+  });
+}
+
+/** HEAD asks for what GET would answer, without the body, which node:http leaves out. */
+export function methodOf({ method = "" }: IncomingMessage): string {
+  return method === "HEAD" ? "GET" : method;
+}
+
+/** The value of an `Allow` header. */
+export function allowed(methods: readonly string[]): string {
+  return methods.flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method])).join(", ");
+}
+
 /** Answers with a JSON document. */
 export function sendJson(
   response: ServerResponse,
@@ -113,13 +146,21 @@ export function problemAnswer(
   failure: unknown,
   extra: Readonly<Record<string, unknown>> = {},
 ): { status: number; text: string; headers: Record<string, string> } {
-  const error = FlashError.is(failure)
-    ? failure
-    : new FlashError("INTERNAL", "The server failed to answer this request.", {
-        hint: "The server's log names the cause.",
-      });
+  const error = knownError(failure);
   const text = JSON.stringify({ ...problemOf(error), ...extra });
   return { status: error.status, text, headers: problemHeaders(error) };
+}
+
+/** The member of problem documents in which the platform's clients look for what went wrong. */
+export function platformMember(failure: unknown): { error: string } {
+  return { error: knownError(failure).message };
+}
+
+function knownError(failure: unknown): FlashError {
+  if (FlashError.is(failure)) return failure;
+  return new FlashError("INTERNAL", "The server failed to answer this request.", {
+    hint: "The server's log names the cause.",
+  });
 }
 
 function problemHeaders(error: FlashError): Record<string, string> {

@@ -6,6 +6,7 @@
  *   PUT        run/{key}: run, at most once for this key
  *   GET, POST  status/{job}, status-sync/{job}, stream/{job}
  *   GET        health, metrics
+ *   HEAD       whatever has a GET, without the body
  *   failed-api requests; retry/{job}, redrive, replay/{job}
  *   openai/…   openai-api
  *   batch…     batch-api
@@ -22,17 +23,20 @@ import { isFinal } from "../../contract/states.ts";
 import { ORIGIN_HEADERS } from "../../contract/origin.ts";
 import { handleBatchApi } from "./batch-api.ts";
 import {
+  allowed,
   clamped,
   clientSignal,
+  methodOf,
+  platformMember,
   queryOf,
-  readBody,
+  readText,
   sendJson,
   sendJsonText,
   sendProblem,
 } from "./http.ts";
 import { endSignal, onClientEnd } from "./ended-side.ts";
 import type { JobApiContext, JobCall } from "./job-call.ts";
-import { jobOf, unknownJob } from "./job-of.ts";
+import { jobOf, locationOf, unknownJob } from "./job-of.ts";
 import { redrive, replay, requests, retry } from "./failed-api.ts";
 import { handleOpenAi } from "./openai-api.ts";
 import { sendJobEvents, wantsEvents } from "./job-events.ts";
@@ -95,8 +99,8 @@ export async function handleJobApi(
         hint: `It has ${[...OPERATIONS.keys(), "openai", "batch"].join(", ")}.`,
       });
     }
-    if (!entry.methods.includes(request.method ?? "")) {
-      response.setHeader("allow", entry.methods.join(", "));
+    if (!entry.methods.includes(methodOf(request))) {
+      response.setHeader("allow", allowed(entry.methods));
       throw new FlashError(
         "METHOD_NOT_ALLOWED",
         `'/${name}' is asked with ${entry.methods.join(" or ")}, not with ${request.method}.`,
@@ -107,7 +111,7 @@ export async function handleJobApi(
     await entry.handle({ ...context, id, query, request, response });
   } catch (error) {
     if (!FlashError.is(error)) throw error;
-    sendProblem(response, error, { error: error.message });
+    sendProblem(response, error, platformMember(error));
   }
 }
 
@@ -134,6 +138,7 @@ async function openAi(
   { request, response }: { request: IncomingMessage; response: ServerResponse },
 ): Promise<void> {
   const { method } = request;
+  // No HEAD: what GET answers here is a job's result.
   if (method !== "GET" && method !== "POST") {
     response.setHeader("allow", "GET, POST");
     const message = `'/openai' is asked with GET or POST, not with ${method}.`;
@@ -163,7 +168,8 @@ async function batch(
 async function run(call: JobCall): Promise<void> {
   const { target, body } = await submissionOf(call, "run");
   const job = await call.jobs.submit(target, body, "run");
-  sendJsonText(call.response, 200, acceptedText(job));
+  const isOurs = call.id !== "";
+  sendJsonText(call.response, 200, acceptedText(job), isOurs ? locationOf(call, job) : {});
 }
 
 async function runsync(call: JobCall): Promise<void> {
@@ -173,7 +179,7 @@ async function runsync(call: JobCall): Promise<void> {
   if (isAsync && waitMs === undefined) {
     const job = await jobs.submit(target, body, "runsync");
     response.setHeader("preference-applied", "respond-async");
-    sendJsonText(response, 200, submittedText(job));
+    sendJsonText(response, 200, submittedText(job), locationOf(call, job));
     return;
   }
   const wait = {
@@ -198,7 +204,7 @@ export function submittedText(job: Job): string {
 async function submissionOf(call: JobCall, via: "run" | "runsync"): Promise<Submission> {
   const { endpoint, request, query, id } = call;
   const maxBytes = via === "run" ? LIMITS.runBodyBytes : LIMITS.runsyncBodyBytes;
-  const text = (await readBody(request, maxBytes)).toString("utf8");
+  const text = await readText(request, maxBytes);
   const asked = askedOf(request.headers, query);
   const idempotencyKey = id === "" ? asked.idempotencyKey : id;
   const origin = call.origin();
@@ -235,6 +241,12 @@ async function statusSync(call: JobCall): Promise<void> {
 async function stream(call: JobCall): Promise<void> {
   const { jobs, request, response, query } = call;
   const { id } = await jobOf(call);
+  // What is given once must not go to somebody who does not look at it.
+  if (request.method === "HEAD") {
+    const type = wantsEvents(request) ? "text/event-stream" : "application/json";
+    response.writeHead(200, { "content-type": type }).end();
+    return;
+  }
   if (wantsEvents(request)) return await sendJobEvents(jobs, id, { request, response });
   const waitMs = clamped(query.get("wait"), 0, LIMITS.waitMaxMs) ?? LIMITS.streamHoldMs;
   const answer = await jobs.stream(id, { waitMs, signal: endSignal(response) });

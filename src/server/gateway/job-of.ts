@@ -23,6 +23,17 @@ export async function jobOf({
   return job;
 }
 
+/**
+ * The header that says where a new job is. Not for what the platform answers too: its clients know.
+ * Source: RFC 9110 10.2.2.
+ */
+export function locationOf(
+  { endpoint }: { endpoint: { row: EndpointRow } },
+  { id }: Job,
+): { location: string } {
+  return { location: `/v2/${endpoint.row.id}/status/${id}` };
+}
+
 /** Ours: the platform's clients never see a job whose result is over. */
 export function asksForKept(query: URLSearchParams | undefined): boolean {
   return query?.get("kept") === "true";

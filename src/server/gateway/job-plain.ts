@@ -14,7 +14,7 @@ import { jsonHead, okJsonHead, withHeader, type AnswerHead } from "../edge/answe
 import type { PlainExchange } from "../edge/exchange.ts";
 import type { PlainHead } from "../edge/head.ts";
 import type { Jobs } from "../jobs/jobs.ts";
-import { problemAnswer, queryOf } from "./http.ts";
+import { platformMember, problemAnswer, queryOf, textOf } from "./http.ts";
 import { acceptedText, submittedText, waitOf } from "./job-api.ts";
 import type { ServedEndpoint } from "./job-call.ts";
 import { jobOf } from "./job-of.ts";
@@ -57,6 +57,8 @@ export function planJob(head: PlainHead, target: Target & { kind: "v2" }): JobPl
   const route = jobRouteOf(operation, head.method);
   // Waits as job-api reads it.
   if (head.headers["prefer"] !== undefined) return undefined;
+  // Is refused.
+  if (head.headers["content-encoding"] !== undefined) return undefined;
   // Such a job ends with the connection.
   if (head.headers[ORIGIN_HEADERS.attached] !== undefined) return undefined;
   if (route === undefined || !route.methods.includes(head.method)) return undefined;
@@ -82,7 +84,7 @@ export function servePlainJob(request: PlainJobRequest): boolean {
   else {
     let submission: Submission;
     try {
-      const text = exchange.body.toString("utf8");
+      const text = textOf(exchange.body);
       submission = readSubmission(endpoint, { ...plan.asked, text, origin: plan.origin });
     } catch {
       return false;
@@ -121,14 +123,12 @@ function named(head: AnswerHead, { requestId }: JobPlan): AnswerHead {
 }
 
 function refuse({ plan, exchange, log }: PlainJobRequest, error: unknown): void {
-  const isKnown = FlashError.is(error);
-  if (!isKnown) {
+  if (!FlashError.is(error)) {
     log.error("a request failed inside the server", {
       method: exchange.head.method,
       error: error instanceof Error ? (error.stack ?? error.message) : String(error),
     });
   }
-  const members = isKnown ? { error: error.message } : {};
-  const { status, text, headers } = problemAnswer(error, members);
+  const { status, text, headers } = problemAnswer(error, platformMember(error));
   exchange.answer(named(jsonHead(status, Buffer.byteLength(text), headers), plan), text);
 }

@@ -15,8 +15,9 @@ import { LIMITS } from "../../contract/limits.ts";
 import { isFinal } from "../../contract/states.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import { callerOf, endWithClient, onClientEnd } from "./ended-side.ts";
-import { clientSignal, readBody, sendJson, sendJsonText } from "./http.ts";
+import { clientSignal, readText, sendJson, sendJsonText } from "./http.ts";
 import type { JobCall } from "./job-call.ts";
+import { elementTexts } from "./raw-json.ts";
 import { askedOf, parseJson, readSubmission } from "./submission.ts";
 
 /** Tells which job a request was. */
@@ -27,7 +28,7 @@ const KEEP_ALIVE_MS = 15_000;
 /** `path`: the segments after `openai`. */
 export async function handleOpenAi(call: JobCall, path: readonly string[]): Promise<void> {
   const { endpoint, jobs, request, response, query } = call;
-  const body = (await readBody(request, LIMITS.runsyncBodyBytes)).toString("utf8");
+  const body = await readText(request, LIMITS.runsyncBodyBytes);
   const asked = body.trim() === "" ? {} : parseJson(body, "Send a JSON object, or nothing.");
   const route = JSON.stringify(`/${path.join("/")}`);
   const { target, body: submitted } = readSubmission(endpoint, {
@@ -67,7 +68,8 @@ async function answerJob(jobs: Jobs, id: string, response: ServerResponse): Prom
 /** A generator's values are a list; the only one of a request that was not to be streamed is its answer. */
 function answerOf({ output }: Job): string {
   const value = parseOrUndefined(output ?? "null");
-  return Array.isArray(value) && value.length === 1 ? JSON.stringify(value[0]) : (output ?? "null");
+  const [only] = Array.isArray(value) && value.length === 1 ? elementTexts(output ?? "") : [];
+  return only ?? output ?? "null";
 }
 
 async function streamJob(jobs: Jobs, id: string, response: ServerResponse): Promise<void> {

@@ -19,6 +19,11 @@ export function memberTexts(text: string): Map<string, string> {
   }
 }
 
+/** The text of an object with these members: the opposite of {@link memberTexts}. */
+export function objectText(members: Iterable<readonly [name: string, text: string]>): string {
+  return `{${[...members].map(([name, text]) => `${JSON.stringify(name)}:${text}`).join(",")}}`;
+}
+
 /** The elements of `text`, which must be a valid JSON array. */
 export function elementTexts(text: string): string[] {
   const elements: string[] = [];

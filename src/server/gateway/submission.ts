@@ -2,7 +2,7 @@
 
 import { Binder } from "../../contract/binder.ts";
 import { FlashError } from "../../contract/errors.ts";
-import { isPlainJsonObject, isTooDeep } from "../../contract/json.ts";
+import { isPlainJsonObject, isTooDeep, MAX_DEPTH } from "../../contract/json.ts";
 import type { EndpointManifest, FunctionManifest } from "../../contract/manifest.ts";
 import { chooseFunction } from "../../contract/methods.ts";
 import { ORIGIN_MEMBER, originMember, type Origin } from "../../contract/origin.ts";
@@ -11,7 +11,7 @@ import { LIMITS } from "../../contract/limits.ts";
 import type { JobRequest, JobTarget } from "../jobs/jobs.ts";
 import { clamped } from "./http.ts";
 import { refuseJobLoop, refuseStale } from "./origin.ts";
-import { memberTexts } from "./raw-json.ts";
+import { memberTexts, objectText } from "./raw-json.ts";
 
 const MAX_KEY_LENGTH = 255;
 /** For clients that cannot set `policy.key`, which wins. */
@@ -63,7 +63,7 @@ export function readSubmission(
 ): Submission {
   const { ttl, idempotencyKey, deadline } = asked;
   const { manifest } = endpoint;
-  const body = parseBody(text);
+  const { body, extra } = parseBody(text);
   const key = body.key ?? asked.key;
   refuseStale(asked.expected, manifest);
   refuseJobLoop(origin, manifest, body.input);
@@ -81,12 +81,19 @@ export function readSubmission(
   if (key !== undefined) body.key = key;
   if (deadline !== undefined) body.deadline = deadline;
   const member = originMember(origin);
-  if (member !== undefined) body.extra = { ...body.extra, [ORIGIN_MEMBER]: member };
+  if (member !== undefined) extra.push([ORIGIN_MEMBER, JSON.stringify(member)]);
+  if (extra.length > 0) body.extra = objectText(extra);
   return { target, body };
 }
 
+/** A submission's body, and what it says beyond its own members to the worker. */
+interface Parsed {
+  body: JobRequest;
+  extra: [name: string, text: string][];
+}
+
 /** Unknown keys are ignored: official examples send some by mistake. */
-function parseBody(text: string): JobRequest {
+function parseBody(text: string): Parsed {
   const body = parseJson(text, BODY_HINT);
   if (!isPlainJsonObject(body)) {
     throw new FlashError("INVALID_REQUEST", "The body must be a JSON object.", { hint: BODY_HINT });
@@ -98,21 +105,33 @@ function parseBody(text: string): JobRequest {
   if (policy !== undefined && policy !== null && !isPlainJsonObject(policy)) {
     throw new FlashError("NOT_ACCEPTED", "The job was not accepted: policy must be an object.");
   }
-  if (isTooDeep(s3Config)) {
-    throw new FlashError("NOT_ACCEPTED", "The job was not accepted: s3Config is nested too deep.");
+  if (s3Config !== undefined && s3Config !== null && !isPlainJsonObject(s3Config)) {
+    throw new FlashError("NOT_ACCEPTED", "The job was not accepted: s3Config must be an object.");
   }
+  refuseTooDeep("s3Config", s3Config);
+  const texts = memberTexts(text);
   const { runAt, delayMs, key, ...limits } = isPlainJsonObject(policy) ? withoutNulls(policy) : {};
-  return {
+  const request: JobRequest = {
     // The Go client leaves an empty input out.
     input: body["input"] === undefined ? {} : body["input"],
-    inputText: memberTexts(text).get("input") ?? "{}",
+    inputText: texts.get("input") ?? "{}",
     ...(typeof webhook === "string" ? { webhook } : {}),
     policy: limits,
     ...(runAt === undefined ? {} : { runAt: timeOf(runAt) }),
     ...(delayMs === undefined ? {} : { delayMs: delayMs as number }),
     ...(key === undefined ? {} : { key: key as string }),
-    ...(isPlainJsonObject(s3Config) ? { extra: { s3Config } } : {}),
   };
+  return {
+    body: request,
+    extra: isPlainJsonObject(s3Config) ? [["s3Config", texts.get("s3Config") ?? "{}"]] : [],
+  };
+}
+
+/** Throws `NOT_ACCEPTED`: whoever reads it might not have the stack for it. */
+function refuseTooDeep(what: string, value: unknown): void {
+  if (!isTooDeep(value)) return;
+  const message = `The job was not accepted: ${what} is nested deeper than ${MAX_DEPTH} levels.`;
+  throw new FlashError("NOT_ACCEPTED", message);
 }
 
 /** Throws `INVALID_REQUEST`. */
@@ -148,7 +167,7 @@ const binders = new WeakMap<FunctionManifest, Binder>();
 
 /** Refuses an input that the function would refuse, before the job is accepted. */
 export function checkInput(manifest: EndpointManifest, input: unknown): void {
-  if (manifest.functions.length === 0) return;
+  if (manifest.functions.length === 0) return refuseTooDeep("input", input);
   try {
     const chosen = chooseFunction(manifest.functions, input, manifest.name);
     const binder = binders.get(chosen.fn) ?? new Binder(chosen.fn);

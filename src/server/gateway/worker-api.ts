@@ -14,14 +14,16 @@
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { WORKER_ROUTES } from "../../contract/api-routes.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { isPlainJsonObject } from "../../contract/json.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { TakenJob } from "../../contract/store.ts";
 import { ATTEMPT_HEADER, CHUNK_HEADER } from "../../contract/worker-env.ts";
+import { utf8Text } from "../../kit/utf8.ts";
 import type { DoneBody, Jobs } from "../jobs/jobs.ts";
 import { endSignal } from "./ended-side.ts";
-import { sendJson, sendJsonText, sendProblem } from "./http.ts";
+import { platformMember, sendJson, sendJsonText, sendProblem } from "./http.ts";
 import { memberTexts } from "./raw-json.ts";
 
 export interface WorkerApiContext {
@@ -76,11 +78,25 @@ export async function handleWorkerApi(
     if (handle === undefined) {
       throw new FlashError("NOT_FOUND", `The worker protocol has no '${name}'.`);
     }
+    requireMethod(name, request, response);
     await handle({ context, jobId, query, request, response });
   } catch (error) {
     if (!FlashError.is(error)) throw error;
-    sendProblem(response, error, { error: error.message });
+    sendProblem(response, error, platformMember(error));
   }
+}
+
+/** Else a job would go to somebody who only asks for a head, and a post without a body end one. */
+function requireMethod(
+  name: string,
+  { method = "" }: IncomingMessage,
+  response: ServerResponse,
+): void {
+  const { methods } = WORKER_ROUTES[name as keyof typeof WORKER_ROUTES];
+  if (methods.includes(method)) return;
+  response.setHeader("allow", methods.join(", "));
+  const message = `'/${name}' is asked with ${methods.join(" or ")}, not with ${method}.`;
+  throw new FlashError("METHOD_NOT_ALLOWED", message);
 }
 
 // --- taking
@@ -114,7 +130,6 @@ async function take(call: Call, limit: number, isBatch = false): Promise<void> {
 /** What a worker gets. `input` is always there: a worker drops a message without it. */
 export function messageText(job: TakenJob): string {
   const own = JSON.stringify({
-    ...(job.extra === null ? {} : (JSON.parse(job.extra) as object)),
     id: job.id,
     attempt: job.attempt,
     // Where the caller's time ends first, so does the function's.
@@ -123,7 +138,8 @@ export function messageText(job: TakenJob): string {
       Math.max(1, job.expiresAt - (job.startedAt ?? 0)),
     ),
   });
-  return `${own.slice(0, -1)},"input":${job.input}}`;
+  const extra = job.extra === null ? "" : `${job.extra.slice(1, -1)},`;
+  return `{${extra}${own.slice(1, -1)},"input":${job.input}}`;
 }
 
 /** False when the client was gone before the answer had been handed to the operating system. */
@@ -203,7 +219,8 @@ async function readPost(request: IncomingMessage): Promise<Post> {
   if (bytes > MAX_POST_BYTES) {
     return { kind: "unreadable", reason: `it is larger than ${LIMITS.runsyncBodyBytes} bytes` };
   }
-  const text = Buffer.concat(parts, bytes).toString("utf8");
+  const text = utf8Text(Buffer.concat(parts, bytes));
+  if (text === undefined) return { kind: "unreadable", reason: "it is not UTF-8" };
   try {
     const value: unknown = JSON.parse(text);
     if (isPlainJsonObject(value)) return { kind: "object", value, text };
@@ -219,8 +236,14 @@ function bodyOf(post: Post): DoneBody {
     const error = `the worker's result cannot be read: ${post.reason}`;
     return { error, retryable: false, failure: "bad-result" };
   }
-  const outputText = memberTexts(post.text).get("output");
-  return { ...post.value, ...(outputText === undefined ? {} : { outputText }) };
+  const texts = memberTexts(post.text);
+  const outputText = texts.get("output");
+  const errorText = texts.get("error");
+  return {
+    ...post.value,
+    ...(outputText === undefined ? {} : { outputText }),
+    ...(errorText === undefined ? {} : { errorText }),
+  };
 }
 
 async function ping({ context, query, response }: Call): Promise<void> {

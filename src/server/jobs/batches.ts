@@ -140,7 +140,8 @@ export class Batches {
       await Promise.all(
         next.map(({ id, batchId, input, key }) => {
           const own = key === null ? {} : { key };
-          const request = { input: undefined, inputText: input, extra: { batchId }, ...own };
+          const extra = JSON.stringify({ batchId });
+          const request = { input: undefined, inputText: input, extra, ...own };
           return jobs.submitAs(id, target, request);
         }),
       );

@@ -7,7 +7,7 @@
  * most one attempt in this way to each neighbour, and none of them counts.
  */
 
-import { isPlainJsonObject, parseOrUndefined } from "../../contract/json.ts";
+import { isPlainJsonObject, isTooDeep, parseOrUndefined } from "../../contract/json.ts";
 import type { Job } from "../../contract/job.ts";
 import { withAttempt, type FailureKind, type JobFailure } from "../../contract/job-failure.ts";
 import { LIMITS } from "../../contract/limits.ts";
@@ -15,7 +15,7 @@ import type { RetryWish } from "../../contract/retry-wish.ts";
 import type { Outcome } from "../../contract/store.ts";
 import { backoffMs, type BackoffPolicy } from "../../kit/backoff.ts";
 import { LEASE_MS } from "./attempts.ts";
-import type { GoneCause, RetryRules } from "./requests.ts";
+import type { DoneBody, GoneCause, RetryRules } from "./requests.ts";
 
 /** Before another attempt after a thrown error. */
 export const RETRY_BACKOFF: BackoffPolicy = { baseMs: 500, factor: 2, capMs: 30_000, jitter: 0.2 };
@@ -153,9 +153,13 @@ export function afterBadResult(job: Job, error: string, now: number): Outcome {
   return { kind: "failed", error, output: null, history };
 }
 
-/** Clients decode `error` as a string; workers may post anything. */
-export function errorText(error: unknown): string {
-  return typeof error === "string" ? error : JSON.stringify(error);
+/** Clients decode `error` as a string; workers may post anything, deeper than it can be written again, too. */
+export function errorText({
+  error,
+  errorText: text,
+}: Pick<DoneBody, "error" | "errorText">): string {
+  if (typeof error === "string") return error;
+  return text !== undefined && isTooDeep(error) ? text : JSON.stringify(error);
 }
 
 /**
@@ -166,7 +170,7 @@ export function errorText(error: unknown): string {
 export function boundedError(error: string): string {
   if (error.length <= LIMITS.errorLength) return error;
   const report = parseOrUndefined(error);
-  if (isPlainJsonObject(report)) {
+  if (isPlainJsonObject(report) && !isTooDeep(report)) {
     const fields = Object.entries(report).map(([name, value]) => [
       name,
       typeof value === "string" ? beginningOf(value, REPORT_TEXT_LENGTH) : value,

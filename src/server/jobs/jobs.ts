@@ -177,7 +177,7 @@ export class Jobs {
       input: request.inputText ?? JSON.stringify(request.input ?? null),
       policy,
       webhook: rules.readWebhook(request.webhook, this.#allowPrivateWebhooks),
-      extra: request.extra === undefined ? null : JSON.stringify(request.extra),
+      extra: request.extra ?? null,
       runAt: rules.readRunAt(request, now, policy.ttlMs),
       createdAt: now,
       idempotencyKey: request.idempotencyKey ?? null,

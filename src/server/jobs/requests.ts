@@ -10,8 +10,8 @@ export interface JobRequest {
   inputText?: string;
   webhook?: string;
   policy?: { executionTimeout?: number; ttl?: number; lowPriority?: boolean };
-  /** Further top-level keys for the worker, such as `s3Config`. */
-  extra?: Record<string, unknown>;
+  /** Further top-level keys for the worker, such as `s3Config`: JSON text of an object. */
+  extra?: string;
   idempotencyKey?: string;
   /** Whose job it is: jobs with the same key run `keyConcurrency` at a time, and keys take turns. */
   key?: string;
@@ -57,6 +57,8 @@ export interface DoneBody {
   /** JSON text of the output; wins over `output`. */
   outputText?: string;
   error?: unknown;
+  /** JSON text of the error, for one that is too deep. */
+  errorText?: string;
   /** The worker wants to be replaced after this job. */
   stopPod?: unknown;
   /** False: the error is final whatever `retries` says. */

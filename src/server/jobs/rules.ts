@@ -2,6 +2,7 @@
 
 import { FlashError, type Issue } from "../../contract/errors.ts";
 import type { Job, JobPolicy } from "../../contract/job.ts";
+import { show } from "../../contract/json.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import type { JobRequest, JobTarget } from "./requests.ts";
 import { isPrivateHost } from "./private-address.ts";
@@ -60,7 +61,9 @@ export function readWebhook(webhook: string | undefined, allowPrivate: boolean):
 /** Null when there is none. Throws `NOT_ACCEPTED` for what cannot be a key. */
 export function readKey(key: unknown): string | null {
   if (key === undefined) return null;
-  if (typeof key === "string" && key.length > 0 && key.length <= MAX_KEY_LENGTH) return key;
+  const hasLength = typeof key === "string" && key.length > 0 && key.length <= MAX_KEY_LENGTH;
+  // Half a surrogate pair is nothing that a store can keep apart from another half.
+  if (hasLength && key.isWellFormed()) return key;
   const message = `must be a text of 1 to ${MAX_KEY_LENGTH} characters`;
   throw refused([{ path: "policy.key", message }]);
 }
@@ -109,7 +112,6 @@ function outOfBounds(
 ): Issue[] {
   if (value === undefined) return [];
   if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return [];
-  const got = JSON.stringify(value);
-  const message = `must be a whole number of milliseconds from ${least} to ${most}, got ${got}`;
+  const message = `must be a whole number of milliseconds from ${least} to ${most}, got ${show(value)}`;
   return [{ path, message }];
 }

@@ -153,7 +153,7 @@ export class Work {
 
   async #afterError(job: Job, body: DoneBody): Promise<Outcome> {
     const { failure } = body;
-    const text = this.#options.redact(job.endpointId, failures.errorText(body.error));
+    const text = this.#options.redact(job.endpointId, failures.errorText(body));
     return failures.afterError(job, await this.#moves.rulesOf(job), {
       error: failures.boundedError(text),
       kind: failure === "timeout" || failure === "bad-result" ? failure : "exception",
@@ -189,6 +189,6 @@ function resultOf(job: Job, body: DoneBody, now: number): Outcome | undefined {
     const error = `the output of ${Buffer.byteLength(output)} bytes is over the limit of ${maxBytes} bytes`;
     return failures.afterBadResult(job, error, now);
   }
-  const isError = body.error !== undefined && body.error !== null && body.error !== "";
-  return isError ? undefined : { kind: "completed", output };
+  // Whatever is false is none, as to the platform's SDK. Source: spec/worker-protocol.md 4.2.
+  return body.error ? undefined : { kind: "completed", output };
 }

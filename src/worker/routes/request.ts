@@ -5,10 +5,10 @@ import { excerpt } from "../../contract/carry.ts";
 import { FlashError } from "../../contract/errors.ts";
 import { LIMITS } from "../../contract/limits.ts";
 import { isPlainJsonObject } from "../../contract/json.ts";
+import { utf8Text } from "../../kit/utf8.ts";
 import type { Callable } from "../callable.ts";
 import type { RouteRequest } from "./exchange.ts";
 
-const decoder = new TextDecoder();
 const NOTHING = Buffer.alloc(0);
 
 export interface Target {
@@ -190,7 +190,12 @@ async function readBody(
       { hint: "With curl: -F name=@file for a file and -F name=value for the other parameters." },
     );
   }
-  const text = decoder.decode(bytes);
+  const text = utf8Text(bytes);
+  if (text === undefined) {
+    throw new FlashError("INVALID_REQUEST", "The body is not UTF-8.", {
+      hint: "Encode the text as UTF-8; send bytes that are no text as multipart/form-data.",
+    });
+  }
   if (media === "application/x-www-form-urlencoded") return readUrlEncoded(text);
   return { kind: "json", value: readJson(text) };
 }
