@@ -17,6 +17,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from "node:stream";
 import { FlashError, PROBLEM_TYPE, problemOf } from "../contract/errors.ts";
 import { findEndpoint, type EndpointManifest } from "../contract/manifest.ts";
+import { declineUpgrade } from "../server/edge/declined-upgrade.ts";
 import { answerHalfClosed } from "../server/edge/half-closed.ts";
 import { Cors } from "../server/gateway/cors.ts";
 import { isUpgrade } from "../server/gateway/lb-upgrade.ts";
@@ -69,7 +70,8 @@ export class Front {
     // The engine decides whether it wants the body.
     server.on("checkContinue", (request, response) => void this.#serve(request, response));
     server.on("upgrade", (request, socket, head) => {
-      void this.#upgrade(request, socket, head);
+      if (isUpgrade(request)) void this.#upgrade(request, socket, head);
+      else declineUpgrade(server, { request, socket, head });
     });
   }
 

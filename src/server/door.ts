@@ -11,6 +11,7 @@ import type { AddressInfo } from "node:net";
 import { createSecureContext } from "node:tls";
 import { FlashError } from "../contract/errors.ts";
 import { systemClock } from "../kit/clock.ts";
+import { declineUpgrade } from "./edge/declined-upgrade.ts";
 import { answerHalfClosed } from "./edge/half-closed.ts";
 import { Edge } from "./edge/edge.ts";
 import type { Gateway } from "./gateway/gateway.ts";
@@ -36,7 +37,7 @@ const HTTP_OPTIONS: http.ServerOptions = {
   connectionsCheckingInterval: 5000,
   // Longer than the idle time of the load balancers that may stand in front.
   keepAliveTimeout: 75_000,
-  // Known since Node 24.9; before, the gateway refuses what is none.
+  // Known since Node 24.9; for what is before see edge/declined-upgrade.
   shouldUpgradeCallback: isUpgrade,
 };
 
@@ -51,16 +52,20 @@ export class Door {
         ? http.createServer(HTTP_OPTIONS)
         : https.createServer({ ...HTTP_OPTIONS, ...tls, minVersion: "TLSv1.2" });
     answerHalfClosed(this.#listener);
+    const event = tls === undefined ? "connection" : "secureConnection";
     this.#edge = new Edge({
       server: this.#listener,
-      event: tls === undefined ? "connection" : "secureConnection",
+      event,
       respond: (exchange) => gateway.respond(exchange),
       clock: systemClock,
     });
     this.#listener
       .on("request", (request, response) => gateway.handle(request, response))
       .on("checkContinue", (request, response) => gateway.handle(request, response))
-      .on("upgrade", (request, socket, head) => gateway.handleUpgrade(request, socket, head));
+      .on("upgrade", (request, socket, head) => {
+        if (isUpgrade(request)) gateway.handleUpgrade(request, socket, head);
+        else declineUpgrade(this.#listener, { request, socket, head }, event);
+      });
   }
 
   /** Base URL, without a slash at the end; known once the door is open. */

@@ -3,11 +3,12 @@
  * read here, by code that understands nothing else; everything that is in the least unusual goes to
  * node:http with all its bytes, and so does the rest of its connection.
  *
- *   exchange     one plain request and its answer, as those who answer see them
- *   head         what a plain request's head is: pure
- *   answer       the bytes of an answer: pure
- *   connection   one connection: reading, answering, handing over
- *   half-closed  clients that end their side and wait for the answer
+ *   exchange          one plain request and its answer, as those who answer see them
+ *   head              what a plain request's head is: pure
+ *   answer            the bytes of an answer: pure
+ *   connection        one connection: reading, answering, handing over
+ *   half-closed       clients that end their side and wait for the answer
+ *   declined-upgrade  requests that offer another protocol, which nobody takes up
  *
  * How to answer plain requests: a {@link Responder} gets every plain request of an open server, whole,
  * and says at once whether it will answer. What it does not take is answered by node:http's listener,
@@ -16,7 +17,8 @@
  *
  *   1  The edge never judges. What it does not take for plain, it has not understood; node:http is the
  *      one that refuses, so there are no two opinions about where a request ends.
- *   2  A connection is handed over between two messages only, and never comes back.
+ *   2  A connection is handed over between two messages only, and never comes back, but for one that
+ *      an old Node has given up over a declined upgrade: it begins anew.
  *   3  A request that does not come in one piece has `PATIENCE_MS`; then node:http's limits count.
  *   4  Clients that end their side are answered all the same; what that means for the work they have asked
  *      for is decided where it is done (gateway/ended-side).
