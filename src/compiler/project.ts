@@ -44,7 +44,7 @@ import { entriesOfFolder, packArtifact, type PackEntry, type PackMemory } from "
 import { installPackages, type Installed } from "./packages.ts";
 import { Signatures } from "./signatures.ts";
 import { StepClock, type BuildStep } from "./step-clock.ts";
-import { TypeProgram, type TypeView } from "./types/types.ts";
+import { findTypeErrors, TypeProgram, type TypeView } from "./types/types.ts";
 import { removeWorkFolder, sweepWorkFolders, workFolderIn } from "./work-folder.ts";
 
 export interface BuildRequest {
@@ -125,6 +125,8 @@ export class Project {
   /** Changes that the types have not seen: they are asked only when a signature is not known. */
   #unseen = new Set<string>();
   #running: Promise<unknown> = Promise.resolve();
+  /** What the last good build saw. */
+  #built: Candidates | undefined;
   #isClosed = false;
 
   /** `own` is where this package's parts lie; only tests give it. */
@@ -163,6 +165,19 @@ export class Project {
     const changed = new Set(changedFiles.map((file) => this.#relative(file)));
     const isFarReaching = [...changed].some((file) => FAR_REACHING.test(file));
     return this.#queue(() => this.#build(isFarReaching ? undefined : changed));
+  }
+
+  /**
+   * What TypeScript has against the files that the last good build began with and all they import, as
+   * the project's tsconfig.json wants them checked. Undefined when they are not: no tsconfig.json,
+   * one that means none of them or that TypeScript refuses, no build yet, or `signal`.
+   */
+  async typeErrors(signal: AbortSignal): Promise<Diagnostic[] | undefined> {
+    const files = this.#built;
+    if (files === undefined || this.#isClosed || signal.aborted) return undefined;
+    const config = this.#types.writeCheckConfig(this.#typeRoots(files));
+    if (config === undefined) return undefined;
+    return findTypeErrors({ root: this.#root, config, signal });
   }
 
   /** The project's folder may be given through a link, and changes in it as well. */
@@ -216,6 +231,7 @@ export class Project {
     const parts = { endpoints, bundles: bundles.bundles, installed, included };
     const result = await clock.wait("pack", () => this.#pack(parts));
     this.#pending = { files: new Set(), hasSameFiles: true };
+    this.#built = scan;
     // Who builds again after a change will do so once more.
     if (changes !== undefined) setImmediate(() => this.#prepareProcess());
     const shipped = new Set([...bundles.bundles.values()].flatMap((bundle) => bundle.inputs));
@@ -276,10 +292,14 @@ export class Project {
     return this.#signatures.describe(endpoints, sources, findings);
   }
 
-  #openTypes({ files, candidates }: Candidates): TypeView {
+  /** Absolute paths of the files from which types are looked at. */
+  #typeRoots({ files, candidates }: Candidates): string[] {
     const ambient = files.filter((file) => /\.d\.[cm]?ts$/.test(file));
-    const roots = [...candidates, ...ambient].map((file) => join(this.#root, file));
-    const view = this.#types.view(roots, this.#unseen);
+    return [...candidates, ...ambient].map((file) => join(this.#root, file));
+  }
+
+  #openTypes(scan: Candidates): TypeView {
+    const view = this.#types.view(this.#typeRoots(scan), this.#unseen);
     this.#unseen = new Set();
     return view;
   }

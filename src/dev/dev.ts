@@ -13,6 +13,7 @@
  *   api          the API description
  *   api-browser  the pages at /docs
  *   watch        which files changed
+ *   type-errors  what TypeScript has against what is served
  *   talk         events as lines for people
  *
  * It does nothing otherwise than production does: a request goes through the same gateway to the same
@@ -36,6 +37,7 @@ import { Engine } from "./engine.ts";
 import { Front } from "./front.ts";
 import { LiveWorkers, type LiveOptions } from "./live.ts";
 import { describeEvent, type DevEvent, type OutputStream } from "./talk.ts";
+import { TypeErrors } from "./type-errors.ts";
 import { SourceWatcher } from "./watch.ts";
 import { RELAY_ENV } from "../worker/relay/relay.ts";
 
@@ -101,6 +103,7 @@ class RunningDev implements DevServer {
   #front: Front | undefined;
   #watcher: SourceWatcher | undefined;
   readonly #live: LiveWorkers | undefined;
+  #typeErrors: TypeErrors | undefined;
   #isAnnounced = false;
   #closing: Promise<void> | undefined;
 
@@ -133,12 +136,19 @@ class RunningDev implements DevServer {
     const { root, host = "localhost", port, strictPort = false } = this.#options;
     const engine = await this.#startEngine();
     this.#engine = engine;
+    this.#typeErrors = new TypeErrors({
+      find: (signal) => engine.typeErrors(signal),
+      onNews: (news) => this.#tell({ kind: "types", ...news }),
+      onProblem: ({ message }) =>
+        this.#tell({ kind: "warning", text: `Types are not checked: ${message}` }),
+    });
     this.#front = await Front.listen(engine, { host, port, strictPort });
     if (port !== 0 && this.#front.port !== port) {
       this.#tell({ kind: "port-taken", wanted: port, used: this.#front.port });
     }
     if (this.#options.reload === false) {
       this.#announce(await engine.build());
+      this.#typeErrors.look();
       return;
     }
     // Watching begins first: what is saved during the first build must not be missed.
@@ -160,7 +170,11 @@ class RunningDev implements DevServer {
     if (this.#isAnnounced) this.#tell({ kind: "stopping" });
     this.#front?.stop();
     // At once: a build that is being served waits for workers, and ends with them.
-    await Promise.all([this.#watcher?.close(), this.#engine?.close(GRACE_MS)]);
+    await Promise.all([
+      this.#watcher?.close(),
+      this.#typeErrors?.stop(),
+      this.#engine?.close(GRACE_MS),
+    ]);
     await this.#front?.end();
     await this.#removeLive();
   }
@@ -250,8 +264,10 @@ class RunningDev implements DevServer {
 
   /** Runs a build and tells what is wrong when it fails. */
   async #attempt(engine: Engine, build: () => Promise<void>): Promise<void> {
+    void this.#typeErrors?.stop();
     try {
       await build();
+      if (this.#closing === undefined) this.#typeErrors?.look();
     } catch (error) {
       // What was under way when everything was told to stop.
       if (this.#closing !== undefined) return;

@@ -10,7 +10,12 @@ import { createReadStream } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import path from "node:path";
 import type { Duplex } from "node:stream";
-import { Project, type BuildRequest, type BuildResult } from "../compiler/compiler.ts";
+import {
+  Project,
+  type BuildRequest,
+  type BuildResult,
+  type Diagnostic,
+} from "../compiler/compiler.ts";
 import type { Compute } from "../contract/compute.ts";
 import type { LogLine } from "../contract/control.ts";
 import { FlashError } from "../contract/errors.ts";
@@ -113,6 +118,11 @@ export class Engine implements FrontEngine {
     } finally {
       this.#settled.resolve();
     }
+  }
+
+  /** Type errors in the newest good build; undefined when they are not looked for. Stops nothing. */
+  typeErrors(signal: AbortSignal): Promise<Diagnostic[] | undefined> {
+    return this.#project.typeErrors(signal);
   }
 
   /** Lets running work finish for `graceMs`, then ends every worker. Idempotent. */

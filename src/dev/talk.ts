@@ -1,7 +1,9 @@
 /** What the dev server tells the person who started it: pure functions from events to lines. */
 
 import pc from "picocolors";
+import { formatDiagnostics } from "../compiler/compiler.ts";
 import type { EndpointManifest, Manifest } from "../contract/manifest.ts";
+import type { TypeNews } from "./type-errors.ts";
 
 /** `system`: what the server says about a worker. */
 export type OutputStream = "stdout" | "stderr" | "system";
@@ -22,6 +24,7 @@ export type DevEvent =
   | { kind: "reloaded"; manifest: Manifest; changed: readonly string[]; tookMs: number }
   /** A build failed; `keepsServing` when an earlier one still answers. */
   | { kind: "failed"; text: string; keepsServing: boolean }
+  | ({ kind: "types" } & TypeNews)
   /** Something that does not stop the build. */
   | { kind: "warning"; text: string }
   /** A worker wrote a line. */
@@ -45,6 +48,8 @@ export function describeEvent(event: DevEvent, colors: Colors): string {
       return `${event.text}\n\n${colors.red("✗")} ${
         event.keepsServing ? "still serving the last good build" : "nothing is served"
       }; fix it and save`;
+    case "types":
+      return describeTypes(event, colors);
     case "warning":
       return event.text;
     case "output":
@@ -56,6 +61,21 @@ export function describeEvent(event: DevEvent, colors: Colors): string {
     default:
       return event satisfies never;
   }
+}
+
+/** How many type errors are shown at once; a wrong setting makes one of every line. */
+const SHOWN_TYPE_ERRORS = 10;
+
+function describeTypes({ fresh, left }: TypeNews, colors: Colors): string {
+  if (left === 0) return `${colors.green("✓")} no type errors left`;
+  const shown = formatDiagnostics(fresh.slice(0, SHOWN_TYPE_ERRORS));
+  const hidden = fresh.length - SHOWN_TYPE_ERRORS;
+  const count = left === 1 ? "1 type error" : `${left} type errors`;
+  return [
+    ...(shown === "" ? [] : [shown, ""]),
+    ...(hidden > 0 ? [`and ${hidden} more: npx tsc --noEmit`, ""] : []),
+    `${colors.yellow("!")} ${count}; what is served runs all the same`,
+  ].join("\n");
 }
 
 interface Row {

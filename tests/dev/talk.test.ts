@@ -100,3 +100,35 @@ test("a taken port is told with the one that is used", () => {
   const event = { kind: "port-taken", wanted: 8888, used: 8890 } as const;
   assert.equal(describeEvent(event, PLAIN), "port 8888 in use, using 8890");
 });
+
+test("type errors come with their frames and say that they stop nothing", () => {
+  const one = {
+    severity: "error",
+    message: "no",
+    file: "a.ts",
+    line: 1,
+    column: 1,
+    frame: "> 1 | x",
+  } as const;
+  assert.equal(
+    describeEvent({ kind: "types", fresh: [one], left: 2 }, PLAIN),
+    "error: no\n  a.ts:1:1\n  > 1 | x\n\n! 2 type errors; what is served runs all the same",
+  );
+  assert.equal(
+    describeEvent({ kind: "types", fresh: [], left: 1 }, PLAIN),
+    "! 1 type error; what is served runs all the same",
+  );
+  assert.equal(
+    describeEvent({ kind: "types", fresh: [], left: 0 }, PLAIN),
+    "✓ no type errors left",
+  );
+});
+
+test("of very many type errors ten are shown", () => {
+  const fresh = Array.from({ length: 12 }, (_, line) => {
+    return { severity: "error", message: `no ${line}`, file: "a.ts", line, column: 1 } as const;
+  });
+  const text = describeEvent({ kind: "types", fresh, left: 12 }, PLAIN);
+  assert.equal(text.match(/^error: /gm)?.length, 10);
+  assert.match(text, /^and 2 more: npx tsc --noEmit\n\n! 12 type errors/m);
+});

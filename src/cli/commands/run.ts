@@ -27,7 +27,8 @@ interface Options {
 export const run: CommandDefinition = {
   description:
     "Serves the project here, on the same engine as in production, and reloads it on every save. " +
-    "Interactive API documentation is at /docs. No key is needed on this machine.",
+    "Interactive API documentation is at /docs. No key is needed on this machine. What the project's tsconfig.json " +
+    "makes a type error is shown, and is served all the same.",
   examples: [
     ["flash run", "at http://localhost:8888"],
     ["flash run --port 3000 --strict-port", "there and nowhere else"],

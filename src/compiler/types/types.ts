@@ -2,6 +2,8 @@
  * Step 3: the signatures of everything that was declared. Front door of the folder:
  *
  *   typescript     the only file that knows TypeScript's API
+ *   type-config    the tsconfig that TypeScript gets
+ *   type-errors    what it has against the project's files
  *   locate         from a declaring call's stack to the function it was given
  *   signature      one function: parameters, result, doc comments
  *   schema-writer  TypeScript types → JSON Schema
@@ -23,6 +25,7 @@ import { describeFunction, type DescribedFunction, type SignatureRequest } from 
 import { isHidden } from "./type-facts.ts";
 import { SignatureKind, type Node, type Type, type TypeView } from "./typescript.ts";
 
+export { findTypeErrors } from "./type-errors.ts";
 export { TypeProgram, type TypeView } from "./typescript.ts";
 
 /** A declared function or class whose signature is wanted. */

@@ -22,9 +22,16 @@ import {
 import { SyntaxKind, type Node, type SourceFile } from "typescript/unstable/ast";
 import type { ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
+import { dirname, join, relative, sep } from "node:path";
 import type { PathPatterns } from "../imports.ts";
 import type { OwnPackage } from "../own-package.ts";
+import {
+  checkConfig,
+  findConfig,
+  noUserConfig,
+  schemaConfig,
+  type UserConfig,
+} from "./type-config.ts";
 
 export { ElementFlags, ObjectFlags, SignatureKind, SymbolFlags, SyntaxKind, TypeFlags };
 export type { Checker, Node, NodeHandle, Signature, SourceFile, TsSymbol, Type };
@@ -79,7 +86,9 @@ export class TypeProgram {
    */
   view(files: readonly string[], changed: Iterable<string>): TypeView {
     const file = join(this.#options.configDir, "tsconfig.json");
-    const config = JSON.stringify(this.#deriveConfig(files), null, 2);
+    const { root, own } = this.#options;
+    const derived = schemaConfig(this.#readUserConfig(), { root, own, files });
+    const config = JSON.stringify(derived, null, 2);
     const edits = [...changed];
     if (config !== this.#config) {
       mkdirSync(this.#options.configDir, { recursive: true });
@@ -99,6 +108,22 @@ export class TypeProgram {
       checker: project.checker,
       sourceFile: (path) => project.program.getSourceFile(path),
     };
+  }
+
+  /**
+   * Writes a tsconfig with which `tsc` checks `files`, absolute, as the project itself wants them
+   * checked, and returns its path. Undefined when the project's tsconfig means none of them, or there is none.
+   */
+  writeCheckConfig(files: readonly string[]): string | undefined {
+    const { root, own, configDir } = this.#options;
+    const user = this.#readUserConfig();
+    const meant = new Set(user.fileNames);
+    const included = files.filter((file) => meant.has(file));
+    if (user.file === undefined || included.length === 0) return undefined;
+    const file = join(configDir, "tsconfig.check.json");
+    mkdirSync(configDir, { recursive: true });
+    writeFileSync(file, JSON.stringify(checkConfig(user, { root, own, files: included }), null, 2));
+    return file;
   }
 
   /** Ends TypeScript's process and forgets all it knew. The next call starts another. Repeatable. */
@@ -122,55 +147,20 @@ export class TypeProgram {
 
   #readUserConfig(): UserConfig {
     const api = this.#start();
-    const config = this.#userConfig;
-    if (config === undefined) return { base: this.#options.root, paths: {}, hasTypeRoots: false };
-    const { options } = api.parseConfigFile(config);
+    const file = this.#userConfig;
+    if (file === undefined) return noUserConfig(this.#options.root);
+    const { options, fileNames } = api.parseConfigFile(file);
     const { paths, pathsBasePath, typeRoots } = options as {
       paths?: Record<string, string[]>;
       pathsBasePath?: string;
       typeRoots?: string[];
     };
     return {
-      base: pathsBasePath ?? dirname(config),
+      file,
+      base: pathsBasePath ?? dirname(file),
       paths: paths ?? {},
       hasTypeRoots: typeRoots !== undefined,
-    };
-  }
-
-  /**
-   * The project's own settings, but strict: without `strictNullChecks` a type does not say whether it
-   * admits null, and the schema would be wrong. Its type errors are the editor's business.
-   */
-  #deriveConfig(files: readonly string[]): object {
-    const { root, own } = this.#options;
-    const { base, paths, hasTypeRoots } = this.#readUserConfig();
-    const absolute = Object.entries(paths).map(([key, targets]) => [
-      key,
-      targets.map((target) => (isAbsolute(target) ? target : resolve(base, target))),
-    ]);
-    return {
-      ...(this.#userConfig === undefined ? {} : { extends: this.#userConfig }),
-      compilerOptions: {
-        ...(this.#userConfig === undefined ? defaultOptions(root) : {}),
-        strict: true,
-        strictNullChecks: true,
-        noEmit: true,
-        composite: false,
-        incremental: false,
-        declaration: false,
-        declarationMap: false,
-        emitDeclarationOnly: false,
-        allowImportingTsExtensions: true,
-        allowJs: true,
-        checkJs: false,
-        skipLibCheck: true,
-        // Looked for above the config otherwise, which may lie outside the project.
-        ...(hasTypeRoots ? {} : { typeRoots: typeRootsAbove(root) }),
-        paths: { ...Object.fromEntries(absolute), "runpod-flash": [own.types] },
-      },
-      files,
-      include: [],
-      references: [],
+      fileNames,
     };
   }
 }
@@ -225,45 +215,4 @@ interface FileChangeLists {
   changed: string[];
   created: string[];
   deleted: string[];
-}
-
-function defaultOptions(root: string): object {
-  const hasNodeTypes = existsUpwards(root, "node_modules/@types/node/package.json") !== undefined;
-  return {
-    target: "esnext",
-    module: "preserve",
-    moduleResolution: "bundler",
-    resolveJsonModule: true,
-    jsx: "react-jsx",
-    ...(hasNodeTypes ? { types: ["node"] } : {}),
-  };
-}
-
-/** What of the project's own tsconfig the derived one has to repeat. */
-interface UserConfig {
-  base: string;
-  paths: Record<string, string[]>;
-  hasTypeRoots: boolean;
-}
-
-function typeRootsAbove(root: string): string[] {
-  const folders = [root];
-  while (dirname(folders[0] ?? root) !== folders[0]) folders.unshift(dirname(folders[0] ?? root));
-  return folders
-    .reverse()
-    .map((folder) => join(folder, "node_modules/@types"))
-    .filter((folder) => existsSync(folder));
-}
-
-/** The nearest tsconfig.json, not above the repository. */
-function findConfig(root: string): string | undefined {
-  return existsUpwards(root, "tsconfig.json");
-}
-
-function existsUpwards(from: string, name: string): string | undefined {
-  for (let folder = from; ; folder = dirname(folder)) {
-    const path = join(folder, name);
-    if (existsSync(path)) return path;
-    if (existsSync(join(folder, ".git")) || dirname(folder) === folder) return undefined;
-  }
 }
