@@ -5,6 +5,7 @@
  *   project          a build from end to end, and builds again after changes
  *   candidates       1  which files may declare endpoints
  *     ignore-rules      which files belong to the project
+ *     editor-files      what editors leave beside sources
  *     imports           who imports whom, by text
  *   describer        2  what the project declares; after an edit, what the edit can reach
  *     describe-build    candidates as modules, for evaluation only
@@ -37,6 +38,7 @@
 
 import { Project, type BuildRequest, type BuildResult } from "./project.ts";
 
+export { isEditorFile } from "./editor-files.ts";
 export { explainSizes, type EndpointSize, type SizePart } from "./explain.ts";
 export { formatDiagnostics, frameOfStack, type Diagnostic } from "./diagnostics.ts";
 export { liveBuild, type LiveBuild } from "./live.ts";

@@ -1,11 +1,12 @@
 /**
  * Which files of a folder belong to a project: the project's `.gitignore` files, nested ones
- * included, and built-in patterns that no `.gitignore` can undo. Source: spec/cli.md 18.
+ * included, and built-in patterns that no `.gitignore` can undo (source: spec/cli.md 18), as editors' files are.
  */
 
 import { readFileSync, readdirSync, statSync, type Dirent } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import ignore, { type Ignore } from "ignore";
+import { isEditorFile } from "./editor-files.ts";
 
 /** gitignore syntax. `env/` and `venv/` are meant for Python environments at the top. */
 const BUILT_IN = [
@@ -69,7 +70,7 @@ export class IgnoreRules {
 
   /** As git decides: the nearest `.gitignore` with an opinion wins; then the built-in patterns. */
   #ignoresEntry(entry: string): boolean {
-    if (this.#builtIn.ignores(entry)) return true;
+    if (this.#builtIn.ignores(entry) || isEditorFile(basename(entry))) return true;
     for (let folder = dirname(entry); ; folder = dirname(folder)) {
       const at = folder === "." ? "" : folder;
       const rules = this.#rulesOf(at);

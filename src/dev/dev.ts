@@ -245,12 +245,17 @@ class RunningDev implements DevServer {
     };
   }
 
+  /**
+   * What makes no difference is not told: our own words may go to a file in the project, and would be
+   * the next change.
+   */
   async #rebuild(engine: Engine, changed: readonly string[]): Promise<void> {
     await this.#attempt(engine, async () => {
       const started = performance.now();
+      const { served, problem } = engine;
       const built = await engine.build(changed);
       if (!this.#isAnnounced) this.#announce(built);
-      else {
+      else if (problem !== undefined || served?.digest !== built.artifact.digest) {
         this.#warn(built);
         this.#tell({
           kind: "reloaded",

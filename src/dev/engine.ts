@@ -149,7 +149,8 @@ export class Engine implements FrontEngine {
       environment: DEV_ENVIRONMENT,
       build: build.id,
     });
-    this.served = { manifest, ids: new Map(endpoints.map(({ name, id }) => [name, id])) };
+    const ids = new Map(endpoints.map(({ name, id }) => [name, id]));
+    this.served = { manifest, digest: artifact.digest, ids };
     await this.#follow(app);
   }
 

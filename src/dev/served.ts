@@ -5,6 +5,8 @@ import type { Manifest } from "../contract/manifest.ts";
 /** The newest good build. */
 export interface Served {
   manifest: Manifest;
+  /** Of its artifact. */
+  digest: string;
   /** Endpoint ids by name. */
   ids: ReadonlyMap<string, string>;
 }

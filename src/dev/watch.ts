@@ -8,6 +8,7 @@
 import { watch, type Dirent, type FSWatcher, type WatchEventType } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
+import { isEditorFile } from "../compiler/compiler.ts";
 import { systemClock, type Clock } from "../kit/kit.ts";
 
 export interface WatchOptions {
@@ -28,6 +29,8 @@ export class SourceWatcher {
   readonly #options: WatchOptions;
   readonly #clock: Clock;
   readonly #folders = new Map<string, FSWatcher>();
+  /** What was there when it was last looked at; without folders. */
+  readonly #files = new Set<string>();
   readonly #pending = new Set<string>();
   /** Those of the pending ones that were made, removed or renamed: a folder of that name is another one. */
   readonly #replaced = new Set<string>();
@@ -68,9 +71,10 @@ export class SourceWatcher {
       return;
     }
     for (const entry of await entriesOf(folder)) {
-      if (entry.isDirectory() && !isIgnored(entry.name)) {
-        await this.#add(path.join(folder, entry.name));
-      }
+      if (isIgnored(entry.name)) continue;
+      const full = path.join(folder, entry.name);
+      if (entry.isDirectory()) await this.#add(full);
+      else this.#files.add(full);
     }
   }
 
@@ -114,33 +118,37 @@ export class SourceWatcher {
     }
   }
 
-  /** A new folder stands for the files in it: they may have been there before the watch began. */
+  /**
+   * A new folder stands for the files in it: they may have been there before the watch began. What came
+   * and went since the last look is no change: programs that save write another file first.
+   */
   async #expand(file: string): Promise<string[]> {
-    const isFolder = await stat(file).then(
-      (found) => found.isDirectory(),
-      () => false,
-    );
-    if (!isFolder) {
-      this.#drop(file);
-      return [file];
+    const found = await stat(file).catch(() => undefined);
+    if (found?.isDirectory() === true) {
+      if (this.#folders.has(file)) return [];
+      await this.#add(file);
+      return filesBelow(file);
     }
-    if (this.#folders.has(file)) return [];
-    await this.#add(file);
-    return filesBelow(file);
+    const wasThere = this.#files.has(file) || this.#folders.has(file);
+    this.#drop(file);
+    if (found !== undefined) this.#files.add(file);
+    return wasThere || found !== undefined ? [file] : [];
   }
 
-  /** Lets go of a folder that is gone, and of those that were below it. */
+  /** Lets go of what is gone, and of all that was below it. */
   #drop(folder: string): void {
+    const isGone = (name: string): boolean => name === folder || name.startsWith(folder + path.sep);
     for (const [name, watcher] of this.#folders) {
-      if (name !== folder && !name.startsWith(folder + path.sep)) continue;
+      if (!isGone(name)) continue;
       watcher.close();
       this.#folders.delete(name);
     }
+    for (const name of this.#files) if (isGone(name)) this.#files.delete(name);
   }
 }
 
 function isIgnored(name: string): boolean {
-  return IGNORED.has(name) || name.endsWith("~") || name.endsWith(".swp");
+  return IGNORED.has(name) || isEditorFile(name);
 }
 
 /** Entries of a folder; none when it is not one, or gone. */

@@ -236,6 +236,9 @@ import { Endpoint } from "runpod-flash";
 export const t = Endpoint({ name: "from-tests" }, async (x: string) => x);
 -- node_modules/x/index.ts --
 import { Endpoint } from "runpod-flash";
+-- .#api.ts --
+import { Endpoint } from "runpod-flash";
+export const t = Endpoint({ name: "from-an-editor" }, async (x: string) => x);
 -- .gitignore --
 old/
 -- old/api.ts --

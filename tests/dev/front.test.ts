@@ -40,6 +40,7 @@ const MANIFEST: Manifest = {
 
 const SERVED: Served = {
   manifest: MANIFEST,
+  digest: "",
   ids: new Map([
     ["queue", "q1"],
     ["api", "a1"],
@@ -129,6 +130,7 @@ test("what changes a deployment is refused: a dev server deploys what is saved",
   const { front, engine } = await open(t);
   engine.served = {
     manifest: { ...MANIFEST, endpoints: [endpoint("queue", "qb")] },
+    digest: "",
     ids: new Map([["queue", "q1"]]),
   };
   const answer = await fetch(`${front.url}/api/v1/deployments`, { method: "POST", body: "{}" });

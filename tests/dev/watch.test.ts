@@ -1,7 +1,7 @@
 /** The source watcher, on real files. */
 
 import assert from "node:assert/strict";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { SourceWatcher } from "../../src/dev/watch.ts";
@@ -92,6 +92,31 @@ test("does not look into node_modules, .flash and .git", async (t) => {
   writeFileSync(path.join(root, "a.ts"), "2");
   await until(() => saw("a.ts"), { what: "a.ts" });
   assert.deepEqual([...new Set(batches.flat())], ["a.ts"]);
+});
+
+test("files of editors are no sources, and what comes and goes while a file is saved is no change", async (t) => {
+  const { root, batches, saw } = await watchProject(t, { "a.ts": "1", "sub/b.ts": "1" });
+  const lasting = [
+    "a.ts~",
+    ".a.ts.swp",
+    ".a.ts.swx",
+    "#a.ts#",
+    "4913",
+    "sedAb12Cd",
+    "a.ts___jb_tmp___",
+  ];
+  for (const name of lasting) writeFileSync(path.join(root, name), "x");
+  symlinkSync("somebody@host.1234:1", path.join(root, ".#a.ts"));
+  // Gone before the watcher can have looked.
+  for (const name of ["a.ts.tmp-4711", path.join("sub", "b.ts.new")]) {
+    writeFileSync(path.join(root, name), "2");
+    renameSync(path.join(root, name), path.join(root, name.replace(/\.(tmp.*|new)$/, "")));
+  }
+  await until(() => saw("a.ts") && saw(path.join("sub", "b.ts")), { what: "both" });
+  writeFileSync(path.join(root, "last.ts"), "1");
+  await until(() => saw("last.ts"), { what: "last.ts" });
+  const all = new Set(batches.flat());
+  assert.deepEqual([...all].sort(), ["a.ts", "last.ts", path.join("sub", "b.ts")]);
 });
 
 test("says nothing after it was closed", async (t) => {

@@ -1,11 +1,12 @@
 /** `flash run`: the whole house on one machine, and what saving a file does. */
 
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { Answer, freePort, Sandbox } from "../support/flash.ts";
-import type { Program } from "../support/program.ts";
+import { Program } from "../support/program.ts";
+import { ROOT } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { adder, QUEUE } from "./projects.ts";
 
@@ -189,6 +190,52 @@ test("a project that starts broken is served as soon as it is mended", async (t)
   await until(async () => (await call("GET /adder/who")).status === 200, {
     what: "the mended one",
   });
+});
+
+test("a type error is shown with its place while the new code is served, and its end is told", async (t) => {
+  const good = adder("adder")["api.ts"] ?? "";
+  const options = { target: "es2024", module: "nodenext", strict: true, noEmit: true, types: [] };
+  const { call, save, program } = await runProject(t, {
+    "api.ts": good,
+    "globals.d.ts": "declare const process: { pid: number };\n",
+    "package.json": '{ "type": "module" }',
+    "tsconfig.json": JSON.stringify({ compilerOptions: options }),
+  });
+  save("api.ts", `${good}export const wrong: string = 3;\n`);
+  await program.says(
+    /Type 'number' is not assignable to type 'string'\. \(TS2322\)\s+api\.ts:\d+:14/,
+  );
+  await program.says(/> *\d+ \| export const wrong: string = 3;/);
+  assert.equal((await call("POST /adder/api/process", { x: 5, y: 3 })).json, 8);
+  save("api.ts", good);
+  await program.says(/no type errors left/);
+});
+
+test("what it writes to a file of the project is no change that it writes about", async (t) => {
+  const sandbox = await Sandbox.open(t);
+  const folder = sandbox.project(adder("adder"));
+  const flash = [process.execPath, path.join(ROOT, "bin", "flash.js"), "run"];
+  flash.push("--port", String(await freePort()));
+  const program = Program.start(t, ["sh", "-c", 'exec "$0" "$@" > said.txt 2>&1', ...flash], {
+    cwd: folder,
+    env: sandbox.env,
+  });
+  const said = (): string => {
+    assert.ok(program.isRunning, program.output);
+    const file = path.join(folder, "said.txt");
+    return existsSync(file) ? readFileSync(file, "utf8") : "";
+  };
+  await until(() => said().includes("ctrl+c"), { what: "the start table", withinMs: 60_000 });
+  // By the end of the second one it would have answered itself.
+  for (const marker of ["one", "two"]) {
+    const count = said().split("reloaded").length;
+    writeFileSync(path.join(folder, "api.ts"), adder("adder", marker)["api.ts"] ?? "");
+    await until(() => said().split("reloaded").length > count, {
+      what: `the reload for ${marker}`,
+      withinMs: 60_000,
+    });
+  }
+  assert.doesNotMatch(said(), /reloaded said\.txt {2}/);
 });
 
 test("jobs outlive a reload and a restart", async (t) => {
