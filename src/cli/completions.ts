@@ -215,11 +215,11 @@ function fish(places: readonly Place[]): string {
 function __flash_at
   set -l at
   for word in (commandline -opc)[2..]
-    if contains -- (string join ' ' $at $word) ${paths.join(" ")}
+    if contains -- (string join -- ' ' $at $word) ${paths.join(" ")}
       set at $at $word
     end
   end
-  test (string join ' ' $at) = $argv[1]
+  test "$at" = "$argv[1]"
 end
 ${lines.join("\n")}
 `;

@@ -113,3 +113,36 @@ COMP_WORDS=(${typed}); COMP_CWORD=${words.length}; _flash; printf '%s\\n' "\${CO
     }
   });
 });
+
+test("the script for fish takes typed words as words, whatever they look like, and no word as well", () => {
+  const script = completionScript("fish", tree);
+  // 'string join' takes -a for an option of its own, and 'test' an empty list for a missing argument.
+  assert.match(script, /\(string join -- ' ' \$at \$word\)/);
+  assert.match(script, /^ {2}test "\$at" = "\$argv\[1\]"$/m);
+});
+
+const HAS_FISH = spawnSync("fish", ["--version"]).status === 0;
+
+describe("completion in fish", { skip: HAS_FISH ? false : "needs fish" }, () => {
+  /** What Tab would offer after this line. */
+  function offered(line: string): string[] {
+    const program = `function flash; test "$argv[1..2]" = "completion --names"; and echo $argv[3]-1; end
+${completionScript("fish", tree)}
+complete -C '${line}'`;
+    const { stdout, stderr } = spawnSync("fish", ["--no-config", "-c", program], {
+      encoding: "utf8",
+    });
+    assert.equal(stderr, "");
+    return stdout.split("\n").flatMap((row) => (row === "" ? [] : [row.split("\t")[0] ?? ""]));
+  }
+
+  test("commands, options, and names after options", () => {
+    assert.deepEqual(offered("flash dep"), ["deploy"]);
+    assert.deepEqual(offered("flash server st"), ["start", "status", "stop"]);
+    assert.deepEqual(offered("flash dev --ho"), ["--host"]);
+    assert.deepEqual(offered("flash deploy --app "), ["apps-1"]);
+    assert.deepEqual(offered("flash status -e "), ["environments-1"]);
+    assert.deepEqual(offered("flash logs --app shop "), ["endpoints-1"]);
+    assert.deepEqual(offered("flash app get "), ["apps-1"]);
+  });
+});
