@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   closeSync,
   existsSync,
@@ -16,12 +17,14 @@ import path from "node:path";
 import { test } from "node:test";
 import { temporaryFolder, type Owner } from "../support/temp.ts";
 import { until } from "../support/until.ts";
+import { MANIFEST_FILE, WORKER_FILE } from "../../src/contract/manifest.ts";
 import type { TakenJob } from "../../src/contract/store.ts";
-import { backwards, TestServer } from "./server-support.ts";
+import { backwards, manifestOf, pack, TestServer } from "./server-support.ts";
 import { newJob, takeOf } from "./store-support.ts";
 import { SqliteStore } from "../../src/server/server.ts";
 
 const SIZE_MIB = 48;
+const API = { name: "api", kind: "lb" } as const;
 
 /** A file system of its own, or undefined where that is not allowed. */
 function mountSmall(owner: Owner): string | undefined {
@@ -208,4 +211,30 @@ test("a full disk stops acceptance, not completion, and both go on when there is
     { what: "acceptance" },
   );
   await until(async () => (await statusOf(late.json.id)) === "COMPLETED", { what: "the last job" });
+});
+
+test("a build that leaves room for the queue is accepted on a small disk, a larger one is not", async (t) => {
+  const owner = backwards(t);
+  const home = mountSmall(owner);
+  if (home === undefined) return t.skip("file systems cannot be mounted here");
+  const server = await TestServer.start(owner, { home, store: new SqliteStore({ home }) });
+  const artifact = await pack([
+    { target: MANIFEST_FILE, content: JSON.stringify(manifestOf("shop", [API])) },
+    { target: WORKER_FILE, content: "// nothing" },
+    { target: "endpoints/api/index.mjs", content: "export {};" },
+  ]);
+  const digest = createHash("sha256").update(artifact).digest("hex");
+  const begin = (bytes: number) =>
+    server.request(`/api/v1/uploads?app=shop&digest=${digest}&offset=0&bytes=${bytes}`, {
+      method: "PUT",
+      body: artifact,
+    });
+  const refused = await begin(Math.floor(freeBytes(home) / 2));
+  assert.equal(refused.status, 507, refused.text);
+  const accepted = await begin(artifact.length);
+  assert.equal(accepted.status, 200, accepted.text);
+  const built = await server.request(`/api/v1/uploads/complete?app=shop&digest=${digest}`, {
+    method: "POST",
+  });
+  assert.equal(built.status, 200, built.text);
 });

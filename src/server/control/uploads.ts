@@ -21,6 +21,7 @@ import { checkName } from "../../contract/options.ts";
 import type { BuildRow } from "../../contract/store.ts";
 import type { Clock } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
+import { keptBytes } from "../store/reserve.ts";
 import type { Builds } from "./builds.ts";
 import { buildDocument } from "./documents.ts";
 
@@ -29,8 +30,6 @@ const STALE_MS = 24 * 3_600_000;
 const LOOK_MS = 3_600_000;
 /** Uploads that are under way or were given up, of all apps. */
 const MAX_UPLOADS = 64;
-/** What must stay free on the disk for everything else, bytes. */
-const RESERVE_BYTES = 64 * 1024 * 1024;
 
 /** Which artifact. */
 export interface UploadName {
@@ -161,9 +160,10 @@ export class Uploads {
         hint: "Unfinished ones are dropped after a day.",
       });
     }
-    const { bavail, bsize } = await statfs(path.dirname(file));
-    // Packed, and unpacked once more.
-    if (bavail * bsize < 2 * bytes + RESERVE_BYTES) {
+    const { bavail, bsize, blocks } = await statfs(path.dirname(file));
+    const { reserve, besides } = keptBytes(blocks * bsize);
+    // Packed, and unpacked once more; jobs go on being accepted then.
+    if (bavail * bsize < 2 * bytes + reserve + besides) {
       throw new FlashError("STORAGE_FULL", "The server's disk has no room for this artifact.", {
         hint: "Free some space there, then deploy again.",
       });

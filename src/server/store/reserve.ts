@@ -21,6 +21,12 @@ const RESERVE_SHARE = 0.05;
 /** How long after the system has refused the file it is not asked again, ms. */
 const REFUSED_MS = 10_000;
 
+/** What a disk of `totalBytes` keeps for the end of work, in the reserve and once more besides it. */
+export function keptBytes(totalBytes: number): { reserve: number; besides: number } {
+  const reserve = Math.floor(Math.min(RESERVE_BYTES, totalBytes * RESERVE_SHARE));
+  return { reserve, besides: reserve };
+}
+
 export class Reserve implements DiskSpace {
   readonly #home: string;
   readonly #file: string;
@@ -37,11 +43,11 @@ export class Reserve implements DiskSpace {
   /** Bytes that new work may take; makes the file when they are few. */
   left(): number {
     const { bavail, bsize, blocks } = statfsSync(this.#home);
-    const size = Math.floor(Math.min(RESERVE_BYTES, blocks * bsize * RESERVE_SHARE));
+    const { reserve: size, besides } = keptBytes(blocks * bsize);
     const missing = this.#held >= size ? 0 : size;
     // The write-ahead log is still to be copied into the database.
     const log = sizeOf(join(this.#home, "flash.db-wal"));
-    const left = bavail * bsize - missing - size - log;
+    const left = bavail * bsize - missing - besides - log;
     if (missing > 0 && left > 0 && left < LITTLE_ROOM) this.#make(size);
     return left;
   }
