@@ -137,9 +137,12 @@ function follow(child: ChildProcess, files: Promise<readonly DescribeFile[]>): P
   const stderr = collectOutput(child);
   const seen: Seen = { file: "", report: undefined, isStuck: false, failure: undefined };
   let timer: NodeJS.Timeout | undefined;
+  let isGone = false;
   const end = (): void => void child.kill("SIGKILL");
   const watch = (forMs: number): void => {
     clearTimeout(timer);
+    // The files may come after its end, and a timer would keep this process.
+    if (isGone) return;
     timer = setTimeout(() => {
       seen.isStuck = true;
       end();
@@ -167,12 +170,16 @@ function follow(child: ChildProcess, files: Promise<readonly DescribeFile[]>): P
     },
   );
   return new Promise((resolve, reject) => {
-    child.once("error", (error) => {
+    const stop = (): void => {
+      isGone = true;
       clearTimeout(timer);
+    };
+    child.once("error", (error) => {
+      stop();
       reject(error);
     });
     child.once("close", (code, signal) => {
-      clearTimeout(timer);
+      stop();
       if (seen.failure !== undefined) reject(seen.failure);
       else resolve(outcomeOf(seen, `the process ended (${signal ?? code})${stderr()}`));
     });

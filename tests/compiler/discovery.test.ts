@@ -381,6 +381,25 @@ export const b = Endpoint({ name: "b" }, async (x: string) => x);
     assert.deepEqual([failures, endpoints.map(({ name }) => name)], [[], ["b"]]);
   });
 
+  test("nothing waits for a process that is gone before it gets its files", async () => {
+    const root = writeProject("-- a.ts --\nexport {};\n");
+    const coming = Promise.withResolvers<[]>();
+    const abort = new AbortController();
+    const described = describeFiles({
+      files: coming.promise,
+      processes: new DescribeProcesses(root, { sdk: sdkUrl(testPackage()), env: undefined }),
+      signal: abort.signal,
+    });
+    abort.abort();
+    await assert.rejects(described);
+    const timers = (): number =>
+      process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    const before = timers();
+    coming.resolve([]);
+    await coming.promise;
+    assert.equal(timers(), before);
+  });
+
   test("an aborted build stops and leaves its reason", async () => {
     const abort = new AbortController();
     const folder = writeProject(`
