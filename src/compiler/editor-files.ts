@@ -11,12 +11,12 @@ const EDITOR_FILES: readonly RegExp[] = [
   /^#.*#$/,
   // JetBrains, `sed -i`, GTK, Kate: the new text, until it gets the name of the old one.
   /___jb_(?:tmp|old)___$/,
-  /^sed[A-Za-z0-9]{6}$/,
+  /^sed(?=.*[0-9A-Z])[A-Za-z0-9]{6}$/,
   /^\.goutputstream-/,
   /\.kate-swp$/,
 ];
 
-/** `name` without its folder. */
+/** `name` of a file, without its folder. */
 export function isEditorFile(name: string): boolean {
   return EDITOR_FILES.some((pattern) => pattern.test(name));
 }

@@ -70,7 +70,8 @@ export class IgnoreRules {
 
   /** As git decides: the nearest `.gitignore` with an opinion wins; then the built-in patterns. */
   #ignoresEntry(entry: string): boolean {
-    if (this.#builtIn.ignores(entry) || isEditorFile(basename(entry))) return true;
+    if (this.#builtIn.ignores(entry)) return true;
+    if (!entry.endsWith("/") && isEditorFile(basename(entry))) return true;
     for (let folder = dirname(entry); ; folder = dirname(folder)) {
       const at = folder === "." ? "" : folder;
       const rules = this.#rulesOf(at);

@@ -71,10 +71,9 @@ export class SourceWatcher {
       return;
     }
     for (const entry of await entriesOf(folder)) {
-      if (isIgnored(entry.name)) continue;
       const full = path.join(folder, entry.name);
-      if (entry.isDirectory()) await this.#add(full);
-      else this.#files.add(full);
+      if (!entry.isDirectory()) this.#files.add(full);
+      else if (!IGNORED.has(entry.name)) await this.#add(full);
     }
   }
 
@@ -86,7 +85,7 @@ export class SourceWatcher {
   }
 
   #see(folder: string, name: string | null, event: WatchEventType): void {
-    if (name === null || isIgnored(name)) return;
+    if (name === null || IGNORED.has(name)) return;
     const file = path.join(folder, name);
     this.#pending.add(file);
     if (event === "rename") this.#replaced.add(file);
@@ -106,10 +105,11 @@ export class SourceWatcher {
     if (this.#isClosed || this.#pending.size === 0) return;
     const seen = [...this.#pending];
     this.#pending.clear();
+    const before = new Set(seen.filter((file) => this.#files.has(file) || this.#folders.has(file)));
     // Before anything is looked at: a checkout may have put another folder in the place of one.
     for (const file of this.#replaced) this.#drop(file);
     this.#replaced.clear();
-    const changed = (await Promise.all(seen.map((file) => this.#expand(file)))).flat();
+    const changed = (await Promise.all(seen.map((file) => this.#expand(file, before)))).flat();
     if (changed.length === 0) return;
     try {
       await this.#options.onChange([...new Set(changed)]);
@@ -122,17 +122,18 @@ export class SourceWatcher {
    * A new folder stands for the files in it: they may have been there before the watch began. What came
    * and went since the last look is no change: programs that save write another file first.
    */
-  async #expand(file: string): Promise<string[]> {
+  async #expand(file: string, before: ReadonlySet<string>): Promise<string[]> {
     const found = await stat(file).catch(() => undefined);
     if (found?.isDirectory() === true) {
       if (this.#folders.has(file)) return [];
       await this.#add(file);
       return filesBelow(file);
     }
-    const wasThere = this.#files.has(file) || this.#folders.has(file);
+    if (isEditorFile(path.basename(file))) return [];
     this.#drop(file);
-    if (found !== undefined) this.#files.add(file);
-    return wasThere || found !== undefined ? [file] : [];
+    if (found === undefined) return before.has(file) ? [file] : [];
+    this.#files.add(file);
+    return [file];
   }
 
   /** Lets go of what is gone, and of all that was below it. */
@@ -145,10 +146,6 @@ export class SourceWatcher {
     }
     for (const name of this.#files) if (isGone(name)) this.#files.delete(name);
   }
-}
-
-function isIgnored(name: string): boolean {
-  return IGNORED.has(name) || isEditorFile(name);
 }
 
 /** Entries of a folder; none when it is not one, or gone. */
@@ -164,9 +161,9 @@ async function filesBelow(folder: string): Promise<string[]> {
   const files: string[] = [];
   for (const entry of await entriesOf(folder)) {
     const full = path.join(folder, entry.name);
-    if (isIgnored(entry.name)) continue;
+    if (IGNORED.has(entry.name)) continue;
     if (entry.isDirectory()) files.push(...(await filesBelow(full)));
-    else files.push(full);
+    else if (!isEditorFile(entry.name)) files.push(full);
   }
   return files;
 }
