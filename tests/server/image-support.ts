@@ -2,6 +2,7 @@
 
 import { Readable } from "node:stream";
 import { MANIFEST_FILE, WORKER_FILE } from "../../src/contract/manifest.ts";
+import { LeapingClock } from "../support/clocks.ts";
 import type { Owner } from "../support/temp.ts";
 import { parameter, signature, writeArtifact } from "../worker/artifact.ts";
 import { WorkerProcess } from "../worker/worker-process.ts";
@@ -16,10 +17,14 @@ export type ImageWorker = Awaited<
   ReturnType<Awaited<ReturnType<typeof serveImage>>["startWorker"]>
 >;
 
-/** The workers run this code, up to three jobs at once, and reach the server through a proxy each. */
+/**
+ * The workers run this code, up to three jobs at once, and reach the server through a proxy each. None of
+ * them is silent for long enough to lose its jobs before time is set on with `leap`.
+ */
 export async function serveImage(t: Owner, code: string) {
   const owner = backwards(t);
-  const server = await TestServer.start(owner);
+  const clock = new LeapingClock(4);
+  const server = await TestServer.start(owner, { clock });
   const { control } = server.server;
   const manifest = manifestOf("guests", [{ name: "demo", kind: "qb" }]);
   for (const endpoint of manifest.endpoints) {
@@ -60,6 +65,7 @@ export async function serveImage(t: Owner, code: string) {
   return {
     queue: new Queue(server, endpoints[0]),
     startWorker,
+    leap: (ms: number) => clock.leap(ms),
     read: (job: string) => EventReader.open(owner, streamUrl(job), { key: server.server.key }),
   };
 }

@@ -44,7 +44,6 @@ class Fixture {
   async line<T>(): Promise<T> {
     const text = await until(() => this.#output.split("\n").length > 1 && this.#output, {
       what: "the program to say where it is",
-      withinMs: 60_000,
     });
     return JSON.parse(text) as T;
   }
@@ -214,7 +213,6 @@ test("a stream is exact for all who read it, through kill -9 of clients, worker 
   const sees = async (events: () => readonly StreamEvent[], last: string): Promise<void> => {
     await until(() => told(events()).includes(last), {
       what: `${last}; there is ${told(events()).at(-1)}`,
-      withinMs: 60_000,
     });
   };
   await Promise.all([first.open(), second.open()]);

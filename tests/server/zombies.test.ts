@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { describe, test, type TestContext } from "node:test";
+import { LEASE_MS } from "../../src/server/jobs/attempts.ts";
+import { LeapingClock } from "../support/clocks.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { until } from "../support/until.ts";
 import { deployCode, Queue, type JobAnswer } from "./code-support.ts";
@@ -97,7 +99,7 @@ describe("a frozen worker", { concurrency: 2 }, () => {
   for (const carrier of ["link", "HTTP"] as const) {
     for (const when of ["while its jobs run elsewhere", "after they have ended"]) {
       test(`changes nothing by what it says over ${carrier} ${when}`, async (t) => {
-        const { queue, startWorker, read } = await serveImage(t, SPEAKER);
+        const { queue, startWorker, read, leap } = await serveImage(t, SPEAKER);
         const gate = path.join(temporaryFolder(t, "flash-gate"), "over-");
         const zombie = await startWorker(carrier);
         const jobs = await Promise.all(WORDS.map((word) => queue.submit({ word, gate })));
@@ -112,6 +114,7 @@ describe("a frozen worker", { concurrency: 2 }, () => {
         zombie.child.kill("SIGSTOP");
         // Jobs that lost a worker together have one each from then on.
         const heirs = await Promise.all(jobs.map(() => startWorker("link")));
+        leap(LEASE_MS);
         const open = (): void => heirs.forEach(({ pid }) => writeFileSync(`${gate}${pid}`, ""));
         const heirOf = (job: string): Promise<number> =>
           until(
@@ -119,7 +122,7 @@ describe("a frozen worker", { concurrency: 2 }, () => {
               const by = whoseOutput(await queue.status(job));
               return by !== zombie.pid && by;
             },
-            { what: "the next attempt", withinMs: 60_000 },
+            { what: "the next attempt" },
           );
         const ofHeir = (): unknown[] => {
           const from = reader.events.findLastIndex(({ event }) => event === "restart");
@@ -129,7 +132,6 @@ describe("a frozen worker", { concurrency: 2 }, () => {
         const owners = [await heirOf(progress), await heirOf(result)];
         await until(() => ofHeir().length > 0, {
           what: "the first value of the next attempt",
-          withinMs: 60_000,
         });
         const [value] = ofHeir();
         if (when === "after they have ended") {
@@ -171,7 +173,8 @@ describe("a frozen worker", { concurrency: 2 }, () => {
 
   test("of ours is ended, and its job runs again", async (t) => {
     const owner = backwards(t);
-    const server = await TestServer.start(owner);
+    const clock = new LeapingClock(4);
+    const server = await TestServer.start(owner, { clock });
     const endpoints = await deployCode(owner, server, [{ name: "frozen", code: CODE }]);
     const queue = new Queue(server, endpoints.get("frozen"));
     const { input, lines, open } = talk(t);
@@ -179,6 +182,7 @@ describe("a frozen worker", { concurrency: 2 }, () => {
     const [line = ""] = await until(() => lines().length > 2 && lines(), { what: "an attempt" });
     const pid = Number.parseInt(line, 10);
     process.kill(pid, "SIGSTOP");
+    clock.leap(LEASE_MS);
     await until(() => !isAlive(pid), { what: "the frozen worker to be ended" });
     open();
     const done = await queue.finished(id);
