@@ -303,7 +303,8 @@ export class Reference {
       else {
         const ranForMs = Math.max(0, this.times.now - (startedAt.get(job.id) ?? this.times.now));
         const leftMs = job.executionTimeoutMs + OVERTIME_MS - ranForMs;
-        job.running.overAt = this.times.elapsed + leftMs;
+        // One that has run for too long is ended by the first timer that fires.
+        job.running.overAt = this.times.elapsed + Math.max(0, leftMs);
         Object.assign(job.running, { leaseEndsAt: Infinity, wasListed: false, misses: 0 });
       }
     }
