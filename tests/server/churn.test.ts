@@ -178,7 +178,10 @@ test(`${CHURN_MS / 1000} s of dying workers and rolling releases: no GET or PUT 
   const random = new Random(seed);
   let hits = 0;
   const end = performance.now() + CHURN_MS;
-  for (let blow = 1; performance.now() < end; blow++) {
+  // A slow machine goes on until there is something to tell.
+  const isEnough = (): boolean =>
+    hits > 0 && METHODS.every((method) => clients.answered[method] > 100);
+  for (let blow = 1; performance.now() < end || !isEnough(); blow++) {
     await pause(BLOW_MS);
     hits += strike(targets, random);
     if (blow % BLOWS_PER_RELEASE !== 0) continue;
@@ -191,8 +194,6 @@ test(`${CHURN_MS / 1000} s of dying workers and rolling releases: no GET or PUT 
     `seed ${seed}: ${JSON.stringify(answered)} answered, ${hits} workers hit, ${lostPosts} POSTs lost with their worker`,
   );
   assert.deepEqual(failures, []);
-  assert.ok(hits > 0);
-  for (const method of METHODS) assert.ok(answered[method] > 100, method);
   const runs = new Map<string, number>();
   for (const id of readFileSync(executions, "utf8").trim().split("\n")) {
     runs.set(id, (runs.get(id) ?? 0) + 1);
