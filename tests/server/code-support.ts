@@ -136,7 +136,10 @@ export class Queue {
   /** Waits for the job's end. */
   async finished(id: string): Promise<JobAnswer> {
     const url = `${this.#url}/status-sync/${id}?wait=150000`;
-    return (await this.#server.request(url)).json as JobAnswer;
+    for (;;) {
+      const job = (await this.#server.request(url)).json as JobAnswer;
+      if (job.status !== "IN_QUEUE" && job.status !== "IN_PROGRESS") return job;
+    }
   }
 
   /** Chunks of its stream that nobody has read yet. */

@@ -24,6 +24,9 @@ const CODE = `
 route("GET", "/env", () => ({ pid: process.pid, env: { ...process.env } }));
 `;
 
+/** Until a worker that does not end is killed, ms: these do end, and write down what V8 has compiled. */
+const GRACE_MS = 60_000;
+
 interface Shown {
   pid: number;
   env: Record<string, string>;
@@ -63,14 +66,14 @@ describe("standbys", () => {
       worker = await start({ SECRET_OF_ONE: "1" });
       standby = before.find((pid) => pid === worker.pid);
       if (standby !== undefined || tries === 5) break;
-      await worker.stop(5000);
+      await worker.stop(GRACE_MS);
     }
     const shown = await show(worker);
     assert.equal(shown.pid, standby);
     assert.equal(shown.env["SECRET_OF_ONE"], "1");
     assert.equal(shown.env["RUNPOD_POD_ID"], worker.workerId);
     assert.equal(shown.env["FLASH_STANDBY"], undefined);
-    await worker.stop(5000);
+    await worker.stop(GRACE_MS);
   });
 
   test("a used one is replaced, and the next worker sees nothing of the last", async () => {
@@ -79,7 +82,7 @@ describe("standbys", () => {
     const { env } = await show(worker);
     assert.equal(env["SECRET_OF_TWO"], "2");
     assert.equal(env["SECRET_OF_ONE"], undefined);
-    await worker.stop(5000);
+    await worker.stop(GRACE_MS);
   });
 
   test("an endpoint without flashboot gets a process of its own", async () => {
@@ -87,7 +90,7 @@ describe("standbys", () => {
     const [standby] = standing();
     const worker = await start({}, false);
     assert.notEqual((await show(worker)).pid, standby);
-    await worker.stop(5000);
+    await worker.stop(GRACE_MS);
   });
 
   test("without a standby at hand a start is a plain one", async () => {
@@ -95,7 +98,7 @@ describe("standbys", () => {
     const workers = await Promise.all(Array.from({ length: 4 }, () => start({})));
     const pids = await Promise.all(workers.map(async (worker) => (await show(worker)).pid));
     assert.equal(new Set(pids).size, 4);
-    await Promise.all(workers.map((worker) => worker.stop(5000)));
+    await Promise.all(workers.map((worker) => worker.stop(GRACE_MS)));
   });
 
   test("one that dies is replaced", async () => {
@@ -109,7 +112,7 @@ describe("standbys", () => {
 
   test("what V8 compiled for a worker is kept beside the code for the next one", async () => {
     const worker = await start({});
-    await worker.stop(5000);
+    await worker.stop(GRACE_MS);
     const kept = readdirSync(path.join(artifactDir, COMPILED_FOLDER), { recursive: true });
     // A folder for Node's version, and the bundle in it.
     assert.ok(kept.length > 1, kept.join(" "));
