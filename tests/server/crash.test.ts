@@ -8,9 +8,7 @@ import { randomInt } from "node:crypto";
 import { test, type TestContext } from "node:test";
 import { Campaign, type CampaignOptions, type Report } from "./crash/campaign.ts";
 
-const { FLASH_SEED = String(randomInt(2 ** 31)), FLASH_ROUNDS } = process.env;
-/** A slow machine does fewer rounds. */
-const SHORT = { rounds: 200, withinMs: 90_000 };
+const { FLASH_SEED = String(randomInt(2 ** 31)), FLASH_ROUNDS = "200" } = process.env;
 
 async function report(t: TestContext, options: Omit<CampaignOptions, "seed">): Promise<Report> {
   const campaign = await Campaign.open(t, { seed: Number(FLASH_SEED), ...options });
@@ -23,12 +21,13 @@ async function report(t: TestContext, options: Omit<CampaignOptions, "seed">): P
 
 test("a server that is killed under load loses nothing it acknowledged, and ends every job once", async (t) => {
   const { lost, wrong, heard, acknowledged, executions } = await report(t, {
-    ...(FLASH_ROUNDS === undefined ? SHORT : { rounds: Number(FLASH_ROUNDS) }),
+    rounds: Number(FLASH_ROUNDS),
     longestMs: 500,
   });
   assert.deepEqual(lost, [], `lost: FLASH_SEED=${FLASH_SEED}`);
   assert.deepEqual(wrong, [], `wrong: FLASH_SEED=${FLASH_SEED}`);
-  assert.ok(heard > 0 && acknowledged >= heard, `${acknowledged} jobs, ${heard} servers`);
+  const half = Math.ceil(Number(FLASH_ROUNDS) / 2);
+  assert.ok(heard >= half && acknowledged >= heard, `${acknowledged} jobs, ${heard} servers`);
   assert.ok(executions >= acknowledged, `${executions} executions of ${acknowledged} jobs`);
 });
 
