@@ -227,9 +227,11 @@ export class Campaign {
       const n = this.#next++;
       // Until there is an answer, nobody knows whether the job was accepted: a key makes it one job.
       const isKeyed = n % 2 === 0;
-      let isKnown = await this.#submit(n, isKeyed);
-      if (!isKnown && !isKeyed) this.#unanswered++;
-      while (isKeyed && !isKnown && !this.#isOver) isKnown = await this.#submit(n, isKeyed);
+      while (!(await this.#submit(n, isKeyed)) && !this.#isOver) {
+        if (isKeyed) continue;
+        this.#unanswered++;
+        break;
+      }
     }
   }
 
