@@ -142,7 +142,8 @@ export class TestServer {
   }
 
   static async start(owner: Owner, options: Partial<FlashServerOptions> = {}): Promise<TestServer> {
-    const home = options.home ?? temporaryFolder(owner, "flash-home");
+    const steps = backwards(owner);
+    const home = options.home ?? temporaryFolder(steps, "flash-home");
     const server = await FlashServer.start({
       home,
       port: 0,
@@ -151,7 +152,7 @@ export class TestServer {
       version: "0.0.0-test",
       ...options,
     });
-    owner.after(() => server.close({ graceMs: 0 }));
+    steps.after(() => server.close({ graceMs: 0 }));
     return new TestServer(server, home);
   }
 
