@@ -37,7 +37,7 @@ describe("flash login", () => {
     assert.equal((await laptop.flash("keys", "list")).code, 3);
     const { program, code } = await begin(laptop, "--no-open");
     assert.match(program.output, /Authorize flash in your browser:\n {2}http:\S+\/login\?code=/);
-    assert.match(program.output, /Waiting for authorization\.\.\./);
+    await program.says(/Waiting for authorization\.\.\./);
     const approved = await operator.flash("login", "approve", code, "--yes");
     assert.equal(approved.code, 0, approved.stderr);
     assert.match(approved.stderr, /^flash \S+, \S+@\S+ at 127\.0\.0\.1\n/);
