@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { describe, test, type TestContext } from "node:test";
 import { readHistory } from "../../src/contract/job-failure.ts";
 import { FlashError } from "../../src/contract/errors.ts";
 import { ManualClock } from "../../src/kit/clock.ts";
@@ -399,6 +399,20 @@ describe("lost workers", () => {
     assert.deepEqual([(await get(second.id))?.failures], [1]);
   });
 
+  /** A worker froze with two jobs: the lease of the first is over, the other one is still held. */
+  async function halfLapsed(t: TestContext) {
+    const { jobs, submit, take, get, pass } = await setUp(t);
+    const [first, second] = [await submit(), await submit()];
+    await jobs.ping("wk1", "ep1", []);
+    await take();
+    await pass(3000);
+    await take();
+    await pass(3000);
+    const states = [await get(first.id), await get(second.id)].map((job) => job?.state);
+    assert.deepEqual(states, ["IN_QUEUE", "IN_PROGRESS"]);
+    return { jobs, get, first, second };
+  }
+
   for (const [how, end] of [
     ["ends", (jobs: Jobs) => jobs.workerGone("wk1", SILENT)],
     [
@@ -410,15 +424,7 @@ describe("lost workers", () => {
     ],
   ] as const) {
     test(`what a frozen worker still holds when it ${how} was not alone on it`, async (t) => {
-      const { jobs, submit, take, get, pass } = await setUp(t);
-      const [first, second] = [await submit(), await submit()];
-      await jobs.ping("wk1", "ep1", []);
-      await take();
-      await pass(3000);
-      await take();
-      await pass(3000);
-      const states = [await get(first.id), await get(second.id)].map((job) => job?.state);
-      assert.deepEqual(states, ["IN_QUEUE", "IN_PROGRESS"]);
+      const { jobs, get, first, second } = await halfLapsed(t);
       await end(jobs, [first.id, second.id]);
       for (const { id } of [first, second]) {
         const job = await get(id);
@@ -430,14 +436,7 @@ describe("lost workers", () => {
   }
 
   test("what a frozen worker wakes up with and does not list any more is no company", async (t) => {
-    const { jobs, submit, take, get, pass } = await setUp(t);
-    const [first, second] = [await submit(), await submit()];
-    await jobs.ping("wk1", "ep1", []);
-    await take();
-    await pass(3000);
-    await take();
-    await pass(3000);
-    assert.equal((await get(first.id))?.state, "IN_QUEUE");
+    const { jobs, get, second } = await halfLapsed(t);
     await jobs.ping("wk1", "ep1", [second.id]);
     await jobs.workerGone("wk1", SILENT);
     assert.equal((await get(second.id))?.failures, 1);

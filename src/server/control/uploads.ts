@@ -21,7 +21,7 @@ import { checkName } from "../../contract/options.ts";
 import type { BuildRow } from "../../contract/store.ts";
 import type { Clock } from "../../kit/clock.ts";
 import type { Log } from "../../kit/log.ts";
-import { keptBytes } from "../store/reserve.ts";
+import { reserveBytes } from "../store/reserve.ts";
 import type { Builds } from "./builds.ts";
 import { buildDocument } from "./documents.ts";
 
@@ -161,9 +161,8 @@ export class Uploads {
       });
     }
     const { bavail, bsize, blocks } = await statfs(path.dirname(file));
-    const { reserve, besides } = keptBytes(blocks * bsize);
-    // Packed, and unpacked once more; jobs go on being accepted then.
-    if (bavail * bsize < 2 * bytes + reserve + besides) {
+    // Packed, and unpacked once more; jobs go on being accepted then, with and besides the reserve.
+    if (bavail * bsize < 2 * (bytes + reserveBytes(blocks * bsize))) {
       throw new FlashError("STORAGE_FULL", "The server's disk has no room for this artifact.", {
         hint: "Free some space there, then deploy again.",
       });

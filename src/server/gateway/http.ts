@@ -34,7 +34,7 @@ const LINGER_BYTES = 64 * 1024 * 1024;
  * Reads a whole body. Throws `PAYLOAD_TOO_LARGE` when more than `maxBytes` are announced or have
  * come, keeping none of it, and `INVALID_REQUEST` when the client goes away before the end.
  */
-export function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const announced = Number(request.headers["content-length"] ?? 0);
   if (announced > Math.max(maxBytes, LINGER_BYTES)) {

@@ -23,18 +23,14 @@ import type { StoreMeasures } from "../../contract/store.ts";
 import { Histogram } from "../../kit/histogram.ts";
 import type { Disk } from "./disk.ts";
 import { Flusher, type Written } from "./flusher.ts";
-import { isEarly, refuse, tell, Undone, type Operation } from "./operation.ts";
+import { isEarly, refuse, tell, Undone, type Early, type Operation } from "./operation.ts";
 import { withReserve } from "./reserve.ts";
 import { fullError, isStorageError, Room, type DiskSpace } from "./room.ts";
 
 export interface OperationOptions {
   /** The operation accepts new work, and is refused when the disk is full. */
   accepts?: boolean;
-  /**
-   * Told as soon as it is written; `journaled`: when that was to the journal. Should the machine fail now, it
-   * will not matter to anybody. Default: when the disk has it.
-   */
-  early?: "written" | "journaled" | undefined;
+  early?: Early;
   /** Makes the move on recent jobs alone. {@link DATABASE}: nothing was done, the operation itself has to. */
   recent?: () => unknown;
   /** Whether the operation itself concerns recent jobs. Default: it does. */

@@ -1,11 +1,17 @@
 /** One operation on its way through a group: what it does, where that is, and who is to be told. */
 
+/**
+ * Told as soon as it is written; `journaled`: when that was to the journal. Should the machine fail now, it
+ * will not matter to anybody. Undefined: told when the disk has it.
+ */
+export type Early = "written" | "journaled" | undefined;
+
 export interface Operation {
   readonly run: () => unknown;
   readonly recent: (() => unknown) | undefined;
   readonly concernsRecent: (() => boolean) | undefined;
   readonly accepts: boolean;
-  readonly early: "written" | "journaled" | undefined;
+  readonly early: Early;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
   /** What it brought. */

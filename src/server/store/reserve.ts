@@ -21,10 +21,9 @@ const RESERVE_SHARE = 0.05;
 /** How long after the system has refused the file it is not asked again, ms. */
 const REFUSED_MS = 10_000;
 
-/** What a disk of `totalBytes` keeps for the end of work, in the reserve and once more besides it. */
-export function keptBytes(totalBytes: number): { reserve: number; besides: number } {
-  const reserve = Math.floor(Math.min(RESERVE_BYTES, totalBytes * RESERVE_SHARE));
-  return { reserve, besides: reserve };
+/** The reserve's size on a disk of `totalBytes`; new work leaves as much free besides. */
+export function reserveBytes(totalBytes: number): number {
+  return Math.floor(Math.min(RESERVE_BYTES, totalBytes * RESERVE_SHARE));
 }
 
 export class Reserve implements DiskSpace {
@@ -43,11 +42,11 @@ export class Reserve implements DiskSpace {
   /** Bytes that new work may take; makes the file when they are few. */
   left(): number {
     const { bavail, bsize, blocks } = statfsSync(this.#home);
-    const { reserve: size, besides } = keptBytes(blocks * bsize);
+    const size = reserveBytes(blocks * bsize);
     const missing = this.#held >= size ? 0 : size;
     // The write-ahead log is still to be copied into the database.
     const log = sizeOf(join(this.#home, "flash.db-wal"));
-    const left = bavail * bsize - missing - besides - log;
+    const left = bavail * bsize - missing - size - log;
     if (missing > 0 && left > 0 && left < LITTLE_ROOM) this.#make(size);
     return left;
   }
